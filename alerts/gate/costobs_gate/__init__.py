@@ -1,0 +1,1 @@
+"""The gate of costobs: budget enforcement and metering inside a model server."""

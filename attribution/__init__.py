@@ -1,0 +1,1 @@
+"""The room of who owns spend, and what one unit costs."""

@@ -1,0 +1,152 @@
+"""The tables of attribution: rules, who owns what, the parts of splits, and the daily books."""
+
+from django.db import models
+from django.db.models import Q
+
+from costobs.kernel.fields import MoneyField
+
+
+class Team(models.Model):
+    """A team that owns spend."""
+
+    name = models.TextField(unique=True)  # the value seen on rows: search
+    title = models.TextField()  # how people write it: Search
+    cost_centre = models.TextField(db_default="", default="")
+    email = models.TextField(db_default="", default="")
+    slack_channel = models.TextField(db_default="", default="")
+    is_sample = models.BooleanField(db_default=False, default=False)
+
+
+class RulesetVersion(models.Model):
+    """One state of all rules. A change makes a new version; old ones stay for history."""
+
+    created_at = models.DateTimeField()
+    created_by = models.TextField()
+    note = models.TextField(db_default="", default="")
+    is_current = models.BooleanField(db_default=False, default=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["is_current"], condition=Q(is_current=True), name="ruleset_one_current")
+        ]
+
+
+class Rule(models.Model):
+    """One rule of a version; the lowest position wins."""
+
+    ruleset = models.ForeignKey(RulesetVersion, models.CASCADE)
+    position = models.IntegerField()
+    kind = models.TextField()
+    name = models.TextField()
+    config = models.JSONField(default=dict)
+    valid_from = models.DateField(null=True)
+    valid_to = models.DateField(null=True)
+    is_active = models.BooleanField(db_default=True, default=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["ruleset", "position"], name="rule_position")]
+
+
+class Ownership(models.Model):
+    """Who owns an attribute set (and a model, "" = any) while valid, by one ruleset version. Append-only."""
+
+    ruleset = models.ForeignKey(RulesetVersion, models.CASCADE)
+    attribute_set_id = models.BigIntegerField()
+    model = models.TextField(db_default="", default="")
+    valid_from = models.DateField()
+    valid_to = models.DateField()  # exclusive
+    team = models.TextField()
+    feature = models.TextField()
+    cost_centre = models.TextField()
+    environment = models.TextField()
+    rule = models.ForeignKey(Rule, models.SET_NULL, null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["ruleset", "attribute_set_id", "model", "valid_from"], name="ownership_once"
+            )
+        ]
+        indexes = [models.Index(fields=["attribute_set_id"], name="ownership_set")]
+
+
+class AllocatedCharge(models.Model):
+    """One part of a split. The parts of a pool and day add to the pool exactly, in each of the four cost columns."""
+
+    day = models.DateField()
+    source_id = models.BigIntegerField()
+    pool = models.TextField()  # cell:… (tie out), gpu:node, rule:…
+    method = models.TextField()  # tie_out, gpu_share, token_share, even_split, fixed_split
+    rule = models.ForeignKey(Rule, models.SET_NULL, null=True)
+    ruleset = models.ForeignKey(RulesetVersion, models.CASCADE)
+    attribute_set_id = models.BigIntegerField()
+    provider_name = models.TextField()
+    sub_account = models.TextField()
+    service_name = models.TextField()
+    region = models.TextField()
+    invoice_issuer_name = models.TextField()
+    charge_category = models.TextField()
+    model = models.TextField()
+    deployment = models.TextField()
+    token_kind = models.TextField()
+    share_kind = models.TextField()
+    currency = models.TextField()
+    weight = MoneyField()
+    is_estimated_weight = models.BooleanField(db_default=False, default=False)
+    billed_cost = MoneyField()
+    effective_cost = MoneyField()
+    list_cost = MoneyField()
+    contracted_cost = MoneyField()
+
+    class Meta:
+        indexes = [models.Index(fields=["day", "pool"], name="allocated_day_pool")]
+
+
+class DailyCost(models.Model):
+    """The books by day. Every page, export, alert and API answer reads its spend here, where is_current.
+
+    `share_kind`: direct, shared, idle_workload, idle_infrastructure, overhead, unallocated. A direct row whose attribute set
+    no rule owns is shown as unallocated; that is decided when it is read. `basis`: billed, or estimated from usage.
+    """
+
+    day = models.DateField()
+    source_id = models.BigIntegerField()
+    basis = models.TextField()
+    is_current = models.BooleanField()
+    is_unpriced = models.BooleanField(db_default=False, default=False)
+    currency = models.TextField()
+    provider_name = models.TextField()
+    sub_account = models.TextField()
+    service_name = models.TextField()
+    region = models.TextField()
+    invoice_issuer_name = models.TextField()
+    charge_category = models.TextField()
+    attribute_set_id = models.BigIntegerField()
+    model = models.TextField()
+    deployment = models.TextField()
+    token_kind = models.TextField()
+    share_kind = models.TextField()
+    method = models.TextField()
+    billed_cost = MoneyField()
+    effective_cost = MoneyField()
+    list_cost = MoneyField()
+    contracted_cost = MoneyField()
+
+    class Meta:
+        indexes = [models.Index(fields=["day", "is_current"], name="daily_cost_day")]
+
+
+class FineTuneCost(models.Model):
+    """What one fine-tune run cost on one day, by state of the time it paid for."""
+
+    run_id = models.BigIntegerField()
+    day = models.DateField()
+    currency = models.TextField()
+    useful_cost = MoneyField()
+    idle_cost = MoneyField()
+    wasted_cost = MoneyField()  # failed or preempted
+    gpu_ms = models.BigIntegerField()
+    is_estimated = models.BooleanField(db_default=False, default=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run_id", "day", "currency"], name="fine_tune_cost_day")]

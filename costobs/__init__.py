@@ -1,0 +1,1 @@
+"""costobs: one ledger for what large language models cost."""

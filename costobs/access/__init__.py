@@ -1,0 +1,1 @@
+"""Who may see what: roles, API tokens, and the scope every query carries."""

@@ -1,0 +1,23 @@
+"""Writing the audit log."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from costobs.audit.models import AuditEntry
+
+
+def write(
+    *,
+    actor: str,
+    act: str,
+    subject: str,
+    at: datetime,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    reason: str = "",
+) -> None:
+    """Adds one entry, in the caller's transaction: an act and its entry are kept or lost together."""
+    AuditEntry.objects.create(
+        actor=actor, act=act, subject=subject, at=at, before=dict(before or {}), after=dict(after or {}), reason=reason
+    )

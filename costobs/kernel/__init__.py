@@ -1,0 +1,1 @@
+"""Small exact things that know no room: money, periods, scopes, histograms, secrets."""

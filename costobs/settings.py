@@ -1,0 +1,188 @@
+"""Settings: every value is read once from the environment, with a default that suits one machine."""
+
+import os
+from pathlib import Path
+
+import dj_database_url
+
+from costobs.embedded import keys, paths
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def _list(name: str, default: str) -> list[str]:
+    return [item.strip() for item in os.environ.get(name, default).split(",") if item.strip()]
+
+
+def _flag(name: str, default: bool = False) -> bool:
+    return os.environ.get(name, "1" if default else "0").strip().lower() in {"1", "true", "yes", "on"}
+
+
+# --- who may reach it ---------------------------------------------------------------------------------
+SECRET_KEY = keys.secret_key()
+COSTOBS_FERNET_KEY = keys.fernet_key()
+DEBUG = _flag("COSTOBS_DEBUG")
+ALLOWED_HOSTS = _list("COSTOBS_HOSTS", "localhost,127.0.0.1,[::1],testserver,web")
+CSRF_TRUSTED_ORIGINS = _list("COSTOBS_ORIGINS", "")
+COSTOBS_PORT = int(os.environ.get("COSTOBS_PORT", "8080"))
+COSTOBS_URL = os.environ.get("COSTOBS_URL", f"http://127.0.0.1:{COSTOBS_PORT}").rstrip("/")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = COSTOBS_URL.startswith("https://")
+SESSION_COOKIE_HTTPONLY = True
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SECURE_CSP = {
+    "default-src": ["'none'"],
+    "script-src": ["'self'", "'nonce'"],
+    "style-src": ["'self'"],
+    # Plotly sets style attributes on its SVG; no style element and no eval is allowed.
+    "style-src-attr": ["'unsafe-inline'"],
+    "img-src": ["'self'", "data:", "blob:"],
+    "font-src": ["'self'"],
+    "connect-src": ["'self'"],
+    "form-action": ["'self'"],
+    "frame-ancestors": ["'none'"],
+    "base-uri": ["'none'"],
+}
+
+# --- what it is made of -------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.postgres",
+    "django.contrib.humanize",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "rest_framework",
+    "drf_spectacular",
+    "costobs.audit",
+    "costobs.access",
+    "costobs.web",
+    "ingest",
+    "attribution",
+    "alerts",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "costobs.urls"
+WSGI_APPLICATION = "costobs.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.csp",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "costobs.web.shell.context",
+            ],
+        },
+    },
+]
+AUTHENTICATION_BACKENDS = ["sesame.backends.ModelBackend", "django.contrib.auth.backends.ModelBackend"]
+SESAME_ONE_TIME = True
+SESAME_MAX_AGE = 60 * 60
+LOGIN_URL = "sign_in"
+LOGIN_REDIRECT_URL = "overview"
+LOGOUT_REDIRECT_URL = "sign_in"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# --- where it keeps things ----------------------------------------------------------------------------
+DATABASES = {
+    "default": {
+        **dj_database_url.parse(paths.database_url(), conn_max_age=60, conn_health_checks=True),
+        "ATOMIC_REQUESTS": False,
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+COSTOBS_INBOX_BYTES = int(os.environ.get("COSTOBS_INBOX_BYTES", str(64 * 1024 * 1024)))
+COSTOBS_KEEP_SAMPLES_DAYS = int(os.environ.get("COSTOBS_KEEP_SAMPLES_DAYS", "14"))
+
+# --- how it looks -------------------------------------------------------------------------------------
+LANGUAGE_CODE = "en-gb"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = paths.data_dir() / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": os.environ.get("COSTOBS_STATIC_STORAGE", "django.contrib.staticfiles.storage.StaticFilesStorage")
+    },
+}
+WHITENOISE_USE_FINDERS = True
+COSTOBS_CURRENCY = os.environ.get("COSTOBS_CURRENCY", "USD")
+
+# --- work ---------------------------------------------------------------------------------------------
+CELERY_BROKER_URL = paths.broker_url()
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_TIME_LIMIT = 90
+CELERY_TASK_SOFT_TIME_LIMIT = 60
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 300}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "tick": {"task": "costobs.pipeline.tick", "schedule": 1.0, "options": {"expires": 2}},
+    "sync": {"task": "costobs.pipeline.sync", "schedule": 60.0, "options": {"expires": 55}},
+    "tidy": {"task": "costobs.pipeline.tidy", "schedule": 3600.0, "options": {"expires": 3000}},
+}
+
+# --- faces --------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "costobs.access.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "costobs.api.errors.problem_json",
+    "COERCE_DECIMAL_TO_STRING": True,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "costobs",
+    "DESCRIPTION": "What large language models cost, to the cent. The same numbers as the pages.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+EMAIL_BACKEND = os.environ.get("COSTOBS_EMAIL_BACKEND", "django.core.mail.backends.smtp.EmailBackend")
+EMAIL_HOST = os.environ.get("COSTOBS_SMTP_HOST", "127.0.0.1")
+EMAIL_PORT = int(os.environ.get("COSTOBS_SMTP_PORT", "1025"))
+EMAIL_HOST_USER = os.environ.get("COSTOBS_SMTP_USER", "")
+EMAIL_HOST_PASSWORD = os.environ.get("COSTOBS_SMTP_PASSWORD", "")
+EMAIL_USE_TLS = _flag("COSTOBS_SMTP_TLS")
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = os.environ.get("COSTOBS_MAIL_FROM", "costobs@localhost")
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": os.environ.get("COSTOBS_LOG_LEVEL", "WARNING")},
+}

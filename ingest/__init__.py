@@ -1,0 +1,1 @@
+"""The room of what vendors deliver, loaded exactly once."""

@@ -1,0 +1,182 @@
+"""The shapes of rows on the hot path: one Arrow schema for each thing a source can deliver.
+
+Money and quantities of a bill are text here and become `numeric` in PostgreSQL, so that no digit is lost on the way.
+Every text column is "" where the vendor said nothing, never null, because null is not equal to itself in a key; numbers
+that may be unknown are null, because unknown is not zero.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+# The closed list of attributes that form an attribute set. Everything else on a row stays in its `extra`.
+ATTRIBUTES = (
+    "key",
+    "project",
+    "account",
+    "team",
+    "feature",
+    "cost_centre",
+    "environment",
+    "service_name",
+    "namespace",
+    "user_agent",
+    "tags",
+)
+
+TOKEN_KINDS = (
+    "input_uncached",
+    "cache_read",
+    "cache_write_5m",
+    "cache_write_1h",
+    "output",
+    "reasoning",  # part of output: never added to it
+    "audio_input",
+    "audio_output",
+    "image_input",
+)
+# The kinds that partition a request's tokens. Audio and image inputs are not part of input_uncached, audio output is not
+# part of output; reasoning is part of output.
+DISJOINT_TOKEN_KINDS = tuple(kind for kind in TOKEN_KINDS if kind != "reasoning")
+
+COSTS = ("billed_cost", "effective_cost", "list_cost", "contracted_cost")
+
+_TEXT = pa.field("x", pa.string(), nullable=False).type
+_INSTANT = pa.timestamp("us", tz="UTC")
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, kind) for name, kind in columns.items()])
+
+
+# A FOCUS charge, FOCUS names in snake case. `model` and `token_kind` are classified from the vendor's SKU text by the source
+# ("" when it is not a model); `tags` and `extra` are JSON objects as text; `attr_*` form the attribute set.
+CHARGE = _schema(
+    file_index=pa.int16(),
+    row_number=pa.int64(),  # 1 is the first data row of its file
+    charge_period_start=_INSTANT,
+    charge_period_end=_INSTANT,
+    billing_period_start=pa.date32(),
+    billing_period_end=pa.date32(),
+    billing_account_id=_TEXT,
+    billing_account_name=_TEXT,
+    sub_account_id=_TEXT,
+    sub_account_name=_TEXT,
+    billing_currency=_TEXT,
+    billed_cost=_TEXT,
+    effective_cost=_TEXT,
+    list_cost=_TEXT,
+    contracted_cost=_TEXT,
+    charge_category=_TEXT,
+    charge_class=_TEXT,
+    charge_description=_TEXT,
+    charge_frequency=_TEXT,
+    service_provider_name=_TEXT,
+    host_provider_name=_TEXT,
+    invoice_issuer_name=_TEXT,
+    invoice_id=_TEXT,
+    service_category=_TEXT,
+    service_subcategory=_TEXT,
+    service_name=_TEXT,
+    sku_id=_TEXT,
+    sku_meter=_TEXT,
+    sku_price_id=_TEXT,
+    resource_id=_TEXT,
+    resource_name=_TEXT,
+    resource_type=_TEXT,
+    region_id=_TEXT,
+    pricing_category=_TEXT,
+    pricing_quantity=pa.string(),
+    pricing_unit=_TEXT,
+    consumed_quantity=pa.string(),
+    consumed_unit=_TEXT,
+    commitment_discount_id=_TEXT,
+    commitment_discount_status=_TEXT,
+    model=_TEXT,
+    token_kind=_TEXT,
+    tags=_TEXT,
+    extra=_TEXT,
+    **{f"attr_{name}": _TEXT for name in ATTRIBUTES},
+)
+
+# One inference. `provider` is an OpenTelemetry gen_ai.provider.name, or "self_hosted" for our own GPUs.
+USAGE = _schema(
+    row_number=pa.int64(),
+    event_id=_TEXT,
+    occurred_at=_INSTANT,
+    provider=_TEXT,
+    request_model=_TEXT,
+    response_model=_TEXT,
+    operation=_TEXT,
+    deployment=_TEXT,
+    service_tier=_TEXT,
+    **{kind: pa.int32() for kind in TOKEN_KINDS},
+    usage_known=pa.bool_(),
+    latency_ms=pa.int32(),
+    ttft_ms=pa.int32(),
+    status=pa.int16(),  # HTTP status of the call, 0 where unknown
+    outcome=_TEXT,  # ok, error, refused, cancelled, unknown
+    trace_id=_TEXT,
+    session_id=_TEXT,
+    extra=_TEXT,
+    **{f"attr_{name}": _TEXT for name in ATTRIBUTES},
+)
+
+# One reading of one GPU or MIG slice.
+GPU_SAMPLE = _schema(
+    row_number=pa.int64(),
+    sampled_at=_INSTANT,
+    interval_seconds=pa.int32(),  # how much time this sample stands for
+    node=_TEXT,
+    gpu_index=_TEXT,
+    gpu_uuid=_TEXT,
+    mig_instance=_TEXT,
+    mig_profile=_TEXT,
+    gpu_model=_TEXT,
+    namespace=_TEXT,
+    pod=_TEXT,
+    container=_TEXT,
+    deployment=_TEXT,  # "" when nothing runs there
+    activity=pa.float64(),  # 0..1, null when not measured
+    activity_source=_TEXT,  # gr_engine_active, gpu_util, or ""
+    sm_active=pa.float64(),
+    tensor_active=pa.float64(),
+    dram_active=pa.float64(),
+    power_watts=pa.float64(),
+    energy_millijoules=pa.int64(),  # the counter, not a difference
+    memory_used_mib=pa.float64(),
+    memory_total_mib=pa.float64(),
+)
+
+# One fine-tune run; a later row with the same external_id replaces the earlier one.
+FINE_TUNE = _schema(
+    row_number=pa.int64(),
+    external_id=_TEXT,
+    name=_TEXT,
+    provider=_TEXT,
+    base_model=_TEXT,
+    artefact=_TEXT,
+    method=_TEXT,  # full, lora, qlora
+    state=_TEXT,  # running, succeeded, failed, preempted, cancelled
+    started_at=_INSTANT,
+    ended_at=_INSTANT,
+    node=_TEXT,
+    gpu_uuids=_TEXT,  # comma-separated; "" = all GPUs of the node
+    provider_job=_TEXT,  # resource_id of the bill's lines when the provider ran it
+    useful_seconds=pa.int64(),
+    trained_tokens=pa.int64(),
+    **{f"attr_{name}": _TEXT for name in ATTRIBUTES},
+)
+
+SCHEMAS = {"charges": CHARGE, "usage": USAGE, "gpu_samples": GPU_SAMPLE, "fine_tunes": FINE_TUNE}
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """One row that cannot be loaded: where it is, which field, and why; `raw` is what was found, cut to 2,000 characters."""
+
+    file: str
+    row: int
+    field: str
+    reason: str
+    raw: str = ""
