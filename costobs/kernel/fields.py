@@ -7,7 +7,7 @@ from django.db import models
 from costobs.kernel import secrets
 
 
-class MoneyField(models.DecimalField[Any, Any]):
+class MoneyField(models.DecimalField):  # type: ignore[type-arg]  # not subscriptable at run time
     """`numeric` without precision: a vendor's amount keeps every digit it came with."""
 
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
@@ -16,7 +16,7 @@ class MoneyField(models.DecimalField[Any, Any]):
         return name, "django.db.models.DecimalField", args, kwargs
 
 
-class EncryptedField(models.BinaryField[Any, Any]):
+class EncryptedField(models.BinaryField):  # type: ignore[type-arg]  # not subscriptable at run time
     """JSON encrypted at rest with the installation's Fernet key; never shown again."""
 
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
