@@ -1,0 +1,85 @@
+"""Copies the named files of the installed npm packages here and writes vendor.lock; `make vendor` runs it after npm ci."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+MODULES = HERE / "node_modules"
+
+# package -> (licence id, {file in the package: file here})
+FILES: dict[str, tuple[str, dict[str, str]]] = {
+    "plotly.js-cartesian-dist-min": (
+        "MIT",
+        {"plotly-cartesian.min.js": "plotly/plotly-cartesian.min.js", "LICENSE": "plotly/LICENSE.txt"},
+    ),
+    "@fontsource-variable/inter": (
+        "OFL-1.1",
+        {
+            "files/inter-latin-wght-normal.woff2": "inter/inter-latin-wght-normal.woff2",
+            "files/inter-latin-ext-wght-normal.woff2": "inter/inter-latin-ext-wght-normal.woff2",
+            "LICENSE": "inter/LICENSE.txt",
+        },
+    ),
+    "lucide-static": ("ISC AND MIT", {"LICENSE": "lucide/LICENSE.txt"}),
+}
+SPRITE = "lucide/sprite.svg"
+ICONS = """arrow-down arrow-up arrow-up-right ban bell calendar chart-column-stacked check chevron-down chevron-left
+chevron-right chevron-up circle circle-check circle-dashed circle-question-mark clock cloud-off coins copy cpu database
+download external-link file-text funnel gauge hourglass info keyboard layout-dashboard link lock log-out minus monitor
+moon octagon-x pause pencil play plus receipt-text refresh-cw search shield-check sliders-horizontal square sun table-2
+trash-2 trending-up triangle-alert undo-2 upload user wallet x""".split()
+
+
+def version_of(package: str) -> str:
+    return str(json.loads((MODULES / package / "package.json").read_text())["version"])
+
+
+def sprite(icons: list[str]) -> str:
+    """One SVG with a symbol for each icon; the drawing of an icon is everything inside its svg element."""
+    symbols = []
+    for name in icons:
+        drawing = (MODULES / "lucide-static" / "icons" / f"{name}.svg").read_text()
+        inner = re.search(r"<svg[^>]*>(.*)</svg>", drawing, re.DOTALL)
+        if inner is None:
+            raise SystemExit(f"expected an svg element in {name}.svg, found none")
+        shapes = " ".join(inner.group(1).split())
+        symbols.append(f'<symbol id="{name}" viewBox="0 0 24 24">{shapes}</symbol>')
+    note = f"<!-- lucide-static {version_of('lucide-static')}, ISC and MIT, see LICENSE.txt -->"
+    return "\n".join(['<svg xmlns="http://www.w3.org/2000/svg">', note, *symbols, "</svg>", ""])
+
+
+def sha384(path: Path) -> str:
+    return "sha384-" + base64.b64encode(hashlib.sha384(path.read_bytes()).digest()).decode()
+
+
+def main() -> None:
+    lock = []
+    for package, (licence, files) in FILES.items():
+        targets = list(files.values())
+        for source, target in files.items():
+            (HERE / target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(MODULES / package / source, HERE / target)
+        if package == "lucide-static":
+            (HERE / SPRITE).write_text(sprite(ICONS))
+            targets.append(SPRITE)
+        lock += [
+            {
+                "file": name,
+                "name": package,
+                "version": version_of(package),
+                "licence": licence,
+                "sha384": sha384(HERE / name),
+            }
+            for name in sorted(targets)
+        ]
+    (HERE / "vendor.lock").write_text(json.dumps(lock, indent=2) + "\n")
+    shutil.rmtree(MODULES)  # static/ is served: nothing but the named files stays
+    print(f"copied {len(lock)} files; vendor.lock written")
+
+
+if __name__ == "__main__":
+    main()
