@@ -37,7 +37,7 @@ class Load(models.Model):
     name = models.TextField()
     content_hash = models.TextField(db_default="", default="")
     attempt = models.IntegerField(db_default=1, default=1)
-    state = models.TextField()  # running, succeeded, refused, failed, unchanged
+    state = models.TextField()  # running, succeeded, superseded (its deliveries were replaced), refused, failed
     claimed_by = models.TextField(db_default="", default="")
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
@@ -183,7 +183,6 @@ class UsageEvent(models.Model):
     source = models.ForeignKey(Source, models.DO_NOTHING)
     event_id = models.TextField()
     occurred_at = models.DateTimeField()
-    content_hash = models.BigIntegerField()
     attribute_set = models.ForeignKey(AttributeSet, models.DO_NOTHING)
     offering = models.ForeignKey(Offering, models.DO_NOTHING)
     price = models.ForeignKey(UnitPrice, models.DO_NOTHING)
@@ -211,12 +210,12 @@ class UsageEvent(models.Model):
 
 
 class UsageSums(models.Model):
-    """The sums of usage both rollups carry."""
+    """The sums of usage both rollups carry. No foreign keys in the database: a check per row would cost more than the fold."""
 
-    source = models.ForeignKey(Source, models.CASCADE)
-    attribute_set = models.ForeignKey(AttributeSet, models.CASCADE)
-    offering = models.ForeignKey(Offering, models.DO_NOTHING)
-    price = models.ForeignKey(UnitPrice, models.DO_NOTHING)
+    source = models.ForeignKey(Source, models.DO_NOTHING, db_constraint=False, db_index=False)
+    attribute_set = models.ForeignKey(AttributeSet, models.DO_NOTHING, db_constraint=False, db_index=False)
+    offering = models.ForeignKey(Offering, models.DO_NOTHING, db_constraint=False, db_index=False)
+    price = models.ForeignKey(UnitPrice, models.DO_NOTHING, db_constraint=False, db_index=False)
     requests = models.BigIntegerField()
     errors = models.BigIntegerField()
     refused = models.BigIntegerField()
@@ -239,56 +238,40 @@ class UsageSums(models.Model):
 class UsageHour(UsageSums):
     """Usage folded by hour in the closing transaction of each load."""
 
+    pk = models.CompositePrimaryKey("hour", "source_id", "attribute_set_id", "offering_id", "price_id")
     hour = models.DateTimeField()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["hour", "source", "attribute_set", "offering", "price"], name="usage_hour_key"
-            )
-        ]
 
 
 class UsageDay(UsageSums):
     """Usage by day, rebuilt from UsageHour by `attribution.roll_up`'s request for the days that were touched."""
 
+    pk = models.CompositePrimaryKey("day", "source_id", "attribute_set_id", "offering_id", "price_id")
     day = models.DateField()
     # False where another source has the usage authority for the same money.
     is_current = models.BooleanField(db_default=True, default=True)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["day", "source", "attribute_set", "offering", "price"], name="usage_day_key")
-        ]
 
 
 class LatencyDay(models.Model):
     """Counts of durations in fixed log buckets (`costobs.kernel.histogram`), by day."""
 
+    pk = models.CompositePrimaryKey("day", "source_id", "attribute_set_id", "offering_id", "measure", "bucket")
     day = models.DateField()
-    source = models.ForeignKey(Source, models.CASCADE)
-    attribute_set = models.ForeignKey(AttributeSet, models.CASCADE)
-    offering = models.ForeignKey(Offering, models.DO_NOTHING)
+    source = models.ForeignKey(Source, models.DO_NOTHING, db_constraint=False, db_index=False)
+    attribute_set = models.ForeignKey(AttributeSet, models.DO_NOTHING, db_constraint=False, db_index=False)
+    offering = models.ForeignKey(Offering, models.DO_NOTHING, db_constraint=False, db_index=False)
     measure = models.TextField()  # latency, ttft
     bucket = models.SmallIntegerField()
     count = models.BigIntegerField()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["day", "source", "attribute_set", "offering", "measure", "bucket"], name="latency_day_key"
-            )
-        ]
 
 
 class AgentRun(models.Model):
     """One agent run: the calls that share a trace or a session. It belongs to the day of its first call."""
 
-    source = models.ForeignKey(Source, models.CASCADE)
+    source = models.ForeignKey(Source, models.DO_NOTHING, db_constraint=False, db_index=False)
     run_id = models.TextField()
     day = models.DateField()
-    attribute_set = models.ForeignKey(AttributeSet, models.CASCADE)
-    offering = models.ForeignKey(Offering, models.DO_NOTHING)
+    attribute_set = models.ForeignKey(AttributeSet, models.DO_NOTHING, db_constraint=False, db_index=False)
+    offering = models.ForeignKey(Offering, models.DO_NOTHING, db_constraint=False, db_index=False)
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField()
     requests = models.IntegerField()
@@ -378,7 +361,7 @@ class InboxBatch(models.Model):
 class GpuSample(models.Model):
     """One reading of one GPU or MIG slice; kept for 14 days, folded into GpuHour before."""
 
-    source = models.ForeignKey(Source, models.CASCADE)
+    source = models.ForeignKey(Source, models.DO_NOTHING, db_constraint=False, db_index=False)
     gpu_uuid = models.TextField()
     mig_instance = models.TextField()
     sampled_at = models.DateTimeField()
@@ -411,7 +394,7 @@ class GpuSample(models.Model):
 class GpuHour(models.Model):
     """What one GPU or MIG slice did in one hour, for one deployment; durations are whole milliseconds."""
 
-    source = models.ForeignKey(Source, models.CASCADE)
+    source = models.ForeignKey(Source, models.DO_NOTHING, db_constraint=False, db_index=False)
     hour = models.DateTimeField()
     node = models.TextField()
     gpu_uuid = models.TextField()

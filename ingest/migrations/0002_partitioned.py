@@ -66,7 +66,6 @@ CREATE TABLE ingest_usageevent (
     offering_id bigint NOT NULL,
     price_id bigint NOT NULL,
     occurred_at timestamptz NOT NULL,
-    content_hash bigint NOT NULL,
     input_uncached integer NOT NULL,
     cache_read integer NOT NULL,
     cache_write_5m integer NOT NULL,
