@@ -27,11 +27,7 @@ FILES: dict[str, tuple[str, dict[str, str]]] = {
     "lucide-static": ("ISC AND MIT", {"LICENSE": "lucide/LICENSE.txt"}),
 }
 SPRITE = "lucide/sprite.svg"
-ICONS = """arrow-down arrow-up arrow-up-right ban bell calendar chart-column-stacked check chevron-down chevron-left
-chevron-right chevron-up circle circle-check circle-dashed circle-question-mark clock cloud-off coins copy cpu database
-download external-link file-text funnel gauge hourglass info keyboard layout-dashboard link lock log-out minus monitor
-moon octagon-x pause pencil play plus receipt-text refresh-cw search shield-check sliders-horizontal square sun table-2
-trash-2 trending-up triangle-alert undo-2 upload user wallet x""".split()
+ICONS = HERE / "lucide" / "icons.txt"  # one name a line; edited by hand
 
 
 def version_of(package: str) -> str:
@@ -64,7 +60,7 @@ def main() -> None:
             (HERE / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(MODULES / package / source, HERE / target)
         if package == "lucide-static":
-            (HERE / SPRITE).write_text(sprite(ICONS))
+            (HERE / SPRITE).write_text(sprite(ICONS.read_text().split()))
             targets.append(SPRITE)
         lock += [
             {

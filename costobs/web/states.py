@@ -1,0 +1,74 @@
+"""Every state a page shows: its word, its icon and its tone, because colour alone cannot carry it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Tone = Literal["ok", "watch", "thr", "over", "stop", "stale", "info", "forecast"]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`tone` picks the pair of colours; the word is the same on pages, in Slack and in mail."""
+
+    word: str
+    icon: str
+    tone: Tone
+
+
+STATES = {
+    # budgets
+    "on_track": State("On track", "check", "ok"),
+    "watch": State("Watch", "triangle-alert", "watch"),
+    "throttled": State("Throttled", "gauge", "thr"),
+    "over": State("Over", "x", "over"),
+    "stopped": State("Stopped", "square", "stop"),
+    "forecast_over": State("Forecast over", "trending-up", "forecast"),
+    "paused": State("Paused", "pause", "info"),
+    "waiting_approval": State("Waiting approval", "clock", "info"),
+    "unknown": State("Unknown", "circle-question-mark", "stale"),
+    # action runs
+    "armed": State("Armed", "circle", "stale"),
+    "due": State("Due", "clock", "watch"),
+    "pending": State("Pending", "clock", "info"),
+    "running": State("Running", "play", "info"),
+    "in_force": State("In force", "shield-check", "thr"),
+    "dry_run": State("Dry run", "circle-dashed", "info"),
+    "done": State("Done", "check", "ok"),
+    "ended": State("Ended", "check", "stale"),
+    "undone": State("Undone", "undo-2", "stale"),
+    "declined": State("Declined", "ban", "stale"),
+    "expired": State("Expired", "hourglass", "stale"),
+    "failed": State("Failed", "octagon-x", "over"),
+    "sent": State("Sent", "check", "ok"),
+    # sources and data
+    "on_time": State("On time", "check", "ok"),
+    "late": State("Late", "clock", "watch"),
+    "partial": State("Partial", "triangle-alert", "watch"),
+    "not_arrived": State("Not arrived", "hourglass", "stale"),
+    "refused": State("Refused", "octagon-x", "over"),
+    "quarantined": State("Quarantined", "triangle-alert", "watch"),
+    "unpriced": State("Unpriced", "circle-question-mark", "watch"),
+    "no_telemetry": State("No telemetry", "cloud-off", "stale"),
+    "loading": State("Loading", "refresh-cw", "info"),
+    "never": State("No data yet", "circle-dashed", "stale"),
+    # money
+    "estimated": State("Estimated", "circle-dashed", "stale"),
+    "billed": State("Billed", "check", "ok"),
+    "sample": State("Sample", "info", "stale"),
+    # statements
+    "open": State("Open", "circle", "stale"),
+    "provisional": State("Provisional", "circle-dashed", "watch"),
+    "reviewed": State("Reviewed", "check", "info"),
+    "closed": State("Closed", "lock", "ok"),
+    "matched": State("Matched", "check", "ok"),
+    "explained": State("Explained", "info", "watch"),
+    "unexplained": State("Unexplained", "octagon-x", "over"),
+}
+
+
+def state(key: str) -> State:
+    """The state of that key; one that is not listed is an error, not a blank badge."""
+    found = STATES.get(key)
+    if found is None:
+        raise LookupError(f"expected a state of costobs.web.states, found {key!r}")
+    return found
