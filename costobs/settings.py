@@ -60,6 +60,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "costobs.audit",
     "costobs.access",
+    "costobs.console",
     "costobs.web",
     "ingest",
     "attribution",

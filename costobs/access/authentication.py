@@ -1,0 +1,69 @@
+"""Bearer tokens for the REST API."""
+
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser
+from django.utils import timezone
+from rest_framework import authentication, exceptions, permissions
+from rest_framework.request import Request
+
+from costobs.access import tokens
+from costobs.access.models import ApiToken
+
+
+class TokenUser(AnonymousUser):
+    """A program: authenticated, but nobody's account."""
+
+    @property
+    def is_authenticated(self) -> bool:  # type: ignore[override]  # a token is authenticated
+        return True
+
+
+class TokenAuthentication(authentication.BaseAuthentication):
+    """`Authorization: Bearer cobs_…`; `request.auth` is the ApiToken."""
+
+    def authenticate(self, request: Request) -> tuple[Any, ApiToken] | None:
+        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not text.strip():
+            return None
+        token = tokens.find(text.strip(), now=timezone.now())
+        if token is None:
+            raise exceptions.AuthenticationFailed("the token is unknown or was revoked; make one with: costobs token create")
+        return TokenUser(), token
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class _Granted(permissions.BasePermission):
+    grant = ""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return isinstance(request.auth, ApiToken) and self.grant in request.auth.grants
+
+
+class MayIngest(_Granted):
+    """Programs that push rows; a gate's token may push its usage too."""
+
+    message = "this token may not push rows; it needs the grant 'ingest'"
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return isinstance(request.auth, ApiToken) and bool({"ingest", "gate"} & set(request.auth.grants))
+
+
+class IsGate(_Granted):
+    """Gates that fetch their policy."""
+
+    grant = "gate"
+    message = "this token is no gate's; it needs the grant 'gate'"
+
+
+class MayRead(permissions.BasePermission):
+    """Signed-in people and tokens with the grant `read`."""
+
+    message = "this token may not read; it needs the grant 'read'"
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if isinstance(request.auth, ApiToken):
+            return "read" in request.auth.grants
+        return bool(request.user and request.user.is_authenticated)

@@ -1,0 +1,38 @@
+"""costobs sync: reads what the configured sources have new, now."""
+
+from argparse import ArgumentParser
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from costobs import pipeline
+from ingest import load
+from ingest import queries as ingest_queries
+from ingest.sources.base import Window
+
+
+class Command(BaseCommand):
+    help = "Read what the sources have new: costobs sync [NAME…]"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("names", nargs="*", help="names of sources (default: all that are read on schedule)")
+        parser.add_argument("--days", type=int, default=2, help="how many days back a source that has no cursor is read")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        now = datetime.now(UTC)
+        lines = [line for line in ingest_queries.sources(now=now) if line.is_active and not line.is_pushed]
+        if options["names"]:
+            lines = [line for line in lines if line.name in options["names"]]
+            if not lines:
+                raise CommandError(f"no source is called {', '.join(options['names'])}")
+        failed = 0
+        for line in lines:
+            window = Window(now - timedelta(days=options["days"]), now)
+            for result in load.sync(source_id=line.id, window=window, now=now):
+                failed += result.state in {"failed", "refused"}
+                self.stdout.write(f"{line.name}: {result.name}: {result.state} {result.rows_loaded} rows {result.error}".strip())
+        while pipeline.settle(datetime.now(UTC)):
+            continue
+        if failed:
+            raise CommandError(f"{failed} loads failed; see the Sources page")

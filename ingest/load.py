@@ -1,0 +1,215 @@
+"""One unit of one source, loaded exactly once: claimed, staged, and put in place in one closing transaction."""
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import IntegrityError, connection, transaction
+
+from ingest.models import Load, QuarantinedRow, Source
+from ingest.rows import Rejected
+from ingest.sinks import SINKS, Sink
+from ingest.sinks.base import Context, Placed
+from ingest.sources import KINDS
+from ingest.sources.base import BadDelivery, Raw, SourceUnavailable, Window
+from ingest.sources.base import Source as Kind
+
+_KEPT_REJECTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """What one unit came to. `state`: succeeded, unchanged (loaded before), busy (another worker has it), refused, failed."""
+
+    name: str
+    state: str
+    rows_read: int = 0
+    rows_loaded: int = 0
+    rows_duplicate: int = 0
+    rows_quarantined: int = 0
+    error: str = ""
+
+
+class UnknownSource(LookupError):
+    """There is no such source."""
+
+
+def run_unit(*, source_id: int, raw: Raw, now: datetime) -> LoadResult:
+    """Loads one unit. Safe to repeat: bytes that are in the books are answered with `unchanged`, rows that are known are
+    counted as duplicates. Killed anywhere before the closing commit it leaves nothing but a Load row that the next try
+    takes over; the claim is a lock of the database session, so it ends with the process.
+    """
+    source = Source.objects.get(pk=source_id)
+    lock = f"load {source_id} {raw.content_hash or raw.name}"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [lock])
+        if not cursor.fetchone()[0]:
+            return LoadResult(raw.name, "busy")
+    try:
+        load = _claim(source=source, raw=raw, now=now)
+        if load is None:
+            return LoadResult(raw.name, "unchanged")
+        return _load(Context(source, load, raw, now))
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [lock])
+
+
+def from_paths(*, source_id: int, paths: Sequence[str], now: datetime) -> Iterator[LoadResult]:
+    """Loads every unit found at `paths`; one bad unit does not stop the others."""
+    kind = connect(source_id)
+    for raw in kind.open_paths(paths):
+        yield run_unit(source_id=source_id, raw=raw, now=now)
+
+
+def sync(*, source_id: int, window: Window, now: datetime) -> Iterator[LoadResult]:
+    """Reads what is new since the source's cursor. A source that cannot be reached is marked and raises nothing more."""
+    source = Source.objects.get(pk=source_id)
+    try:
+        for raw in connect(source_id).read(source.cursor, window):
+            yield run_unit(source_id=source_id, raw=raw, now=now)
+    except SourceUnavailable as problem:
+        _mark(source, str(problem), now)
+        yield LoadResult(str(source), "failed", error=str(problem))
+
+
+def connect(source_id: int) -> Kind:
+    """The configured connector. Raises UnknownSource."""
+    try:
+        source = Source.objects.get(pk=source_id)
+    except Source.DoesNotExist as problem:
+        raise UnknownSource(f"there is no source {source_id}") from problem
+    kind = KINDS[source.kind]
+    return kind(kind.Config(**source.config), source.credentials)
+
+
+def _claim(*, source: Source, raw: Raw, now: datetime) -> Load | None:
+    """A running Load, or None when these bytes are in the books. Whoever holds the lock may take over a dead try."""
+    same = Load.objects.filter(source=source, content_hash=raw.content_hash) if raw.content_hash else Load.objects.none()
+    same.filter(state="running").update(state="failed", error="interrupted; loaded again", finished_at=now)
+    if same.filter(state="succeeded").exists():
+        return None
+    try:
+        return Load.objects.create(
+            source=source,
+            name=raw.name,
+            content_hash=raw.content_hash,
+            attempt=same.count() + 1,
+            state="running",
+            claimed_by=f"{socket.gethostname()}:{os.getpid()}",
+            started_at=now,
+            heartbeat_at=now,
+            size_bytes=raw.size_bytes,
+        )
+    except IntegrityError:
+        return None
+
+
+def _load(context: Context) -> LoadResult:
+    kind = connect(context.source.pk)
+    sink = SINKS[kind.produces](context)
+    rejected: list[Rejected] = []
+    read = refused = 0
+    try:
+        sink.open()
+        for part in kind.normalize(context.raw):
+            sink.stage(part.batch)
+            refused += len(part.rejected)
+            rejected.extend(part.rejected[: max(0, _KEPT_REJECTS - len(rejected))])
+            read += part.batch.num_rows + len(part.rejected)
+            Load.objects.filter(pk=context.load.pk).update(rows_read=read)
+        refused += len(context.late)
+        rejected.extend(context.late)
+        if context.raw.expected_rows is not None and context.raw.expected_rows != read and sink.is_all_or_nothing:
+            reason = f"the manifest promises {context.raw.expected_rows} rows, {read} were found"
+            raise BadDelivery(Rejected(context.raw.name, read, "row count", reason))
+        if rejected and sink.is_all_or_nothing:
+            return _refuse(context, rejected, read=read, refused=refused)
+        return _close(context, sink, rejected, read=read, refused=refused)
+    except BadDelivery as problem:
+        return _refuse(context, [problem.rejected], read=read, refused=refused + 1)
+    except Exception as problem:
+        Load.objects.filter(pk=context.load.pk).update(
+            state="failed", error=f"{type(problem).__name__}: {problem}"[:2000], finished_at=context.now
+        )
+        raise
+    finally:
+        sink.drop()
+
+
+def _close(context: Context, sink: Sink, rejected: list[Rejected], *, read: int, refused: int) -> LoadResult:
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL synchronous_commit = on")
+        placed = sink.place()
+        _quarantine(context, [*rejected, *placed.quarantined])
+        _touch(context.source.pk, placed)
+        quarantined = refused + len(placed.quarantined)
+        Load.objects.filter(pk=context.load.pk).update(
+            state="succeeded",
+            rows_read=read,
+            rows_loaded=placed.loaded,
+            rows_duplicate=placed.duplicate,
+            rows_quarantined=quarantined,
+            finished_at=context.now,
+        )
+        _advance(context, placed)
+    return LoadResult(context.raw.name, "succeeded", read, placed.loaded, placed.duplicate, quarantined)
+
+
+def _refuse(context: Context, rejected: Sequence[Rejected], *, read: int, refused: int) -> LoadResult:
+    first = rejected[0]
+    more = f" (and {refused - 1} more)" if refused > 1 else ""
+    error = f"{first.file}, row {first.row}, {first.field}: {first.reason}{more}"
+    with transaction.atomic():
+        _quarantine(context, rejected)
+        Load.objects.filter(pk=context.load.pk).update(
+            state="refused", rows_read=read, rows_quarantined=refused, error=error[:2000], finished_at=context.now
+        )
+        _mark(context.source, f"refused: {error}", context.now)
+    return LoadResult(context.raw.name, "refused", read, rows_quarantined=refused, error=error)
+
+
+def _quarantine(context: Context, rejected: Sequence[Rejected]) -> None:
+    QuarantinedRow.objects.bulk_create(
+        QuarantinedRow(
+            load=context.load,
+            source=context.source,
+            file=one.file,
+            row_number=one.row,
+            field=one.field,
+            reason=one.reason[:2000].replace("\x00", ""),
+            raw=one.raw[:2000].replace("\x00", ""),
+        )
+        for one in rejected[:_KEPT_REJECTS]
+    )
+
+
+def _touch(source_id: int, placed: Placed) -> None:
+    touch_days(source_id=source_id, days=placed.days)
+
+
+def touch_days(*, source_id: int, days: Sequence[object]) -> None:
+    """Says that these days of a source have changed. Part of the caller's transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """INSERT INTO ingest_touched AS old (source_id, day) SELECT %s, d FROM unnest(%s::date[]) AS days (d) ORDER BY d
+               ON CONFLICT (source_id, day) DO UPDATE SET version = old.version + 1""",
+            [source_id, list(days)],
+        )
+
+
+def _advance(context: Context, placed: Placed) -> None:
+    source = Source.objects.select_for_update().get(pk=context.source.pk)
+    source.cursor = {**source.cursor, **context.raw.cursor}
+    source.last_load_at = context.now
+    source.last_error = ""
+    known = [moment for moment in (source.complete_through, placed.complete_through) if moment is not None]
+    source.complete_through = min(max(known), context.now) if known else None
+    source.save(update_fields=["cursor", "last_load_at", "last_error", "complete_through"])
+
+
+def _mark(source: Source, error: str, now: datetime) -> None:
+    Source.objects.filter(pk=source.pk).update(last_error=error[:2000], last_error_at=now)

@@ -1,0 +1,224 @@
+"""What other rooms and the pages may ask about sources: health, freshness, loads and quarantined rows."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from django.db import connection
+from django.db.models import Count, Max, Sum
+
+from ingest.models import Load, QuarantinedRow, Source, Touched
+from ingest.sources import KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """One source as the Sources page shows it. `status`: on_time, late, failed, paused, waiting (no data yet)."""
+
+    id: int
+    kind: str
+    title: str
+    name: str
+    produces: str
+    status: str
+    complete_through: datetime | None
+    expected_lag_seconds: int
+    late_seconds: int
+    last_load_at: datetime | None
+    rows_28d: int
+    quarantined_28d: int
+    last_error: str
+    last_error_at: datetime | None
+    is_active: bool
+    is_sample: bool
+    is_pushed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How far the data are complete, over all active sources, in the words of the badge."""
+
+    complete_through: datetime | None  # the earliest of the sources that are on time
+    late: tuple[SourceLine, ...]
+    sources: tuple[SourceLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadLine:
+    """One load; rows read = loaded + duplicate + quarantined."""
+
+    id: int
+    source: str
+    name: str
+    state: str
+    started_at: datetime
+    finished_at: datetime | None
+    size_bytes: int
+    rows_read: int
+    rows_loaded: int
+    rows_duplicate: int
+    rows_quarantined: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedLine:
+    """One row that was not loaded, and why."""
+
+    source: str
+    file: str
+    row_number: int
+    field: str
+    reason: str
+    raw: str
+    loaded_at: datetime
+
+
+def sources(*, now: datetime) -> list[SourceLine]:
+    """Every source, by kind and name."""
+    since = now - timedelta(days=28)
+    recent = {
+        row["source_id"]: row
+        for row in Load.objects.filter(started_at__gte=since)
+        .values("source_id")
+        .annotate(rows=Sum("rows_loaded"), quarantined=Sum("rows_quarantined"))
+    }
+    return [_line(one, recent.get(one.pk, {}), now) for one in Source.objects.order_by("kind", "name")]
+
+
+def freshness(*, now: datetime) -> Freshness:
+    """The badge: complete through when, and who is late."""
+    lines = tuple(line for line in sources(now=now) if line.is_active)
+    late = tuple(line for line in lines if line.status in {"late", "failed"})
+    known = [line.complete_through for line in lines if line.complete_through and line.status == "on_time"]
+    return Freshness(min(known, default=None), late, lines)
+
+
+def is_stale(*, now: datetime) -> bool:
+    """True when no action may be taken on the books: nothing loaded at all, or a source that feeds them is late or failing."""
+    lines = [line for line in sources(now=now) if line.is_active and line.produces != "fine_tunes"]
+    if not any(line.complete_through for line in lines):
+        return True
+    return any(line.status == "failed" for line in lines)
+
+
+def loads(*, source_id: int | None = None, limit: int = 50) -> list[LoadLine]:
+    """The newest loads first."""
+    rows = Load.objects.select_related("source").order_by("-id")
+    if source_id is not None:
+        rows = rows.filter(source_id=source_id)
+    return [
+        LoadLine(
+            id=row.pk,
+            source=row.source.name,
+            name=row.name,
+            state=row.state,
+            started_at=row.started_at,
+            finished_at=row.finished_at,
+            size_bytes=row.size_bytes,
+            rows_read=row.rows_read,
+            rows_loaded=row.rows_loaded,
+            rows_duplicate=row.rows_duplicate,
+            rows_quarantined=row.rows_quarantined,
+            error=row.error,
+        )
+        for row in rows[:limit]
+    ]
+
+
+def quarantined(*, source_id: int | None = None, limit: int = 100) -> list[QuarantinedLine]:
+    """The newest quarantined rows first."""
+    rows = QuarantinedRow.objects.select_related("source", "load").order_by("-id")
+    if source_id is not None:
+        rows = rows.filter(source_id=source_id)
+    return [
+        QuarantinedLine(row.source.name, row.file, row.row_number, row.field, row.reason, row.raw, row.load.started_at)
+        for row in rows[:limit]
+    ]
+
+
+def quarantined_count() -> int:
+    """How many rows wait for inspection."""
+    return QuarantinedRow.objects.count()
+
+
+def completeness(*, first: date, last: date) -> dict[str, set[date]]:
+    """For each source by name, the days of [first, last] that have data."""
+    found: dict[str, set[date]] = {}
+    for name, day in Touched.objects.filter(day__range=(first, last)).values_list("source__name", "day"):
+        found.setdefault(name, set()).add(day)
+    return found
+
+
+def has_sample() -> bool:
+    """Whether sample data are loaded."""
+    return Source.objects.filter(is_sample=True).exists()
+
+
+def is_loading() -> bool:
+    """Whether a load is running now."""
+    return Load.objects.filter(state="running").exists()
+
+
+def source_named(*, kind: str, name: str) -> int | None:
+    """The id of a source by kind and name."""
+    return Source.objects.filter(kind=kind, name=name).values_list("pk", flat=True).first()
+
+
+def active_sources() -> list[int]:
+    """The sources that are read on schedule, least recently loaded first."""
+    pulled = [kind.kind for kind in KINDS if not kind.is_pushed]
+    rows = Source.objects.filter(is_active=True, is_sample=False, kind__in=pulled).order_by("last_load_at", "pk")
+    return list(rows.values_list("pk", flat=True))
+
+
+def newest_change() -> datetime | None:
+    """When anything was loaded last; the validator of cached answers."""
+    return Source.objects.aggregate(at=Max("last_load_at"))["at"]
+
+
+def open_days() -> list[date]:
+    """Days whose sources changed since they were last rolled up, oldest first."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT day FROM ingest_touched WHERE version > rolled_up_version ORDER BY day")
+        return [day for (day,) in cursor.fetchall()]
+
+
+def counts() -> dict[str, int]:
+    """Loads by state; for /metrics and the health page."""
+    return {row["state"]: row["n"] for row in Load.objects.values("state").annotate(n=Count("pk"))}
+
+
+def _line(source: Source, recent: dict[str, int], now: datetime) -> SourceLine:
+    kind = KINDS[source.kind]
+    lag = kind.expected_lag_seconds
+    behind = int((now - source.complete_through).total_seconds()) if source.complete_through else 0
+    return SourceLine(
+        id=source.pk,
+        kind=source.kind,
+        title=kind.title,
+        name=source.name,
+        produces=kind.produces,
+        status=_status(source, late=behind > lag, is_pushed=kind.is_pushed),
+        complete_through=source.complete_through,
+        expected_lag_seconds=lag,
+        late_seconds=max(0, behind - lag),
+        last_load_at=source.last_load_at,
+        rows_28d=recent.get("rows", 0) or 0,
+        quarantined_28d=recent.get("quarantined", 0) or 0,
+        last_error=source.last_error,
+        last_error_at=source.last_error_at,
+        is_active=source.is_active,
+        is_sample=source.is_sample,
+        is_pushed=kind.is_pushed,
+    )
+
+
+def _status(source: Source, *, late: bool, is_pushed: bool) -> str:
+    if not source.is_active:
+        return "paused"
+    if source.last_error and (source.last_load_at is None or (source.last_error_at or source.last_load_at) >= source.last_load_at):
+        return "failed"
+    if source.complete_through is None:
+        return "waiting"
+    # A pushed source that is silent may simply have had no calls; it is late only for the badge of a pulled one.
+    return "late" if late and not is_pushed else "on_time"
