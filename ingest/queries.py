@@ -154,9 +154,9 @@ def has_sample() -> bool:
     return Source.objects.filter(is_sample=True).exists()
 
 
-def is_loading() -> bool:
-    """Whether a load is running now."""
-    return Load.objects.filter(state="running").exists()
+def is_sample_loading() -> bool:
+    """Whether sample data are being loaded now."""
+    return Load.objects.filter(state="running", source__is_sample=True).exists()
 
 
 def source_named(*, kind: str, name: str) -> int | None:

@@ -45,6 +45,15 @@ class Filter:
         if self.op not in {"is", "is_not", "contains"}:
             raise BadScope(f"unknown operator {self.op!r}; known: is, is_not, contains")
 
+    @classmethod
+    def parse(cls, text: str) -> "Filter":
+        """The filter in its form of an address: `team:search|growth`, `env!:prod`, `model~:gpt`. Raises BadScope."""
+        for op, mark in (("is_not", "!:"), ("contains", "~:"), ("is", ":")):
+            dimension, found, values = text.partition(mark)
+            if found and dimension.replace("_", "").isalpha():
+                return cls(dimension, tuple(values.split("|")), op)
+        raise BadScope(f"expected a filter as dimension:value, found {text!r}")
+
 
 @dataclass(frozen=True, slots=True)
 class SpendScope:
