@@ -79,6 +79,7 @@ class Cell:
     title: str = ""
     note: str = ""
     state: str = ""
+    tone: Literal["", "unfavourable", "favourable"] = ""
     delta: Delta | None = None
     spark: Spark | None = None
     bullet: Bullet | None = None

@@ -123,7 +123,7 @@ def bridge(*, effects: Sequence[Effect], currency: str = "USD", height: Height =
         "y": [effect.label for effect in effects],
         "x": frame.numbers(lengths),
         "base": frame.numbers(bases),
-        "customdata": [[_effect_words(effect, currency), effect.url] for effect in effects],
+        "customdata": [[_effect_words(effect, currency, effects[0].is_total), effect.url] for effect in effects],
         "hovertemplate": "%{y}: %{customdata[0]}<extra></extra>",
         "marker": {
             "color": [f"var(--{_effect_token(effect)})" for effect in effects],
@@ -152,7 +152,7 @@ def bridge(*, effects: Sequence[Effect], currency: str = "USD", height: Height =
             {
                 "x": frame.number(max(base, end)),
                 "y": effect.label,
-                "text": _effect_words(effect, currency),
+                "text": _effect_words(effect, currency, effects[0].is_total),
                 "showarrow": False,
                 "xanchor": "left",
                 "xshift": 3,
@@ -165,8 +165,9 @@ def bridge(*, effects: Sequence[Effect], currency: str = "USD", height: Height =
     return Chart(frame.figure([trace], layout), height, legend)
 
 
-def _effect_words(effect: Effect, currency: str) -> str:
-    return fmt.money(effect.amount, currency, signed=not effect.is_total)
+def _effect_words(effect: Effect, currency: str, has_start: bool) -> str:
+    """A total after a start is a level; one after effects only is a change and keeps its sign."""
+    return fmt.money(effect.amount, currency, signed=not (effect.is_total and has_start))
 
 
 def _effect_token(effect: Effect) -> str:

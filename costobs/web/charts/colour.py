@@ -7,9 +7,9 @@ from typing import Literal
 Kind = Literal["", "other", "idle", "unallocated", "unpriced", "shared"]
 
 RESERVED = 10  # Other, idle, unallocated, unpriced
-# Slots 8 and 9 look like an alarm; they are used only when seven are taken.
-_PREFERRED = (1, 2, 3, 4, 5, 6, 7)
-_LAST = (8, 9)
+# The first five are the easiest to tell apart; 8 and 9 look like an alarm and come when seven are taken.
+_PREFERRED = (1, 2, 3, 4, 5)
+_LAST = (6, 7, 8, 9)
 HATCHES = {"idle": "\\", "unallocated": "x", "unpriced": "."}
 NOT_FINAL = "/"
 
@@ -21,7 +21,8 @@ def _digest(key: str) -> int:
 def slots(keys: Iterable[str]) -> dict[str, int]:
     """A slot of 1 to 9 for each key: its hash picks, and of two that pick alike the later digest moves on.
 
-    Independent of order and of amounts. Give all keys of a dimension, not only those in view, to keep colours when filtering.
+    Independent of order and of amounts. Give the nine largest keys of a dimension, not only those in view, to keep colours
+    when filtering; beyond nine some share one.
     """
     taken: dict[str, int] = {}
     for key in sorted(set(keys), key=lambda name: (_digest(name), name)):

@@ -73,9 +73,10 @@ def value_axis(values: Sequence[Value], write: Write, *, from_zero: bool = True,
         low, high = min(low, Decimal(0)), max(high, Decimal(0))
     if low == high:
         high = low + 1
-    places = ticks(low, high, count=count)
+    room = high + (high - low) * Decimal("0.06") if high > 0 else high
+    places = [place for place in ticks(low, high, count=count) if place <= room]
     return {
-        "range": [number(places[0]), number(places[-1])],
+        "range": [number(places[0]), number(room)],
         "tickvals": numbers(places),
         "ticktext": [write(place) for place in places],
         "fixedrange": True,

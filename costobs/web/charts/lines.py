@@ -7,6 +7,10 @@ from costobs.web import fmt
 from costobs.web.charts import bars, colour, frame
 from costobs.web.charts.model import Chart, Height, LegendItem, Line, Mark, Panel, RungLine, Value, Write
 
+_LINE_PIXELS = 15
+_PLOT_PIXELS = 190  # the plotted height of chart--secondary, near enough to keep two labels apart
+_PANEL_PIXELS = 80
+
 
 def lines(
     *,
@@ -24,7 +28,7 @@ def lines(
     traces = [_trace(at, line, colours[line.key], write) for line in lines]
     values: list[Value] = [value for line in lines for value in line.values]
     shapes = bars.mark_lines(marks)
-    labels = _end_labels(at, lines, colours)
+    labels = _end_labels(at, lines, colours, _PLOT_PIXELS)
     if target is not None:
         values.append(target.amount)
         labels = [*labels, _words_at(target, 0)]
@@ -78,7 +82,9 @@ def multiples(
         layout[f"yaxis{suffix}"] = {**frame.value_axis(values, panel.write, count=3), "domain": domain}
         annotations.append(_panel_title(panel.title, top))
         annotations += [
-            {**one, "yref": f"y{suffix}"} for one in _end_labels(at, panel.lines, colours) if not panel.bars
+            {**one, "yref": f"y{suffix}"}
+            for one in _end_labels(at, panel.lines, colours, _PANEL_PIXELS)
+            if not panel.bars
         ]
     last = "" if len(panels) == 1 else str(len(panels))
     layout["xaxis"] = {**frame.time_axis(at), "anchor": f"y{last}"}
@@ -145,23 +151,34 @@ def _mode(values: Sequence[Value]) -> str:
     return "lines+markers" if lonely else "lines"
 
 
-def _end_labels(at: Sequence[frame.Moment], shown: Sequence[Line], colours: Mapping[str, str]) -> list[frame.Json]:
-    labels: list[frame.Json] = []
-    for line in shown:
-        last = next((index for index in range(len(at) - 1, -1, -1) if line.values[index] is not None), None)
-        if last is not None:
-            labels.append(
-                {
-                    "x": frame.stamp(at[last]),
-                    "y": frame.number(line.values[last]),
-                    "text": line.label,
-                    "showarrow": False,
-                    "xanchor": "left",
-                    "xshift": 4,
-                    "font": {"color": "var(--text-2)" if not line.token.startswith("p") else colours[line.key]},
-                }
-            )
-    return labels
+def _end_labels(
+    at: Sequence[frame.Moment], shown: Sequence[Line], colours: Mapping[str, str], pixels: int
+) -> list[frame.Json]:
+    """The name of each line at its last known value, apart from each other on a plot of about `pixels` height."""
+    ends = [(line, last) for line in shown if (last := _last_known(line.values)) is not None]
+    heights = _heights([Decimal(line.values[last] or 0) for line, last in ends], shown, pixels)
+    return [
+        {
+            "x": frame.stamp(at[last]),
+            "y": frame.number(line.values[last]),
+            "text": line.label,
+            "showarrow": False,
+            "xanchor": "left",
+            "xshift": 4,
+            "yshift": shift,
+            "font": {"color": colours[line.key] if line.token in {"p50", "p95"} else "var(--text-2)"},
+        }
+        for (line, last), shift in zip(ends, spread(heights), strict=True)
+    ]
+
+
+def _last_known(values: Sequence[Value]) -> int | None:
+    return next((index for index in range(len(values) - 1, -1, -1) if values[index] is not None), None)
+
+
+def _heights(ends: Sequence[Decimal], shown: Sequence[Line], pixels: int) -> list[Decimal]:
+    top = max((Decimal(value) for line in shown for value in line.values if value is not None), default=Decimal(0))
+    return [end / top * pixels if top > 0 else Decimal(0) for end in ends]
 
 
 def level(rung: RungLine) -> frame.Json:
@@ -193,14 +210,19 @@ def _words_at(rung: RungLine, shift: int) -> frame.Json:
 
 def level_words(rungs: Sequence[RungLine], *, span: Decimal, pixels: int) -> list[frame.Json]:
     """Labels of thresholds, pushed up so that no two are closer than a line of text."""
-    placed: list[frame.Json] = []
-    lowest_free = Decimal(-pixels)
-    for rung in sorted(rungs, key=lambda one: one.amount):
-        at = rung.amount / span * pixels
-        moved = max(at, lowest_free)
-        lowest_free = moved + 15
-        placed.append(_words_at(rung, int(moved - at)))
-    return placed
+    shifts = spread([rung.amount / span * pixels for rung in rungs])
+    return [_words_at(rung, shift) for rung, shift in zip(rungs, shifts, strict=True)]
+
+
+def spread(at: Sequence[Decimal]) -> list[int]:
+    """How many pixels up each label moves from its height so that none covers another."""
+    shifts = [0] * len(at)
+    free = Decimal("-Infinity")
+    for index in sorted(range(len(at)), key=lambda one: at[one]):
+        moved = max(at[index], free)
+        free = moved + _LINE_PIXELS
+        shifts[index] = int(moved - at[index])
+    return shifts
 
 
 def legend_of(shown: Sequence[Line], colours: Mapping[str, str]) -> tuple[LegendItem, ...]:

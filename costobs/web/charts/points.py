@@ -43,10 +43,20 @@ def cost_latency(
     }
     layout: frame.Json = {
         "hovermode": "closest",
-        "margin": {"l": 8, "r": 24, "t": 16, "b": 8},
-        "xaxis": _log_axis([point.latency for point in shown], fmt.latency, "p95 latency"),
-        "yaxis": _log_axis([point.cost for point in shown], write, f"{currency} / {unit}"),
-        "annotations": [_corner("slow and dear", 1, 1), _corner("fast and cheap", 0, 0)],
+        "margin": {"l": 8, "r": 24, "t": 26, "b": 24},
+        "xaxis": _log_axis([point.latency for point in shown], fmt.latency),
+        "yaxis": _log_axis([point.cost for point in shown], write),
+        "annotations": [
+            _corner("slow and dear", 1, 1),
+            _corner("fast and cheap", 0, 0),
+            {
+                **_corner(f"{currency} / {unit}", 0, 1),
+                "yanchor": "bottom",
+                "yshift": 8,
+                "font": {"color": "var(--text-2)"},
+            },
+            {**_corner("p95 latency", 1, 0), "yanchor": "top", "yshift": -22, "font": {"color": "var(--text-2)"}},
+        ],
     }
     return Chart(frame.figure([trace], layout), height, ())
 
@@ -55,7 +65,7 @@ def _cost(point: Point, unit: str, write: Write) -> str:
     return f"{write(point.cost)} / {unit}"
 
 
-def _log_axis(values: Sequence[Decimal], write: Write, title: str) -> frame.Json:
+def _log_axis(values: Sequence[Decimal], write: Write) -> frame.Json:
     places = frame.log_ticks(values)
     low, high = places[0], places[-1]
     return {
@@ -65,7 +75,6 @@ def _log_axis(values: Sequence[Decimal], write: Write, title: str) -> frame.Json
         "ticktext": [write(place) for place in places],
         "fixedrange": True,
         "automargin": True,
-        "title": {"text": title, "standoff": 8},
     }
 
 

@@ -40,7 +40,7 @@ def delta(change: fmt.Delta | None) -> SafeString:
     if change is None:
         return format_html('<span class="delta">{}</span>', fmt.NOT_APPLICABLE)
     if change.direction == "flat":
-        return format_html('<span class="delta">no change</span>')
+        return format_html('<span class="delta">{}</span>', "no change")
     shape = "M6 2 11 10H1z" if change.direction == "up" else "M6 10 1 2h10z"
     arrow = format_html(
         '<svg class="delta__arrow" viewBox="0 0 12 12" role="img" aria-label="{}"><path d="{}"/></svg>',
@@ -73,7 +73,9 @@ def sparkline(spark: Spark) -> SafeString:
     solid = format_html_join("", '<polyline class="spark__line" points="{}"/>', ((_path(run),) for run in runs))
     tail = format_html('<polyline class="spark__open" points="{}"/>', _path(dashed)) if dashed else ""
     hidden = (
-        format_html('role="img" aria-label="{}"', spark.label) if spark.label else format_html('aria-hidden="true"')
+        format_html('role="img" aria-label="{}"', spark.label)
+        if spark.label
+        else format_html('aria-hidden="{}"', "true")
     )
     return format_html(
         '<svg class="spark" viewBox="0 0 {} {}" width="{}" height="{}" {}>{}{}</svg>',
