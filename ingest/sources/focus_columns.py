@@ -1,0 +1,96 @@
+"""FOCUS column names of all versions, found in headers however they are written."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ingest.sources import openings
+
+# Our column -> the names it has had in FOCUS, the newest first. Compared without case and separators.
+NAMES: dict[str, tuple[str, ...]] = {
+    "charge_period_start": ("ChargePeriodStart",),
+    "charge_period_end": ("ChargePeriodEnd",),
+    "billing_period_start": ("BillingPeriodStart",),
+    "billing_period_end": ("BillingPeriodEnd",),
+    "billing_account_id": ("BillingAccountId",),
+    "billing_account_name": ("BillingAccountName",),
+    "sub_account_id": ("SubAccountId",),
+    "sub_account_name": ("SubAccountName",),
+    "billing_currency": ("BillingCurrency",),
+    "billed_cost": ("BilledCost",),
+    "effective_cost": ("EffectiveCost",),
+    "list_cost": ("ListCost",),
+    "contracted_cost": ("ContractedCost",),
+    "charge_category": ("ChargeCategory", "ChargeType"),
+    "charge_class": ("ChargeClass",),
+    "charge_description": ("ChargeDescription",),
+    "charge_frequency": ("ChargeFrequency",),
+    "service_provider_name": ("ServiceProviderName", "ProviderName", "Provider"),
+    "host_provider_name": ("HostProviderName", "PublisherName", "Publisher"),
+    "invoice_issuer_name": ("InvoiceIssuerName", "InvoiceIssuer"),
+    "invoice_id": ("InvoiceId",),
+    "service_category": ("ServiceCategory",),
+    "service_subcategory": ("ServiceSubcategory",),
+    "service_name": ("ServiceName",),
+    "sku_id": ("SkuId",),
+    "sku_meter": ("SkuMeter",),
+    "sku_price_id": ("SkuPriceId",),
+    "resource_id": ("ResourceId",),
+    "resource_name": ("ResourceName",),
+    "resource_type": ("ResourceType",),
+    "region_id": ("RegionId", "Region"),
+    "pricing_category": ("PricingCategory",),
+    "pricing_quantity": ("PricingQuantity",),
+    "pricing_unit": ("PricingUnit",),
+    "consumed_quantity": ("ConsumedQuantity", "UsageQuantity"),
+    "consumed_unit": ("ConsumedUnit", "UsageUnit"),
+    "commitment_discount_id": ("CommitmentDiscountId",),
+    "commitment_discount_status": ("CommitmentDiscountStatus",),
+    "tags": ("Tags",),
+}
+MANDATORY = ("billed_cost", "charge_period_start", "charge_period_end")
+_IGNORED = re.compile(r"[^a-z0-9]")
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where each of our columns is in a file (by position), and which positions hold what has no column of ours."""
+
+    found: dict[str, int]
+    extra: dict[str, int]
+
+
+def match(header: Sequence[str], *, file: str, default_currency: str = "") -> Columns:
+    """The columns of a header. BadDelivery names a mandatory column that is missing, with the header's closest names."""
+    positions: dict[str, int] = {}
+    for position, title in enumerate(header):
+        positions.setdefault(_plain(title), position)
+    found = {}
+    for column, names in NAMES.items():
+        position = next((positions[_plain(name)] for name in names if _plain(name) in positions), None)
+        if position is not None:
+            found[column] = position
+    mandatory = MANDATORY if default_currency else (*MANDATORY, "billing_currency")
+    for column in mandatory:
+        if column not in found:
+            raise _missing(NAMES[column][0], header, file)
+    used, extra = set(found.values()), {}
+    for position, title in enumerate(header):
+        if position in used:
+            continue
+        name = title.lstrip("\ufeff").strip() or f"column {position + 1}"
+        extra[name if name not in extra else f"{name} ({position + 1})"] = position
+    return Columns(found, extra)
+
+
+def _missing(name: str, header: Sequence[str], file: str) -> Exception:
+    by_plain = {_plain(title): title.strip() for title in header}
+    close = difflib.get_close_matches(_plain(name), by_plain, n=3, cutoff=0.6)
+    hint = f"; the closest are {', '.join(by_plain[each] for each in close)}" if close else ""
+    found = ", ".join(title.strip() for title in header[:8]) + (", …" if len(header) > 8 else "")
+    return openings.broken(file, f"mandatory column {name} is missing; found {found}{hint}", field=name)
+
+
+def _plain(title: str) -> str:
+    return _IGNORED.sub("", title.lower())

@@ -1,0 +1,281 @@
+"""Charges from tables of text: every digit of money kept, everything that has no column kept in `extra`."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import orjson
+import polars as pl
+import pyarrow as pa
+
+from ingest.rows import CHARGE, COSTS, Rejected
+from ingest.sources import classify, focus_columns, instants
+from ingest.sources.base import Normalized
+
+_TAG_KEYS: dict[str, tuple[str, ...]] = {
+    "team": ("team", "owner"),
+    "feature": ("feature", "app", "application"),
+    "cost_centre": ("cost_centre", "cost_center"),
+    "environment": ("environment", "env"),
+    "service_name": ("service", "service_name"),
+    "namespace": ("namespace", "kubernetes_namespace", "k8s_namespace"),
+    "project": ("project",),
+}
+_DECIMAL = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?$"
+# "$10,000.00" can only mean one thing; "1,234" could be a decimal comma and stays an error.
+_FORMATTED = r"^-?\$\d+(?:\.\d+)?$|^-?\$\d{1,3}(?:,\d{3})+(?:\.\d+)?$|^-?\d{1,3}(?:,\d{3})+\.\d+$"
+_NULLS = ("NULL", "null", "Null")
+_PERIODS = ("charge_period_start", "charge_period_end")
+_BILLING = ("billing_period_start", "billing_period_end")
+_QUANTITIES = ("pricing_quantity", "consumed_quantity")
+_OPTIONAL_NUMBERS = (*_QUANTITIES,)
+_SEPARATORS = re.compile(r"[^a-z0-9]+")
+_MAX_RAW = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a source wants its rows read."""
+
+    default_currency: str = ""
+    tag_map: Mapping[str, str] = field(default_factory=dict)  # our attribute -> the vendor's tag key, asked first
+    tag_keys: tuple[str, ...] = ()  # further tag keys that form the attribute `tags`
+
+
+def charges(
+    table: pa.Table, columns: focus_columns.Columns, reading: Reading, *, file: str, file_index: int, first_row: int
+) -> Normalized:
+    """The charges of a piece of a file, and the rows that cannot be one (with row and field). Order is kept."""
+    frame = _selected(table, columns, reading)
+    frame = frame.with_columns(pl.int_range(first_row, first_row + pl.len(), dtype=pl.Int64).alias("row_number"))
+    frame = _costs(_moments(frame))
+    rejected, frame = _checked(frame, file)
+    frame = frame.with_columns(
+        pl.lit(file_index, dtype=pl.Int16).alias("file_index"),
+        *(_digits(frame[name]).alias(name) for name in (*COSTS, *_QUANTITIES)),
+        _extra(frame, columns),
+    )
+    frame = _classified(_attributed(frame, reading))
+    shaped = frame.select(CHARGE.names).to_arrow().cast(CHARGE).combine_chunks()
+    batches = shaped.to_batches() or [pa.RecordBatch.from_pylist([], schema=CHARGE)]
+    return Normalized(batches[0], rejected)
+
+
+def _selected(table: pa.Table, columns: focus_columns.Columns, reading: Reading) -> pl.DataFrame:
+    """Our columns and the extra ones (named `+Name`), with NULL and the like as ""."""
+    arrays = {name: table.column(position) for name, position in columns.found.items()}
+    arrays |= {f"+{name}": table.column(position) for name, position in columns.extra.items()}
+    frame = pl.from_arrow(pa.table(arrays))
+    assert isinstance(frame, pl.DataFrame)  # a table is never a single column
+    texts = [name for name, kind in frame.schema.items() if kind == pl.String]
+    frame = frame.with_columns(
+        pl.when(pl.col(name).is_in(_NULLS)).then(pl.lit("")).otherwise(pl.col(name).str.strip_chars()).alias(name)
+        for name in texts
+    )
+    frame = frame.with_columns(
+        pl.col(name).dt.to_string("iso:strict").fill_null("")
+        for name, kind in frame.schema.items()
+        if kind != pl.String and name not in (*_PERIODS, *_BILLING)
+    )
+    missing = [name for name in focus_columns.NAMES if name not in frame.columns]
+    frame = frame.with_columns(pl.lit("").alias(name) for name in missing)
+    currency = pl.col("billing_currency")
+    return frame.with_columns(
+        pl.when(currency == "")
+        .then(pl.lit(reading.default_currency))
+        .otherwise(currency.str.to_uppercase())
+        .alias("billing_currency")
+    )
+
+
+def _moments(frame: pl.DataFrame) -> pl.DataFrame:
+    for name in (*_PERIODS, *_BILLING):
+        if frame.schema[name] == pl.String:
+            frame = frame.with_columns(pl.Series(f"{name}_text", frame[name]), instants.parse(frame[name]).alias(name))
+        else:
+            frame = frame.with_columns(pl.col(name).dt.to_string("iso:strict").fill_null("").alias(f"{name}_text"))
+    # A bill without a billing period is one of the month its charges begin in.
+    month = pl.col("charge_period_start").dt.truncate("1mo")
+    return frame.with_columns(
+        pl.col("billing_period_start").fill_null(month).dt.date(),
+        pl.col("billing_period_end").fill_null(month.dt.offset_by("1mo")).dt.date(),
+    )
+
+
+def _costs(frame: pl.DataFrame) -> pl.DataFrame:
+    """Money without dollar signs and thousands separators; an unstated effective, list or contracted cost is the billed one.
+
+    Real exports leave ContractedCost empty although FOCUS forbids it (Oracle, 2024); only BilledCost cannot be spared.
+    """
+    for name in COSTS:
+        formatted = frame[name].str.contains(_FORMATTED)
+        if formatted.any():
+            bare = pl.col(name).str.replace_all("[$,]", "")
+            frame = frame.with_columns(pl.when(formatted).then(bare).otherwise(pl.col(name)).alias(name))
+    billed = pl.col("billed_cost")
+    return frame.with_columns(
+        pl.when(pl.col(name) == "").then(billed).otherwise(pl.col(name)).alias(name) for name in COSTS if name != "billed_cost"
+    )
+
+
+def _checked(frame: pl.DataFrame, file: str) -> tuple[list[Rejected], pl.DataFrame]:
+    checks: list[tuple[str, pl.Expr, str]] = []
+    for name in COSTS:
+        checks.append((name, ~pl.col(name).str.contains(_DECIMAL), "expected a decimal number, found {}"))
+    for name in _OPTIONAL_NUMBERS:
+        given = pl.col(name) != ""
+        checks.append((name, given & ~pl.col(name).str.contains(_DECIMAL), "expected a decimal number, found {}"))
+    for name in _PERIODS:
+        column = pl.col(name)
+        checks.append((name, column.is_null(), "expected a moment in time, found {}"))
+        outside = (column < instants.EARLIEST_CHARGE) | (column > instants.LATEST)
+        checks.append((name, outside, "{} is outside 2000-01-01 to 2100-01-01"))
+    for name in _BILLING:
+        unread = (pl.col(f"{name}_text") != "") & pl.col(name).is_null()
+        checks.append((name, unread, "expected a moment in time, found {}"))
+    backwards = pl.col("charge_period_end") < pl.col("charge_period_start")
+    checks.append(("charge_period_end", backwards, "{} is before the charge period begins"))
+    checks.append(("billing_currency", pl.col("billing_currency") == "", "expected a currency code, found {}"))
+    wrong = frame.select(pl.any_horizontal(mask.fill_null(False) for _, mask, _ in checks).alias("wrong"))["wrong"]
+    if not wrong.any():
+        return [], frame
+    bad = frame.filter(wrong)
+    verdicts = bad.select(mask.fill_null(False).alias(str(at)) for at, (_, mask, _) in enumerate(checks))
+    rejected = []
+    for verdict, row in zip(verdicts.iter_rows(), bad.iter_rows(named=True), strict=True):
+        name, _, reason = checks[verdict.index(True)]
+        found = row.get(f"{name}_text", row[name])
+        raw = ", ".join(f"{key.removeprefix('+')}={value}" for key, value in row.items() if isinstance(value, str) and value)
+        title = focus_columns.NAMES[name][0]
+        rejected.append(Rejected(file, row["row_number"], title, reason.format(repr(found)), raw[:_MAX_RAW]))
+    return rejected, frame.filter(~wrong)
+
+
+def _digits(texts: pl.Series) -> pl.Series:
+    """Numbers in plain digits: an exponent is written out, a leading plus is dropped; nothing is rounded."""
+    odd = texts.str.contains("[eE+]")
+    if not odd.any():
+        return texts
+    distinct = texts.filter(odd).unique()
+    plain = pl.Series([format(Decimal(text), "f") for text in distinct], dtype=pl.String)
+    return texts.replace(distinct, plain)
+
+
+def _extra(frame: pl.DataFrame, columns: focus_columns.Columns) -> pl.Expr:
+    """The columns that have no place of their own, as a JSON object of those that say something."""
+    pieces = []
+    for name in columns.extra:
+        column = frame[f"+{name}"]
+        quoted = pl.col(f"+{name}")
+        if column.str.contains(r'["\\\x00-\x1f]').any():
+            # {"v":"…"} without its wrapping is the escaped text.
+            escaped = pl.struct(quoted.alias("v")).struct.json_encode()
+            quoted = escaped.str.slice(5, escaped.str.len_chars() - 6)
+        else:
+            quoted = pl.concat_str(pl.lit('"'), quoted, pl.lit('"'))
+        title = orjson.dumps(name).decode()
+        piece = pl.concat_str(pl.lit(f"{title}:"), quoted)
+        pieces.append(pl.when(pl.col(f"+{name}") != "").then(piece))
+    if not pieces:
+        return pl.lit("{}").alias("extra")
+    joined = pl.concat_str(pieces, separator=",", ignore_nulls=True)
+    return pl.concat_str(pl.lit("{"), joined.fill_null(""), pl.lit("}")).alias("extra")
+
+
+def _attributed(frame: pl.DataFrame, reading: Reading) -> pl.DataFrame:
+    """Tags as a JSON object, and the attributes that are read from them and from the account."""
+    read = _TagReader(reading)
+    distinct = frame["tags"].unique()
+    parsed = pl.DataFrame(
+        [{"tags": text, **read.one(text)} for text in distinct],
+        schema={"tags": pl.String, "tags_json": pl.String, **{name: pl.String for name in read.columns}},
+    )
+    frame = frame.join(parsed, on="tags", how="left", maintain_order="left").drop("tags").rename({"tags_json": "tags"})
+    service = pl.col("attr_service_name")
+    return frame.with_columns(
+        pl.lit("").alias("attr_key"),
+        pl.lit("").alias("attr_user_agent"),
+        pl.col("sub_account_id").alias("attr_account"),
+        pl.when(service == "").then(pl.col("service_name")).otherwise(service).alias("attr_service_name"),
+    )
+
+
+class _TagReader:
+    """Reads one tags text: the object it is, and the attributes that it sets."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._keys = {
+            name: (*((_plain(reading.tag_map[name]),) if name in reading.tag_map else ()), *map(_plain, known))
+            for name, known in _TAG_KEYS.items()
+        }
+        self._further = {_plain(key) for key in reading.tag_keys}
+        self.columns = (*(f"attr_{name}" for name in _TAG_KEYS), "attr_tags")
+
+    def one(self, text: str) -> dict[str, str]:
+        tags = _tags(text)
+        plain = {}
+        for key, value in tags.items():
+            plain.setdefault(_plain(key), value)
+        found = {
+            f"attr_{name}": next((_shown(plain[key]) for key in keys if plain.get(key) not in (None, "")), "")
+            for name, keys in self._keys.items()
+        }
+        further = {key: value for key, value in tags.items() if _plain(key) in self._further}
+        found["attr_tags"] = _dumped(further) if further else ""
+        found["tags_json"] = _dumped(tags)
+        return found
+
+
+def _tags(text: str) -> dict[str, object]:
+    """The tags of a cell; Microsoft's older exports leave the braces out. What is not an object stays, under `_raw`."""
+    if not text:
+        return {}
+    for candidate in (text, "{" + text + "}"):
+        try:
+            parsed = orjson.loads(candidate)
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(parsed, dict):
+            return parsed
+    return {"_raw": text}
+
+
+def _classified(frame: pl.DataFrame) -> pl.DataFrame:
+    """Model and token kind, worked out once for each distinct combination of the texts that may tell them."""
+    hints = ["sku_meter", "charge_description", "sku_id", "resource_name", "resource_id", "sku_price_id"]
+    hints += [name for name in frame.columns if name.startswith("+x_") and _is_hint(name)]
+    names = ["service_name", "service_provider_name", "host_provider_name"]
+    spoken = pl.any_horizontal(pl.col(name).str.contains(classify.FAMILY_PATTERN) for name in hints)
+    keys = [*names, *hints]
+    distinct = frame.lazy().filter(spoken).select(keys).unique().collect()
+    found = []
+    for row in distinct.iter_rows():
+        provider = classify.bill_provider(row[: len(names)])
+        found.append(classify.first_line(provider, row[len(names) :]))
+    distinct = distinct.with_columns(
+        pl.Series("model", [line.model for line in found], dtype=pl.String),
+        pl.Series("token_kind", [line.token_kind for line in found], dtype=pl.String),
+    )
+    if distinct.is_empty():
+        return frame.with_columns(pl.lit("").alias("model"), pl.lit("").alias("token_kind"))
+    joined = frame.join(distinct, on=keys, how="left", maintain_order="left", nulls_equal=True)
+    return joined.with_columns(pl.col("model").fill_null(""), pl.col("token_kind").fill_null(""))
+
+
+def _is_hint(name: str) -> bool:
+    return any(word in name.lower() for word in ("usagetype", "usage_type", "meter", "model", "operation", "lineitem", "line_item"))
+
+
+def _plain(key: str) -> str:
+    return _SEPARATORS.sub("_", key.strip().lower()).strip("_")
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _dumped(value: object) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+

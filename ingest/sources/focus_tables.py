@@ -1,0 +1,160 @@
+"""Reading CSV and Parquet files of a bill as tables of text, in pieces that fit in memory."""
+
+import io
+import re
+from collections.abc import Iterator
+from typing import IO
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pcsv
+import pyarrow.parquet as pq
+
+from ingest.sources import openings
+from ingest.sources.base import BadDelivery
+
+BATCH_ROWS = 100_000
+_BLOCK_BYTES = 16 << 20
+_HEADER_BYTES = 1 << 20
+_DELIMITERS = (",", ";", "\t", "|")
+_BY_LINE = re.compile(r"(?:Row #|[Rr]ow )(\d+)")
+
+
+def tables(part: openings.Part) -> Iterator[pa.Table]:
+    """A file's rows in order, at most BATCH_ROWS at a time, every column text except instants. BadDelivery names damage."""
+    try:
+        if openings.is_parquet(part):
+            yield from _parquet(part)
+        else:
+            with openings.stream(part) as stream:
+                yield from _csv(stream, part.name)
+    except FileNotFoundError as problem:
+        raise openings.broken(part.name, "the file is named but does not exist") from problem
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeError) as problem:
+        reason = str(problem).partition("\n")[0]
+        row = _BY_LINE.search(reason)
+        # The library counts the header as row 1.
+        raise openings.broken(part.name, reason, row=max(int(row.group(1)) - 1, 0) if row else 0) from problem
+
+
+def _csv(stream: IO[bytes], name: str) -> Iterator[pa.Table]:
+    head = _read_up_to(stream, _HEADER_BYTES)
+    if not head.strip(b"\xef\xbb\xbf\r\n \x00"):
+        raise openings.broken(name, "the file is empty: not even a header")
+    encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf8"
+    first = head.decode(encoding if encoding == "utf-16" else "utf-8-sig", "replace").partition("\n")[0]
+    delimiter = max(_DELIMITERS, key=first.count)
+    source = pa.PythonFile(io.BufferedReader(_Rejoined(head, stream)), mode="r")
+    reader = pcsv.open_csv(
+        source,
+        read_options=pcsv.ReadOptions(
+            use_threads=False, block_size=_BLOCK_BYTES, encoding=encoding, autogenerate_column_names=True
+        ),
+        parse_options=pcsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        # Without names from the header nothing is guessed from it: types are forced to text by position.
+        convert_options=pcsv.ConvertOptions(
+            column_types={f"f{position}": pa.string() for position in range(_width(first, delimiter) + 1)},
+            strings_can_be_null=False,
+        ),
+    )
+    header: list[str] = []
+    for batch in reader:
+        table = pa.Table.from_batches([batch])
+        if not header and table.num_rows:
+            header = [str(column[0]).lstrip("\ufeff") for column in table.columns]
+            table = table.slice(1)
+        for offset in range(0, table.num_rows, BATCH_ROWS):
+            yield _named(table.slice(offset, BATCH_ROWS), header)
+    if header:
+        yield _named(pa.table([pa.array([], pa.string()) for _ in header], names=header), header)
+
+
+def _width(first_line: str, delimiter: str) -> int:
+    return first_line.count(delimiter) + 1
+
+
+def _named(table: pa.Table, header: list[str]) -> pa.Table:
+    return pa.Table.from_arrays([_text(column) for column in table.columns], names=header)
+
+
+def _parquet(part: openings.Part) -> Iterator[pa.Table]:
+    source = part.path or pa.BufferReader(part.content)
+    try:
+        file = pq.ParquetFile(source)
+    except (pa.ArrowInvalid, OSError) as problem:
+        raise openings.broken(part.name, f"the Parquet file is truncated or damaged ({problem})") from problem
+    with file:
+        names = file.schema_arrow.names
+        yield _typed(file.schema_arrow.empty_table(), names)
+        try:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                yield _typed(pa.Table.from_batches([batch]), names)
+        except BadDelivery:
+            raise
+        except OSError as problem:
+            raise openings.broken(part.name, f"the Parquet file is truncated or damaged ({problem})") from problem
+
+
+def _typed(table: pa.Table, names: list[str]) -> pa.Table:
+    return pa.Table.from_arrays([_text(column) for column in table.columns], names=names)
+
+
+def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as text without loss; instants keep their type, in UTC."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _text(column.cast(kind.value_type))
+    if pa.types.is_timestamp(kind):
+        return column.cast(pa.timestamp("us", tz="UTC"), safe=False)
+    if pa.types.is_date(kind):
+        return column.cast(pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC"))
+    if pa.types.is_nested(kind):
+        return pa.chunked_array([_json(column)])
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return column.cast(pa.string())
+    if pa.types.is_null(kind):
+        return pa.chunked_array([pa.array([""] * len(column), pa.string())])
+    text = column if pa.types.is_string(kind) else column.cast(pa.string())
+    return pc.fill_null(text, "") if text.null_count else text
+
+
+def _json(column: pa.ChunkedArray) -> pa.Array:
+    """Maps, structs and lists (Tags, SkuPriceDetails) as JSON; a map's pairs become an object."""
+    is_map = pa.types.is_map(column.type)
+    found = []
+    for value in column.to_pylist():
+        if value is None:
+            found.append("")
+            continue
+        found.append(orjson.dumps(dict(value) if is_map else value, default=str).decode())
+    return pa.array(found, pa.string())
+
+
+def _read_up_to(stream: IO[bytes], size: int) -> bytes:
+    pieces = []
+    while size > 0 and (piece := stream.read(size)):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
+
+
+class _Rejoined(io.RawIOBase):
+    """A stream whose beginning was read already."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self._head = memoryview(head)
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # RawIOBase says WriteableBuffer
+        if len(self._head):
+            size = min(len(buffer), len(self._head))
+            buffer[:size] = self._head[:size]
+            self._head = self._head[size:]
+            return size
+        piece = self._rest.read(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)

@@ -1,0 +1,92 @@
+"""Opening delivered files: by their first bytes rather than their names, as streams, with their hash."""
+
+import gzip
+import hashlib
+import io
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+import pyarrow as pa
+
+from ingest.rows import Rejected
+from ingest.sources.base import BadDelivery
+
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_PARQUET = b"PAR1"
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of a unit: on disk (`path`), or pushed and held in memory (`content`)."""
+
+    name: str
+    path: str = ""
+    content: bytes = b""
+    expected_rows: int | None = None
+
+
+@contextmanager
+def stream(part: Part) -> Iterator[IO[bytes]]:
+    """The decompressed bytes of a file. BadDelivery names it when it is missing, truncated or damaged."""
+    try:
+        with _raw(part) as raw:
+            magic = raw.peek(4)[:4]  # type: ignore[attr-defined]  # BufferedReader has it, IO[bytes] does not say so
+            if magic.startswith(_GZIP):
+                with gzip.open(raw) as unpacked:
+                    yield unpacked  # type: ignore[misc]  # GzipFile reads like IO[bytes]
+            elif magic == _ZSTD:
+                yield pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
+            else:
+                yield raw
+    except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
+        raise broken(part.name, f"the compressed file is truncated or damaged ({problem}); deliver it again") from problem
+    except FileNotFoundError as problem:
+        raise broken(part.name, "the file is named but does not exist") from problem
+    except pa.ArrowInvalid:
+        raise
+    except OSError as problem:
+        raise broken(part.name, f"the file cannot be read to its end ({problem}); deliver it again") from problem
+
+
+def is_parquet(part: Part) -> bool:
+    """Whether the file begins as Parquet does."""
+    with _raw(part) as raw:
+        return raw.read(4) == _PARQUET
+
+
+def digest(parts: Sequence[Part]) -> tuple[str, int]:
+    """SHA-256 over the bytes of all parts in order, and how many bytes those are."""
+    found, size = hashlib.sha256(), 0
+    for part in parts:
+        with _raw(part) as raw:
+            while block := raw.read(_BLOCK):
+                found.update(block)
+                size += len(block)
+    return found.hexdigest(), size
+
+
+def within(path: str, suffixes: Sequence[str]) -> list[str]:
+    """The files below a directory whose name ends in one of the suffixes, in a fixed order; hidden ones are left out."""
+    found = []
+    for folder, folders, files in os.walk(path):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        wanted = (name for name in files if not name.startswith(".") and name.lower().endswith(tuple(suffixes)))
+        found += [os.path.join(folder, name) for name in wanted]
+    return sorted(found)
+
+
+def broken(file: str, reason: str, *, field: str = "file", row: int = 0, raw: str = "") -> BadDelivery:
+    """The refusal of a whole file."""
+    return BadDelivery(Rejected(file=file, row=row, field=field, reason=reason, raw=raw[:2000]))
+
+
+def _raw(part: Part) -> io.BufferedReader:
+    if part.path:
+        return open(part.path, "rb")  # noqa: SIM115  # every caller closes it with `with`
+    return io.BufferedReader(io.BytesIO(part.content))  # type: ignore[arg-type]  # BytesIO is readable as raw
