@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Max
 
 from costobs.audit import record
@@ -112,7 +112,7 @@ def set_override(
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"price {'/'.join(key)}"])
-        before = _replace(key, _midnight(valid_from), per_token, currency, set_by, now)
+        before = _replace_once_settled(key, _midnight(valid_from), per_token, currency, set_by, now)
         if before is not None:
             record.write(
                 actor=set_by,
@@ -268,6 +268,19 @@ def _replaced(keys: Collection[Key]) -> dict[Key, datetime]:
         .annotate(ended=Max("known_to"))
     )
     return {(provider, model, tier): ended for provider, model, tier, ended in found}
+
+
+def _replace_once_settled(
+    key: Key, start: datetime, prices: Prices, currency: str, set_by: str, now: datetime
+) -> dict[str, object] | None:
+    """`_replace`, again when a load has just inserted a list price that was not visible before: it waits for that load."""
+    for _attempt in range(4):
+        try:
+            with transaction.atomic():
+                return _replace(key, start, prices, currency, set_by, now)
+        except IntegrityError:
+            continue
+    raise PriceMoved(f"could not settle the price of {'/'.join(key)}")
 
 
 def _replace(
