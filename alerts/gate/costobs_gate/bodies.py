@@ -1,0 +1,90 @@
+"""Request bodies: what the gate reads in them, and the few fields that it changes."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+COMPLETIONS_DEFAULT = 16  # max_tokens of /v1/completions when none is named (OpenAI's reference, and vLLM)
+STREAM_OPTIONS_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A body ready to be forwarded, and whether the client must not see the usage chunk that the gate asked for."""
+
+    raw: bytes
+    strips_usage: bool
+
+
+def read(raw: bytes) -> dict[str, object] | None:
+    """The JSON object of a request; None when it is not one (multipart, malformed): only the model server can tell."""
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def model_of(document: Mapping[str, object] | None) -> str | None:
+    """The model that a request names; None when it names none or cannot be read."""
+    model = document.get("model") if document is not None else None
+    return model if isinstance(model, str) and model else None
+
+
+def is_stream(document: Mapping[str, object] | None) -> bool:
+    """Whether the client asked for a stream."""
+    return document is not None and document.get("stream") is True
+
+
+def runs_in_background(document: Mapping[str, object] | None) -> bool:
+    """Whether the answer would come later, on another request that carries no usage for this one."""
+    return document is not None and bool(document.get("background"))
+
+
+def rewrite(raw: bytes, document: dict[str, object] | None, path: str, max_tokens: int | None) -> Rewritten:
+    """The body to forward: no `priority`, output capped, usage asked for. The same bytes when nothing changes."""
+    if document is None:
+        return Rewritten(raw, False)
+    changed = dict(document)
+    # vLLM lets any client name its own scheduling priority.
+    changed.pop("priority", None)
+    if max_tokens is not None:
+        _cap(changed, path, max_tokens)
+    strips = path in STREAM_OPTIONS_PATHS and is_stream(document) and _ask_for_usage(changed)
+    if changed == document:
+        return Rewritten(raw, strips)
+    return Rewritten(json.dumps(changed, separators=(",", ":")).encode(), strips)
+
+
+def _ask_for_usage(document: dict[str, object]) -> bool:
+    """Add stream_options.include_usage; True when the client had not asked for it."""
+    options = document.get("stream_options")
+    if isinstance(options, dict) and options.get("include_usage"):
+        return False
+    if options is None or isinstance(options, dict):
+        document["stream_options"] = {**(options or {}), "include_usage": True}
+    return True
+
+
+def _cap(document: dict[str, object], path: str, limit: int) -> None:
+    if path == "/v1/chat/completions":
+        named = [name for name in ("max_tokens", "max_completion_tokens") if document.get(name) is not None]
+        for name in named or ["max_tokens"]:
+            document[name] = _lower(document.get(name), limit)
+    elif path == "/v1/completions":
+        document["max_tokens"] = _lower(document.get("max_tokens", COMPLETIONS_DEFAULT), limit)
+    elif path == "/v1/responses":
+        document["max_output_tokens"] = _lower(document.get("max_output_tokens"), limit)
+    elif path == "/v1/messages":
+        document["max_tokens"] = _lower(document.get("max_tokens"), limit)
+    if document.get("min_tokens") is not None:
+        document["min_tokens"] = _lower(document["min_tokens"], limit)
+
+
+def _lower(asked: object, limit: int) -> object:
+    """The smaller of the two, null being no limit; what is not a number is left for the model server to refuse."""
+    if asked is None:
+        return limit
+    if isinstance(asked, bool) or not isinstance(asked, (int, float)):
+        return asked
+    return min(asked, limit)

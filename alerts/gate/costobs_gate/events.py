@@ -1,0 +1,98 @@
+"""Usage events: one for each metered request, named after the OpenTelemetry GenAI conventions."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from costobs_gate.config import Config
+from costobs_gate.headers import Headers
+from costobs_gate.metering import Reading
+from costobs_gate.policy import Key, Policy
+
+UNKNOWN_MODEL = "unknown"
+
+Event = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a request ended."""
+
+    outcome: str  # ok, error, refused, cancelled
+    status: int
+    reading: Reading
+    latency_ms: float
+    ttft_ms: float | None = None
+
+
+def new_id(team: str) -> str:
+    """A request id that says whose it is: costobs-<team>-<uuid>. It is also the id of the event."""
+    slug = "".join(character if character.isascii() and character.isalnum() else "-" for character in team.lower())
+    return f"costobs-{slug[:40].strip('-') or 'team'}-{uuid.uuid4().hex}"
+
+
+def admitted(
+    *,
+    event_id: str,
+    config: Config,
+    policy: Policy,
+    key: Key,
+    feature: str | None,
+    headers: Headers,
+    operation: str,
+    model: str | None,
+    stream: bool,
+    now: datetime,
+) -> Event:
+    """The event as it stands at admission: nothing used yet, usage not known."""
+    attributes: Event = {"key": key.key_id, "team": key.team}
+    optional = {"feature": feature, "environment": config.environment or None, "user_agent": headers.user_agent}
+    attributes.update({name: value for name, value in optional.items() if value is not None})
+    event: Event = {
+        "event_id": event_id,
+        "occurred_at": now.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "gen_ai.provider.name": policy.provider,
+        "gen_ai.request.model": model or UNKNOWN_MODEL,
+        "gen_ai.response.model": model or UNKNOWN_MODEL,
+        "gen_ai.operation.name": operation,
+        "gen_ai.usage.input_tokens": 0,
+        "gen_ai.usage.cache_read.input_tokens": 0,
+        "gen_ai.usage.output_tokens": 0,
+        "gen_ai.usage.reasoning.output_tokens": 0,
+        "outcome": "unknown",
+        "usage_known": False,
+        "stream": stream,
+        "deployment": config.deployment or policy.deployment,
+        "attributes": attributes,
+    }
+    notes = {
+        "trace_id": headers.trace_id,
+        "session_id": headers.session_id,
+        "client_request_id": headers.request_id,
+    }
+    event.update({name: value for name, value in notes.items() if value is not None})
+    return event
+
+
+def settled(event: Event, ending: Ending, *, refused_by: str | None = None) -> Event:
+    """The event with what the request came to."""
+    reading = ending.reading
+    asked = event["gen_ai.request.model"]
+    answered = reading.model or asked
+    final = {
+        **event,
+        "gen_ai.request.model": answered if asked == UNKNOWN_MODEL else asked,
+        "gen_ai.response.model": answered,
+        "gen_ai.usage.input_tokens": reading.input_tokens,
+        "gen_ai.usage.cache_read.input_tokens": reading.cache_read_tokens,
+        "gen_ai.usage.output_tokens": reading.output_tokens,
+        "gen_ai.usage.reasoning.output_tokens": reading.reasoning_tokens,
+        "latency_ms": round(ending.latency_ms, 3),
+        "ttft_ms": None if ending.ttft_ms is None else round(ending.ttft_ms, 3),
+        "http.response.status_code": ending.status,
+        "outcome": ending.outcome,
+        "usage_known": reading.known,
+    }
+    if refused_by is not None:
+        final["refused_by"] = refused_by
+    return final

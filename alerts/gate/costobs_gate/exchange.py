@@ -1,0 +1,115 @@
+"""One metered exchange: the server's answer passes through here, is read on the way and settled exactly once."""
+
+import time
+from collections.abc import Callable
+
+from costobs_gate import metering
+from costobs_gate.asgi_types import Message, Receive, Send
+from costobs_gate.events import Ending
+
+CLIENT_CLOSED = 499  # nginx's number for a client that left before there was a status
+
+
+class Exchange:
+    """Wraps `receive` and `send` of one request.
+
+    `settle` is called once: before the last piece of the answer is passed on, so that no complete answer exists whose
+    usage is not recorded, or by `close` when the answer does not come to its end.
+    """
+
+    def __init__(
+        self,
+        *,
+        receive: Receive,
+        send: Send,
+        body: bytes,
+        request_id: str,
+        operation: str,
+        path: str,
+        strips_usage: bool,
+        started: float,
+        settle: Callable[[Ending], None],
+    ) -> None:
+        self._receive, self._send = receive, send
+        self._body: bytes | None = body
+        self._request_id = request_id
+        self._operation, self._path, self._strips_usage = operation, path, strips_usage
+        self._started = started
+        self._settle = settle
+        self._status = 0
+        self._meter: metering.Meter = metering.BodyMeter(operation)
+        self._ttft_ms: float | None = None
+        self._streams = False
+        self._settled = False
+        self._disconnected = False
+
+    async def receive(self) -> Message:
+        """The body that was read before admission, then whatever comes (a disconnect)."""
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._disconnected = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on, read on the way."""
+        if message["type"] == "http.response.start":
+            message = self._begin(message)
+        elif message["type"] == "http.response.body":
+            last = not message.get("more_body", False)
+            chunk = message.get("body", b"")
+            if chunk and self._ttft_ms is None:
+                self._ttft_ms = self._elapsed_ms()
+            passed = self._meter.feed(chunk, last=last)
+            if last:
+                self._finish()
+            elif not passed:
+                return
+            message = {**message, "body": passed}
+        try:
+            await self._send(message)
+        except OSError:
+            # Servers of newer ASGI versions say so that the client has gone.
+            self._disconnected = True
+            raise
+
+    def close(self, *, failed: bool) -> None:
+        """The server is done with the request. Without a complete answer, what was seen is a lower bound."""
+        if not self._settled:
+            outcome = "error" if failed and not self._disconnected else "cancelled"
+            self._end(outcome, self._status or (500 if outcome == "error" else CLIENT_CLOSED))
+
+    def _begin(self, message: Message) -> Message:
+        self._status = message["status"]
+        headers = [(name, value) for name, value in message.get("headers", ()) if name.lower() != b"x-request-id"]
+        content_type = next((value for name, value in headers if name.lower() == b"content-type"), b"")
+        self._meter = metering.meter(
+            content_type=content_type.decode("latin-1").lower(),
+            operation=self._operation,
+            path=self._path,
+            strips_usage=self._strips_usage,
+        )
+        self._streams = isinstance(self._meter, metering.StreamMeter)
+        if self._streams and self._strips_usage:
+            headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
+        return {**message, "headers": [*headers, (b"x-request-id", self._request_id.encode())]}
+
+    def _finish(self) -> None:
+        # A server that notices a client's leaving may still end the answer in good order.
+        cut = self._disconnected and not self._meter.reading().known
+        failed = self._status >= 400 or self._meter.failed
+        self._end("cancelled" if cut else "error" if failed else "ok", self._status)
+
+    def _end(self, outcome: str, status: int) -> None:
+        self._settled = True
+        reading = self._meter.reading()
+        if 400 <= status < 500 and outcome == "error":
+            # The server refused it: nothing was computed, and that is known.
+            reading = metering.Reading(known=True, model=reading.model)
+        ttft = self._ttft_ms if self._streams else None
+        self._settle(Ending(outcome, status, reading, self._elapsed_ms(), ttft))
+
+    def _elapsed_ms(self) -> float:
+        return (time.perf_counter() - self._started) * 1000

@@ -1,0 +1,67 @@
+"""The gate's own counters as Prometheus text. A model server does not count what is refused before it."""
+
+import threading
+from collections.abc import Mapping
+
+COUNTERS: Mapping[str, str] = {
+    "costobs_gate_requests_total": "Metered requests by team and outcome (ok, error, cancelled, refused).",
+    "costobs_gate_refused_total": "Refused requests by reason.",
+    "costobs_gate_tokens_total": "Tokens metered by team and direction; cached ones are part of the input.",
+    "costobs_gate_usage_unknown_total": "Requests whose usage could not be read to its end.",
+    "costobs_gate_feature_ignored_total": "Feature headers outside the allow-list of their key.",
+    "costobs_gate_policy_fetches_total": "Policy requests by result (changed, unchanged, failed, broken).",
+    "costobs_gate_batches_total": "Batches by result (acknowledged, failed, rejected).",
+    "costobs_gate_adopted_total": "Spools of dead processes that were delivered.",
+}
+GAUGES: Mapping[str, str] = {
+    "costobs_gate_inflight": "Requests in flight in this process.",
+    "costobs_gate_policy_age_seconds": "Seconds since costobs last confirmed the policy; absent before the first time.",
+    "costobs_gate_spool_batches": "Batches of this process that wait for costobs.",
+    "costobs_gate_info": "The policy in force.",
+}
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Metrics:
+    """Counters that the event loop and the threads add to."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._values: dict[str, dict[Labels, int]] = {name: {} for name in COUNTERS}
+
+    def add(self, name: str, amount: int = 1, **labels: str) -> None:
+        """Add to a counter; `name` is one of COUNTERS."""
+        key = tuple(sorted(labels.items()))
+        with self._guard:
+            series = self._values[name]
+            series[key] = series.get(key, 0) + amount
+
+    def value(self, name: str, **labels: str) -> int:
+        """The value of one series."""
+        with self._guard:
+            return self._values[name].get(tuple(sorted(labels.items())), 0)
+
+    def render(self, gauges: Mapping[str, tuple[Labels, float] | None]) -> bytes:
+        """The text exposition format, version 0.0.4."""
+        with self._guard:
+            values = {name: dict(series) for name, series in self._values.items()}
+        lines: list[str] = []
+        for name, series in values.items():
+            lines += [f"# HELP {name} {COUNTERS[name]}", f"# TYPE {name} counter"]
+            lines += [f"{name}{_labels(key)} {value}" for key, value in sorted(series.items())]
+        for name, gauge in gauges.items():
+            if gauge is not None:
+                lines += [f"# HELP {name} {GAUGES[name]}", f"# TYPE {name} gauge"]
+                lines.append(f"{name}{_labels(gauge[0])} {gauge[1]:g}")
+        return ("\n".join(lines) + "\n").encode()
+
+
+def _labels(key: Labels) -> str:
+    if not key:
+        return ""
+    return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in key) + "}"
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
