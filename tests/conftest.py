@@ -8,7 +8,13 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 INSTALL_CHROMIUM = "apt-get install -y chromium"
-_FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-extensions", "--force-color-profile=srgb"]
+_FLAGS = [
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-extensions",
+    "--force-color-profile=srgb",
+]
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +32,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def browser_page(browser: Browser) -> Iterator[Page]:
-    """A fresh page, 1440 by 900, that reaches the loopback address only."""
+    """A fresh page, 1440 by 900."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB", timezone_id="UTC")
     page = context.new_page()
     page.set_default_timeout(10_000)

