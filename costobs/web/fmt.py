@@ -56,8 +56,8 @@ def money(
 ) -> str:
     """An amount with its currency; None is `unknown`, zero is `$0`, and what is not zero never looks like it.
 
-    kpi: 48,312 in full below 100k, then three digits; short: 71.4k, for estimates; table: whole units, or `places` decimals
-    (see `column_places`); statement: always the minor unit. `mixed` writes the code in place of the symbol.
+    kpi: 48,312 in full below 100k, then three digits; short: 71.4k, for estimates; table: whole units, or `places`
+    decimals (see `column_places`); statement: always the minor unit. `mixed` writes the code in place of the symbol.
     """
     if amount is None:
         return UNKNOWN
@@ -71,7 +71,8 @@ def money(
     if suffix is not None:
         return f"{_sign(value, signed)}{symbol}{suffix}"
     if places is None:
-        places = 0 if mode == "table" or abs(value) >= 1000 else _minor(currency)
+        whole = 1000 if mode == "kpi" else 100
+        places = 0 if mode == "table" or abs(value) >= whole else _minor(currency)
     if rounded(value, places) == 0:
         return _tiny(value, symbol, Decimal(1).scaleb(-places), signed)
     return f"{_sign(value, signed)}{symbol}{digits(value, places)}"

@@ -38,7 +38,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Kpi:
-    """One headline number: `value` is formatted, `unit` is set smaller, `delta` then `compare` come below, `note` last."""
+    """One headline number: `value` is formatted, `unit` set smaller, `delta` and `compare` below, `note` last."""
 
     title: str
     value: str
@@ -111,7 +111,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table with its own caption (read aloud), rows, total from the same query, and what it says when it is empty."""
+    """A table with its caption (read aloud), rows, total from the same query, and what it says when empty."""
 
     caption: str
     columns: Sequence[Column]
@@ -138,7 +138,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class ChartCard:
-    """A chart with all that must stand beside it: caption (measure, currency, basis, zone), one-sentence summary, table."""
+    """A chart with what must stand beside it: caption (measure, currency, basis, zone), one sentence, table."""
 
     id: str
     title: str
@@ -152,7 +152,7 @@ class ChartCard:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One step of a ladder: `marker` is a state key (sent, in_force, armed, waiting_approval…), `when` is ready to show."""
+    """One step of a ladder: `marker` is a state key (sent, in_force, armed, waiting_approval…), `when` is text."""
 
     label: str
     action: str

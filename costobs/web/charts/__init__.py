@@ -1,11 +1,10 @@
-"""Charts: typed functions that turn amounts into validated Plotly figures; colours and words are decided here, pixels later."""
+"""Charts: typed functions that turn amounts into validated Plotly figures, with colours and words decided here."""
 
 from costobs.web.charts.bars import daily_bars, fold, stacked_rows
 from costobs.web.charts.budget import bridge, burn_up
 from costobs.web.charts.colour import slots
 from costobs.web.charts.frame import money_writer
 from costobs.web.charts.gpu import heat
-from costobs.web.charts.lines import lines, multiples, percentiles
 from costobs.web.charts.model import (
     Chart,
     Effect,
@@ -19,6 +18,7 @@ from costobs.web.charts.model import (
     Series,
 )
 from costobs.web.charts.points import composition, cost_latency
+from costobs.web.charts.trends import lines, multiples, percentiles
 
 __all__ = [
     "Chart",

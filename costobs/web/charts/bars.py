@@ -47,8 +47,8 @@ def daily_bars(
 ) -> Chart:
     """Spend by day, stacked in the order given from the bottom.
 
-    `not_final` maps a day to why and until when (`estimated, billed by 23 Nov`); its bars are hatched. `comparison` is the
-    other period's total by day number, drawn as a thin line. `forecast` starts where complete data end.
+    `not_final` maps a day to why and until when (`estimated, billed by 23 Nov`); its bars are hatched. `comparison` is
+    the other period's total by day number, drawn as a thin line. `forecast` starts where complete data end.
     """
     open_days = not_final or {}
     colours = colours_of(series, slots)
@@ -97,7 +97,7 @@ def _day_trace(
         "marker": {
             "color": token,
             "pattern": _pattern([colour.NOT_FINAL if day in open_days else hatch for day in days], token),
-            "line": {"color": [token if day in open_days else "var(--surface)" for day in days], "width": 1},
+            "line": {"color": [token if day in open_days or hatch else "var(--surface)" for day in days], "width": 1},
         },
     }
 
@@ -296,6 +296,6 @@ def _row_trace(rows: Sequence[str], one: Series, token: str, currency: str) -> f
         "marker": {
             "color": token,
             "pattern": _pattern([hatch] * len(rows), token),
-            "line": {"color": "var(--surface)", "width": 1},
+            "line": {"color": token if hatch else "var(--surface)", "width": 1},
         },
     }

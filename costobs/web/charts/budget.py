@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from costobs.web import fmt
-from costobs.web.charts import bars, frame, lines
+from costobs.web.charts import bars, frame, trends
 from costobs.web.charts.model import Chart, Effect, ForecastDay, Height, LegendItem, Mark, RungLine, Value
 
 _PLOT_PIXELS = 250  # the plotted height of chart--main, near enough to keep two labels apart
@@ -27,8 +27,8 @@ def burn_up(
 ) -> Chart:
     """Cumulative spend over the budget's period `[start, end)` against even pace and the ladder.
 
-    `actual` is the running total at the end of each of `days`; from `not_final_from` on it is dashed. Every rung is a line
-    with its words at the right edge; `marks` with an amount are numbered points on the line.
+    `actual` is the running total at the end of each of `days`; from `not_final_from` on it is dotted. Every rung is a
+    line with its words at the right edge; `marks` with an amount are numbered points on the line.
     """
     last = end - timedelta(days=1)
     whole = [start + timedelta(days=offset) for offset in range((end - start).days)]
@@ -45,8 +45,8 @@ def burn_up(
         "margin": {"l": 8, "r": 128, "t": 8, "b": 8},
         "xaxis": {**frame.time_axis(whole), "range": [frame.stamp(start), frame.stamp(last)]},
         "yaxis": axis,
-        "shapes": [lines.level(rung) for rung in levels],
-        "annotations": lines.level_words(levels, span=top, pixels=_PLOT_PIXELS),
+        "shapes": [trends.level(rung) for rung in levels],
+        "annotations": trends.level_words(levels, span=top, pixels=_PLOT_PIXELS),
     }
     legend = [LegendItem("actual", "c1", "line"), LegendItem("even pace", "border-strong", "thin")]
     if forecast:

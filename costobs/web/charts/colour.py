@@ -21,8 +21,8 @@ def _digest(key: str) -> int:
 def slots(keys: Iterable[str]) -> dict[str, int]:
     """A slot of 1 to 9 for each key: its hash picks, and of two that pick alike the later digest moves on.
 
-    Independent of order and of amounts. Give the nine largest keys of a dimension, not only those in view, to keep colours
-    when filtering; beyond nine some share one.
+    Independent of order and of amounts. Give the nine largest keys of a dimension, not only those in view, to keep
+    colours when filtering; beyond nine some share one.
     """
     taken: dict[str, int] = {}
     for key in sorted(set(keys), key=lambda name: (_digest(name), name)):

@@ -1,4 +1,4 @@
-"""What all figures share: validation, axes with their ticks already written, and the edge where Decimal becomes a number."""
+"""What all figures share: validation, axes with ticks already written, and the edge where Decimal becomes a number."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -19,7 +19,7 @@ _STEPS = (Decimal(1), Decimal(2), Decimal("2.5"), Decimal(5), Decimal(10))
 
 
 def number(value: Value) -> float | None:
-    """A value as JSON draws it. Pixels need no more than a binary number; what is read is text made from the Decimal."""
+    """A value as a pixel needs it: a binary number is enough, what is read is text made from the Decimal."""
     return None if value is None else float(value)
 
 
@@ -28,7 +28,7 @@ def numbers(values: Sequence[Value]) -> list[float | None]:
 
 
 def figure(traces: Sequence[Json], layout: Json) -> Mapping[str, object]:
-    """The figure after Plotly's own validation: an attribute that does not exist raises ValueError here, not in a browser."""
+    """The figure after Plotly's own validation: an attribute that does not exist raises ValueError here."""
     made = go.Figure(data=list(traces), layout={"showlegend": False, "margin": dict(_MARGIN), **layout})
     plain: Mapping[str, object] = made.to_plotly_json()
     return plain

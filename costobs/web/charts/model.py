@@ -77,7 +77,7 @@ class RungLine:
 
     label: str
     amount: Decimal
-    token: str = "watch"
+    token: str = "watch"  # noqa: S105 - a CSS variable
     solid: bool = False
 
 

@@ -16,8 +16,10 @@ def cost_latency(
     slots: Mapping[str, int] | None = None,
     height: Height = "main",
 ) -> Chart:
-    """One dot for each point, cost of `unit` against p95 latency; points at or below zero cannot stand on a log axis and
-    are left to the table."""
+    """One dot for each point, cost of `unit` against p95 latency.
+
+    A point at or below zero cannot stand on a log axis and is left to the table.
+    """
     shown = [point for point in points if point.latency > 0 and point.cost > 0]
     write = frame.money_writer(currency)
     own = slots or colour.slots(point.key for point in shown)
@@ -43,7 +45,7 @@ def cost_latency(
     }
     layout: frame.Json = {
         "hovermode": "closest",
-        "margin": {"l": 8, "r": 24, "t": 26, "b": 24},
+        "margin": {"l": 8, "r": 24, "t": 26, "b": 8},
         "xaxis": _log_axis([point.latency for point in shown], fmt.latency),
         "yaxis": _log_axis([point.cost for point in shown], write),
         "annotations": [
@@ -55,7 +57,7 @@ def cost_latency(
                 "yshift": 8,
                 "font": {"color": "var(--text-2)"},
             },
-            {**_corner("p95 latency", 1, 0), "yanchor": "top", "yshift": -22, "font": {"color": "var(--text-2)"}},
+            {**_corner("p95 latency", 1, 0), "font": {"color": "var(--text-2)"}},
         ],
     }
     return Chart(frame.figure([trace], layout), height, ())
@@ -99,7 +101,10 @@ def composition(
     slots: Mapping[str, int] | None = None,
     height: Height = "strip",
 ) -> Chart:
-    """One horizontal bar of 100 %: where a dollar goes. Each part is a Series with a single value; none may be negative."""
+    """One horizontal bar of 100 %: where a dollar goes. Each part is a Series with one value.
+
+    Raises ValueError for a negative part: a credit is no part of a whole.
+    """
     whole = sum((part.total for part in parts), Decimal(0))
     if any(part.total < 0 for part in parts):
         raise ValueError("a part of a whole cannot be negative; show credits in the table")

@@ -1,4 +1,4 @@
-"""Template tags that draw: icons, state badges, deltas, sparklines and bullet bars, as inline SVG without inline styles."""
+"""Template tags that draw icons, badges, deltas, sparklines and bullet bars as inline SVG, without inline styles."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -126,7 +126,7 @@ def _path(dots: Sequence[Dot]) -> str:
 
 @register.simple_tag
 def bullet(bar: Bullet) -> SafeString:
-    """Used against elapsed: the fill is capped at the budget, past it the bar is in the colour of over; the tick is time."""
+    """Used against elapsed: the fill stops at the budget, its colour is the state's; the tick is the time gone."""
     tone = states.state(bar.state).tone
     used = min(max(bar.used, Decimal(0)), Decimal(1)) * _BULLET_WIDTH
     said = bar.label or f"{fmt.percent(bar.used)} used" + (
@@ -150,6 +150,7 @@ def share_bar(ratio: Decimal | None) -> SafeString:
     width = min(max(ratio or Decimal(0), Decimal(0)), Decimal(1)) * 48
     return format_html(
         '<svg class="share" viewBox="0 0 48 8" width="48" height="8" aria-hidden="true">'
-        '<rect class="share__track" width="48" height="8" rx="2"/><rect class="share__fill" width="{}" height="8" rx="2"/></svg>',
+        '<rect class="share__track" width="48" height="8" rx="2"/>'
+        '<rect class="share__fill" width="{}" height="8" rx="2"/></svg>',
         f"{width:.1f}",
     )

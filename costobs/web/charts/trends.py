@@ -185,6 +185,7 @@ def level(rung: RungLine) -> frame.Json:
     """A threshold from edge to edge."""
     return {
         "type": "line",
+        "layer": "below",
         "xref": "paper",
         "x0": 0,
         "x1": 1,
