@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from io import BytesIO
-from typing import Any
+from typing import IO
 
 import orjson
 import polars as pl
@@ -128,15 +128,25 @@ class Encoder:
                 self._models[offering_id] = (key[0], model, key[4] or "standard")
 
 
-def copy_csv(*, table: str, frame: pl.DataFrame | pa.RecordBatch | pa.Table) -> int:
-    """Copies the frame's columns into `table` by name, as CSV that Arrow encodes; returns the bytes sent."""
-    rows: Any = frame.to_arrow() if isinstance(frame, pl.DataFrame) else frame
+def write_csv(target: IO[bytes], frame: pl.DataFrame) -> None:
+    """The rows as CSV that Arrow encodes: text is quoted, null is nothing."""
+    pa.csv.write_csv(frame.to_arrow(), target, pa.csv.WriteOptions(include_header=False))
+
+
+def copy_csv(*, table: str, frame: pl.DataFrame) -> None:
+    """Copies the frame's columns into `table` by name."""
     buffer = BytesIO()
-    pa.csv.write_csv(rows, buffer, pa.csv.WriteOptions(include_header=False))
-    columns = ", ".join(f'"{name}"' for name in rows.schema.names)
-    with connection.cursor() as cursor, cursor.copy(f'COPY {table} ({columns}) FROM STDIN (FORMAT csv)') as copy:
-        copy.write(buffer.getbuffer())
-    return buffer.tell()
+    write_csv(buffer, frame)
+    copy_spool(table=table, columns=frame.columns, spool=buffer)
+
+
+def copy_spool(*, table: str, columns: Sequence[str], spool: IO[bytes]) -> None:
+    """Copies a spool of CSV into `table`, from its beginning."""
+    spool.seek(0)
+    names = ", ".join(f'"{name}"' for name in columns)
+    with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT csv)") as copy:
+        while chunk := spool.read(1 << 20):
+            copy.write(chunk)
 
 
 def _by_prompt_size(frame: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.db import IntegrityError, connection, transaction
 
+from ingest import ahead
 from ingest.models import Load, QuarantinedRow, Source
 from ingest.rows import Rejected
 from ingest.sinks import SINKS, Sink
@@ -114,13 +115,13 @@ def _load(context: Context) -> LoadResult:
     read = refused = 0
     try:
         sink.open()
-        for part in kind.normalize(context.raw):
+        for part in ahead.of(kind.normalize(context.raw)):
             sink.stage(part.batch)
             refused += len(part.rejected)
             rejected.extend(part.rejected[: max(0, _KEPT_REJECTS - len(rejected))])
             read += part.batch.num_rows + len(part.rejected)
             Load.objects.filter(pk=context.load.pk).update(rows_read=read)
-        refused += len(context.late)
+        refused += context.late_rows
         rejected.extend(context.late)
         if context.raw.expected_rows is not None and context.raw.expected_rows != read and sink.is_all_or_nothing:
             reason = f"the manifest promises {context.raw.expected_rows} rows, {read} were found"

@@ -180,12 +180,12 @@ class UsageEvent(models.Model):
     """One inference. Partitioned by day; identity is (source, event_id, occurred_at)."""
 
     pk = models.CompositePrimaryKey("source_id", "event_id", "occurred_at")
-    source = models.ForeignKey(Source, models.DO_NOTHING)
+    source = models.ForeignKey(Source, models.DO_NOTHING, db_constraint=False, db_index=False)
     event_id = models.TextField()
     occurred_at = models.DateTimeField()
-    attribute_set = models.ForeignKey(AttributeSet, models.DO_NOTHING)
-    offering = models.ForeignKey(Offering, models.DO_NOTHING)
-    price = models.ForeignKey(UnitPrice, models.DO_NOTHING)
+    attribute_set = models.ForeignKey(AttributeSet, models.DO_NOTHING, db_constraint=False, db_index=False)
+    offering = models.ForeignKey(Offering, models.DO_NOTHING, db_constraint=False, db_index=False)
+    price = models.ForeignKey(UnitPrice, models.DO_NOTHING, db_constraint=False, db_index=False)
     input_uncached = models.IntegerField()
     cache_read = models.IntegerField()
     cache_write_5m = models.IntegerField()
@@ -205,7 +205,6 @@ class UsageEvent(models.Model):
     extra = models.TextField(null=True)
 
     class Meta:
-        managed = False
         db_table = "ingest_usageevent"
 
 
@@ -288,8 +287,8 @@ class Charge(models.Model):
     """One FOCUS row. Partitioned by month of charge_period_start; replaced with its delivery."""
 
     pk = models.CompositePrimaryKey("delivery_id", "file_index", "row_number", "charge_period_start")
-    source = models.ForeignKey(Source, models.DO_NOTHING)
-    delivery = models.ForeignKey(Delivery, models.DO_NOTHING)
+    source = models.ForeignKey(Source, models.DO_NOTHING, db_constraint=False, db_index=False)
+    delivery = models.ForeignKey(Delivery, models.DO_NOTHING, db_constraint=False, db_index=False)
     file_index = models.SmallIntegerField()
     row_number = models.BigIntegerField()
     charge_period_start = models.DateTimeField()
@@ -335,10 +334,9 @@ class Charge(models.Model):
     token_kind = models.TextField()
     tags = models.JSONField()
     extra = models.JSONField()
-    attribute_set = models.ForeignKey(AttributeSet, models.DO_NOTHING)
+    attribute_set = models.ForeignKey(AttributeSet, models.DO_NOTHING, db_constraint=False, db_index=False)
 
     class Meta:
-        managed = False
         db_table = "ingest_charge"
 
 

@@ -1,11 +1,12 @@
 """The partitioned tables, staging, and constraints the ORM cannot say."""
 
-from django.db import migrations
+import django.db.models.deletion
+from django.db import migrations, models
 
 CHARGE = """
 CREATE TABLE ingest_charge (
-    source_id bigint NOT NULL REFERENCES ingest_source ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
-    delivery_id bigint NOT NULL REFERENCES ingest_delivery ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+    source_id bigint NOT NULL,
+    delivery_id bigint NOT NULL,
     row_number bigint NOT NULL,
     charge_period_start timestamptz NOT NULL,
     charge_period_end timestamptz NOT NULL,
@@ -97,6 +98,178 @@ ALTER TABLE ingest_unitprice ADD CONSTRAINT unit_price_once EXCLUDE USING gist (
 """
 
 
+STATE = [
+    migrations.CreateModel(
+        name="Charge",
+        fields=[
+            (
+                "pk",
+                models.CompositePrimaryKey(
+                    "delivery_id",
+                    "file_index",
+                    "row_number",
+                    "charge_period_start",
+                    blank=True,
+                    editable=False,
+                    primary_key=True,
+                    serialize=False,
+                ),
+            ),
+            ("file_index", models.SmallIntegerField()),
+            ("row_number", models.BigIntegerField()),
+            ("charge_period_start", models.DateTimeField()),
+            ("charge_period_end", models.DateTimeField()),
+            ("billing_period_start", models.DateField()),
+            ("billing_period_end", models.DateField()),
+            ("book_month", models.DateField()),
+            ("billing_account_id", models.TextField()),
+            ("billing_account_name", models.TextField()),
+            ("sub_account_id", models.TextField()),
+            ("sub_account_name", models.TextField()),
+            ("billing_currency", models.TextField()),
+            ("billed_cost", models.DecimalField()),
+            ("effective_cost", models.DecimalField()),
+            ("list_cost", models.DecimalField()),
+            ("contracted_cost", models.DecimalField()),
+            ("charge_category", models.TextField()),
+            ("charge_class", models.TextField()),
+            ("charge_description", models.TextField()),
+            ("charge_frequency", models.TextField()),
+            ("service_provider_name", models.TextField()),
+            ("host_provider_name", models.TextField()),
+            ("invoice_issuer_name", models.TextField()),
+            ("invoice_id", models.TextField()),
+            ("service_category", models.TextField()),
+            ("service_subcategory", models.TextField()),
+            ("service_name", models.TextField()),
+            ("sku_id", models.TextField()),
+            ("sku_meter", models.TextField()),
+            ("sku_price_id", models.TextField()),
+            ("resource_id", models.TextField()),
+            ("resource_name", models.TextField()),
+            ("resource_type", models.TextField()),
+            ("region_id", models.TextField()),
+            ("pricing_category", models.TextField()),
+            ("pricing_quantity", models.DecimalField(null=True)),
+            ("pricing_unit", models.TextField()),
+            ("consumed_quantity", models.DecimalField(null=True)),
+            ("consumed_unit", models.TextField()),
+            ("commitment_discount_id", models.TextField()),
+            ("commitment_discount_status", models.TextField()),
+            ("model", models.TextField()),
+            ("token_kind", models.TextField()),
+            ("tags", models.JSONField()),
+            ("extra", models.JSONField()),
+            (
+                "attribute_set",
+                models.ForeignKey(
+                    db_constraint=False,
+                    db_index=False,
+                    on_delete=django.db.models.deletion.DO_NOTHING,
+                    to="ingest.attributeset",
+                ),
+            ),
+            (
+                "delivery",
+                models.ForeignKey(
+                    db_constraint=False,
+                    db_index=False,
+                    on_delete=django.db.models.deletion.DO_NOTHING,
+                    to="ingest.delivery",
+                ),
+            ),
+            (
+                "source",
+                models.ForeignKey(
+                    db_constraint=False,
+                    db_index=False,
+                    on_delete=django.db.models.deletion.DO_NOTHING,
+                    to="ingest.source",
+                ),
+            ),
+        ],
+        options={
+            "db_table": "ingest_charge",
+        },
+    ),
+    migrations.CreateModel(
+        name="UsageEvent",
+        fields=[
+            (
+                "pk",
+                models.CompositePrimaryKey(
+                    "source_id",
+                    "event_id",
+                    "occurred_at",
+                    blank=True,
+                    editable=False,
+                    primary_key=True,
+                    serialize=False,
+                ),
+            ),
+            ("event_id", models.TextField()),
+            ("occurred_at", models.DateTimeField()),
+            ("input_uncached", models.IntegerField()),
+            ("cache_read", models.IntegerField()),
+            ("cache_write_5m", models.IntegerField()),
+            ("cache_write_1h", models.IntegerField()),
+            ("output", models.IntegerField()),
+            ("reasoning", models.IntegerField()),
+            ("audio_input", models.IntegerField()),
+            ("audio_output", models.IntegerField()),
+            ("image_input", models.IntegerField()),
+            ("usage_known", models.BooleanField()),
+            ("latency_ms", models.IntegerField(null=True)),
+            ("ttft_ms", models.IntegerField(null=True)),
+            ("status", models.SmallIntegerField()),
+            ("outcome", models.TextField()),
+            ("trace_id", models.TextField()),
+            ("session_id", models.TextField()),
+            ("extra", models.TextField(null=True)),
+            (
+                "attribute_set",
+                models.ForeignKey(
+                    db_constraint=False,
+                    db_index=False,
+                    on_delete=django.db.models.deletion.DO_NOTHING,
+                    to="ingest.attributeset",
+                ),
+            ),
+            (
+                "offering",
+                models.ForeignKey(
+                    db_constraint=False,
+                    db_index=False,
+                    on_delete=django.db.models.deletion.DO_NOTHING,
+                    to="ingest.offering",
+                ),
+            ),
+            (
+                "price",
+                models.ForeignKey(
+                    db_constraint=False,
+                    db_index=False,
+                    on_delete=django.db.models.deletion.DO_NOTHING,
+                    to="ingest.unitprice",
+                ),
+            ),
+            (
+                "source",
+                models.ForeignKey(
+                    db_constraint=False,
+                    db_index=False,
+                    on_delete=django.db.models.deletion.DO_NOTHING,
+                    to="ingest.source",
+                ),
+            ),
+        ],
+        options={
+            "db_table": "ingest_usageevent",
+        },
+    ),
+]
+
+
 def bool_operator(apps, schema_editor):
     """btree_gist knows booleans from PostgreSQL 16 on; checked here so that an old server says so at once."""
     if schema_editor.connection.pg_version < 160000:
@@ -108,7 +281,12 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunPython(bool_operator, migrations.RunPython.noop),
-        migrations.RunSQL(CHARGE, "DROP TABLE ingest_charge"),
-        migrations.RunSQL(USAGE_EVENT, "DROP TABLE ingest_usageevent"),
+        migrations.SeparateDatabaseAndState(
+            database_operations=[
+                migrations.RunSQL(CHARGE, "DROP TABLE ingest_charge"),
+                migrations.RunSQL(USAGE_EVENT, "DROP TABLE ingest_usageevent"),
+            ],
+            state_operations=STATE,
+        ),
         migrations.RunSQL(CONSTRAINTS, "ALTER TABLE ingest_unitprice DROP CONSTRAINT unit_price_once"),
     ]

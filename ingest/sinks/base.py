@@ -31,7 +31,9 @@ class Context:
     load: Load
     raw: Raw
     now: datetime
-    late: list[Rejected] = field(default_factory=list)  # rows refused while staging, by the accept window
+    # Rows refused while staging, by the accept window: the first ones, and how many in all.
+    late: list[Rejected] = field(default_factory=list)
+    late_rows: int = 0
 
 
 class Sink:

@@ -1,10 +1,13 @@
-"""Usage events: copied narrow, inserted once by their identity, and folded into hours in the same statement."""
+"""Usage events: copied narrow and straight into their partition, once by their identity, and folded into hours."""
 
+import tempfile
 from datetime import date, timedelta
+from typing import IO
 
 import polars as pl
 import pyarrow as pa
-from django.db import connection
+from django.db import connection, transaction
+from psycopg.errors import UniqueViolation
 
 from ingest import encode, partitions
 from ingest.rows import TOKEN_KINDS, Rejected
@@ -17,9 +20,12 @@ _EVENT = (
     f"{_TOKENS}, latency_ms, ttft_ms, status, usage_known, event_id, outcome, trace_id, session_id, extra"
 )
 
+_KEY = ("hour", "source_id", "attribute_set_id", "offering_id", "price_id")
+_FOLD_COLUMNS = ", ".join((*_KEY, *_SUMS))
+
 _STAGE = """
 CREATE TEMPORARY TABLE stage_usage (
-    row_number bigint, attribute_set_id bigint, offering_id bigint, price_id bigint, occurred_at timestamptz,
+    staged bigint GENERATED ALWAYS AS IDENTITY, source_id bigint, attribute_set_id bigint, offering_id bigint, price_id bigint, occurred_at timestamptz,
     input_uncached integer, cache_read integer, cache_write_5m integer, cache_write_1h integer, output integer,
     reasoning integer, audio_input integer, audio_output integer, image_input integer, latency_ms integer,
     ttft_ms integer, status smallint, usage_known boolean, event_id text, outcome text, trace_id text, session_id text,
@@ -51,9 +57,14 @@ WITH inserted AS (
 SELECT count(*) FROM inserted
 """
 
+_ADD = f"""
+INSERT INTO ingest_usagehour AS old ({_FOLD_COLUMNS}) SELECT {_FOLD_COLUMNS} FROM stage_fold
+ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET {", ".join(f"{name} = old.{name} + excluded.{name}" for name in _SUMS)}
+"""
+
 # Staged rows that were not inserted because their identity exists with other content.
 _CONTRADICTIONS = f"""
-SELECT s.row_number, s.event_id, s.occurred_at,
+SELECT s.staged, s.event_id, s.occurred_at,
     concat_ws(', ', {", ".join(f"CASE WHEN s.{kind} <> e.{kind} THEN '{kind}: kept ' || e.{kind} || ', found ' || s.{kind} END" for kind in TOKEN_KINDS)},
         CASE WHEN s.offering_id <> e.offering_id THEN 'another model' END)
 FROM stage_usage s
@@ -61,60 +72,90 @@ JOIN ingest_usageevent e ON e.source_id = %(source)s AND e.event_id = s.event_id
 WHERE e.occurred_at >= %(first)s AND e.occurred_at <= %(last)s
     AND (({", ".join(f"s.{kind}" for kind in TOKEN_KINDS)}, s.offering_id)
         IS DISTINCT FROM ({", ".join(f"e.{kind}" for kind in TOKEN_KINDS)}, e.offering_id))
-ORDER BY s.row_number
+ORDER BY s.staged
 LIMIT 10000
 """
 
 
 class UsageSink(Sink):
-    """Good rows are taken, bad ones are quarantined."""
+    """Good rows are taken, bad ones are quarantined.
+
+    Batches are encoded into a spool on disk, so that the closing transaction is one COPY. It goes straight into the
+    partitioned table, and what was summed on the way is the fold. When PostgreSQL refuses it because an event is there
+    already, the same spool takes the careful way: staged, inserted where new, folded from what was really inserted.
+    """
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._encoder = encode.Encoder(source_id=context.source.pk, now=context.now)
         self._days: set[date] = set()
+        self._sums: list[pl.DataFrame] = []
+        self._columns: list[str] = []
+        self._numbers: list[pl.Series] = []
         self._staged = 0
+        self._spool: IO[bytes] = tempfile.TemporaryFile()
 
     def open(self) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("DROP TABLE IF EXISTS stage_usage")
-            cursor.execute(_STAGE)
+        self._spool.seek(0)
+        self._spool.truncate()
 
     def stage(self, batch: pa.RecordBatch) -> None:
         frame = self._within_window(pl.from_arrow(batch))  # type: ignore[arg-type]  # a batch is always a frame
         if frame.is_empty():
             return
         frame = self._encoder.prices(self._encoder.offerings(self._encoder.attribute_sets(frame)))
-        days = frame["occurred_at"].dt.date().unique().to_list()
-        partitions.ensure_days(set(days) - self._days)
-        self._days.update(days)
+        self._days.update(frame["occurred_at"].dt.date().unique().to_list())
         self._staged += len(frame)
-        frame = frame.with_columns(pl.when(pl.col("extra") == "").then(None).otherwise(pl.col("extra")).alias("extra"))
-        encode.copy_csv(table="stage_usage", frame=frame)
+        frame = frame.with_columns(
+            pl.lit(self.context.source.pk).alias("source_id"),
+            pl.when(pl.col("extra") == "").then(None).otherwise(pl.col("extra")).alias("extra"),
+        )
+        self._sums.append(_sums(frame))
+        self._numbers.append(frame["row_number"])
+        event = frame.drop("row_number")
+        self._columns = event.columns
+        encode.write_csv(self._spool, event)
 
     def place(self) -> Placed:
         if not self._staged:
             return Placed(loaded=0)
-        values = {"source": self.context.source.pk}
+        partitions.ensure_days(self._days)
         with connection.cursor() as cursor:
-            cursor.execute(_PLACE, values)
-            loaded: int = cursor.fetchone()[0]
-            quarantined: list[Rejected] = []
-            cursor.execute("SELECT min(occurred_at), max(occurred_at) FROM stage_usage")
-            first, last = cursor.fetchone()
-            if loaded < self._staged:
-                cursor.execute(_CONTRADICTIONS, {**values, "first": first, "last": last})
-                quarantined = [self._contradiction(*row) for row in cursor.fetchall()]
-        duplicate = self._staged - loaded - len(quarantined)
-        return Placed(loaded, duplicate, quarantined, sorted(self._days), complete_through=last)
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('usage of a source'), %s)", [self.context.source.pk])
+        try:
+            with transaction.atomic():
+                encode.copy_spool(table="ingest_usageevent", columns=self._columns, spool=self._spool)
+        except UniqueViolation:
+            return self._place_carefully()
+        folded = pl.concat(self._sums).group_by(_KEY).agg(pl.col(_SUMS).sum()).sort(_KEY)
+        _fold(folded, source_id=self.context.source.pk)
+        last = max(frame["last"].max() for frame in self._sums)  # type: ignore[type-var]  # a column of instants
+        return Placed(self._staged, 0, (), sorted(self._days), complete_through=last)
 
     def drop(self) -> None:
+        self._spool.close()
+
+    def _place_carefully(self) -> Placed:
+        values = {"source": self.context.source.pk}
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE IF EXISTS stage_usage")
+            cursor.execute(_STAGE)
+            encode.copy_spool(table="stage_usage", columns=self._columns, spool=self._spool)
+            cursor.execute(_PLACE, values)
+            loaded: int = cursor.fetchone()[0]
+            cursor.execute("SELECT min(occurred_at), max(occurred_at) FROM stage_usage")
+            first, last = cursor.fetchone()
+            cursor.execute(_CONTRADICTIONS, {**values, "first": first, "last": last})
+            numbers = pl.concat(self._numbers)
+            quarantined = [self._contradiction(numbers[row - 1], *more) for row, *more in cursor.fetchall()]
+            cursor.execute("DROP TABLE stage_usage")
+        duplicate = self._staged - loaded - len(quarantined)
+        return Placed(loaded, duplicate, quarantined, sorted(self._days), complete_through=last)
 
     def _within_window(self, frame: pl.DataFrame) -> pl.DataFrame:
         limit = self.context.now + timedelta(days=1)
         future = frame.filter(pl.col("occurred_at") > limit)
+        self.context.late_rows += len(future)
         self.context.late.extend(
             Rejected(self.context.raw.name, row, "occurred_at", f"{at:%Y-%m-%d %H:%M}Z lies in the future", event)
             for row, at, event in future.select("row_number", "occurred_at", "event_id").head(1000).iter_rows()
@@ -124,3 +165,39 @@ class UsageSink(Sink):
     def _contradiction(self, row: int, event_id: str, _at: object, difference: str) -> Rejected:
         reason = f"event {event_id} was loaded before with other content ({difference}); the first one is kept"
         return Rejected(self.context.raw.name, row, "event_id", reason, event_id)
+
+
+def _sums(frame: pl.DataFrame) -> pl.DataFrame:
+    return (
+        frame.lazy()
+        .with_columns(hour=pl.col("occurred_at").dt.truncate("1h"))
+        .group_by(_KEY)
+        .agg(
+            requests=pl.len().cast(pl.Int64),
+            errors=(pl.col("outcome") == "error").sum().cast(pl.Int64),
+            refused=(pl.col("outcome") == "refused").sum().cast(pl.Int64),
+            unknown_usage=pl.col("usage_known").not_().sum().cast(pl.Int64),
+            latency_ms=pl.col("latency_ms").cast(pl.Int64).sum(),
+            last=pl.col("occurred_at").max(),
+            **{kind: pl.col(kind).cast(pl.Int64).sum() for kind in TOKEN_KINDS},
+        )
+        .collect()
+    )
+
+
+def _fold(folded: pl.DataFrame, *, source_id: int) -> None:
+    """Adds sums to UsageHour, in key order. Hours that hold nothing of this source yet are copied straight in."""
+    hours = folded["hour"]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM ingest_usagehour WHERE hour >= %s AND hour <= %s AND source_id = %s)",
+            [hours.min(), hours.max(), source_id],
+        )
+        if not cursor.fetchone()[0]:
+            encode.copy_csv(table="ingest_usagehour", frame=folded)
+            return
+        cursor.execute("DROP TABLE IF EXISTS stage_fold")
+        cursor.execute("CREATE TEMPORARY TABLE stage_fold (LIKE ingest_usagehour) ON COMMIT DROP")
+        encode.copy_csv(table="stage_fold", frame=folded)
+        cursor.execute(_ADD)
+        cursor.execute("DROP TABLE stage_fold")
