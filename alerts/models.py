@@ -35,6 +35,7 @@ class Rung(models.Model):
     config = models.JSONField(default=dict)
     approval = models.TextField(db_default="automatic", default="automatic")  # automatic, one
     expires_after_hours = models.IntegerField(null=True)  # null: until the period ends
+    is_active = models.BooleanField(db_default=True, default=True)  # a removed rung keeps its history
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["budget", "percent", "action"], name="rung_once")]
@@ -50,6 +51,7 @@ class BudgetState(models.Model):
     complete_through = models.DateTimeField(null=True)
     spend_cost = MoneyField()  # billed and estimated, blended
     estimated_cost = MoneyField()  # the part of it that is estimated
+    unpriced_cost = MoneyField(db_default=0, default=0)  # the part of it that is counted at a conservative price
     forecast_cost = MoneyField(null=True)
     forecast_method = models.TextField(db_default="", default="")
     used_percent = models.DecimalField(max_digits=12, decimal_places=2)
@@ -86,6 +88,8 @@ class ActionRun(models.Model):
     ended_at = models.DateTimeField(null=True)
     ended_by = models.TextField(db_default="", default="")
     error = models.TextField(db_default="", default="")
+    under_since = models.DateTimeField(null=True)  # spend is back under the rung since then
+    rearmed_at = models.DateTimeField(null=True)  # back under for the cooldown: the rung may fire once more
     version = models.IntegerField(db_default=1, default=1)
 
     class Meta:
@@ -112,7 +116,10 @@ class Alert(models.Model):
     """Something people are told once. The payload is a snapshot: what was true when it was raised."""
 
     dedupe_key = models.TextField(unique=True)
-    kind = models.TextField()  # budget_threshold, action_waiting, action_done, action_failed, action_undone
+    thread = models.TextField(db_default="", default="")  # alerts of one open item share it: budget:7:2026-11-01
+    kind = (
+        models.TextField()
+    )  # budget_threshold, action_waiting, action_done, action_failed, action_undone, action_ended
     budget = models.ForeignKey(Budget, models.CASCADE, null=True)
     action_run = models.ForeignKey(ActionRun, models.CASCADE, null=True)
     title = models.TextField()
@@ -125,9 +132,9 @@ class AlertDelivery(models.Model):
 
     alert = models.ForeignKey(Alert, models.CASCADE)
     channel = models.ForeignKey(Channel, models.CASCADE)
-    state = models.TextField(db_default="waiting", default="waiting")  # waiting, sending, sent, failed
+    state = models.TextField(db_default="waiting", default="waiting")  # waiting, sending, sent, failed, expired
     attempts = models.IntegerField(db_default=0, default=0)
-    next_attempt_at = models.DateTimeField()
+    next_attempt_at = models.DateTimeField()  # while sending: when the claim of a lost worker ends
     sent_at = models.DateTimeField(null=True)
     error = models.TextField(db_default="", default="")
 
@@ -144,6 +151,20 @@ class Gate(models.Model):
     source_id = models.BigIntegerField()  # where its usage goes
     last_seen_at = models.DateTimeField(null=True)
     seen_policy_version = models.TextField(db_default="", default="")
+    is_sample = models.BooleanField(db_default=False, default=False)
+
+
+class GateProcess(models.Model):
+    """One process of a gate, and the newest policy it proved to hold by asking whether there is a newer one."""
+
+    gate = models.ForeignKey(Gate, models.CASCADE, related_name="processes")
+    name = models.TextField(db_default="", default="")  # X-Costobs-Gate-Instance; empty for a gate of one process
+    last_seen_at = models.DateTimeField()
+    policy_version = models.TextField(db_default="", default="")
+    rules = ArrayField(models.TextField(), default=list)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["gate", "name"], name="gate_process_once")]
 
 
 class GateKey(models.Model):
@@ -157,3 +178,4 @@ class GateKey(models.Model):
     models_allowed = ArrayField(models.TextField(), null=True)  # null: all
     created_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True)
+    is_sample = models.BooleanField(db_default=False, default=False)

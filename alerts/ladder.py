@@ -1,0 +1,130 @@
+"""The arithmetic of a ladder: how much is used, which rungs are crossed, how strong an action is, what a budget is called."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+
+from costobs.kernel.period import Days
+
+STRENGTH = {"notify": 0, "throttle": 1, "shutdown": 2}
+ENFORCING = frozenset({"throttle", "shutdown"})
+# Open: a person or the clock may still change them. Applying: gates are told about them.
+OPEN = ("waiting_approval", "running", "in_force")
+APPLYING = ("running", "in_force")
+MIN_PACE_DAYS = 3
+NAIVE_PACE = "naive pace"
+ATTENTION = ("over", "stopped", "throttled", "watch", "unknown")
+
+_CENTI = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What an average day cost, and where that leads by the end of the period."""
+
+    per_day_cost: Decimal
+    through: date  # first day that is not in the average
+    spent_cost: Decimal  # before `through`
+    forecast_cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What decides how a budget is called."""
+
+    used_percent: Decimal | None
+    forecast_percent: Decimal | None
+    lowest_rung: Decimal | None
+    is_stale: bool
+    is_paused: bool
+    in_force: frozenset[str]  # actions that are applied now
+
+
+def percent_of(part: Decimal, whole: Decimal) -> Decimal:
+    """`part` in percent of `whole`, cut (not rounded) at two decimals, so that 99.999 is not yet 100."""
+    return (part * 100 / whole).quantize(_CENTI, rounding=ROUND_DOWN)
+
+
+def elapsed_percent(period: Days, seconds_gone: int) -> Decimal:
+    """How much of the period is gone, 0 to 100."""
+    whole = len(period) * 86_400
+    return (Decimal(100) * max(0, min(whole, seconds_gone)) / whole).quantize(_CENTI, rounding=ROUND_HALF_EVEN)
+
+
+def threshold_cost(amount: Decimal, percent: Decimal) -> Decimal:
+    """The spend at which a rung is crossed, exactly."""
+    return amount * percent / 100
+
+
+def naive_pace(*, period: Days, today: date, cost_by_day: Mapping[date, Decimal], spend_cost: Decimal) -> Pace | None:
+    """The average of the complete days of the period, carried on to its end; None with fewer than three of them.
+
+    It knows no weekdays and no trend, so it is labelled and may only notify.
+    """
+    complete = period.until(today)
+    if len(complete) < MIN_PACE_DAYS:
+        return None
+    spent = sum((cost_by_day.get(day, Decimal(0)) for day in complete), Decimal(0))
+    per_day = (spent / len(complete)).quantize(Decimal("0.000001"), rounding=ROUND_HALF_EVEN)
+    reached = spent + per_day * (len(period) - len(complete))
+    return Pace(per_day, complete.end, spent, max(reached, spend_cost))
+
+
+def pace_of(*, forecast_cost: Decimal | None, period: Days, today: date) -> Pace | None:
+    """The pace behind a naive forecast: it is the same for every day of the period."""
+    if forecast_cost is None:
+        return None
+    per_day = (forecast_cost / len(period)).quantize(Decimal("0.000001"), rounding=ROUND_HALF_EVEN)
+    gone = period.until(today)
+    return Pace(per_day, gone.end, per_day * len(gone), forecast_cost)
+
+
+def expected_on(*, pace: Pace | None, period: Days, cost: Decimal) -> date | None:
+    """The day on which spend would reach `cost` at this pace; None when that is not in this period."""
+    if pace is None or pace.per_day_cost <= 0:
+        return None
+    missing = cost - pace.spent_cost
+    days = max(Decimal(1), (missing / pace.per_day_cost).to_integral_value(rounding="ROUND_CEILING"))
+    if days > len(period):
+        return None
+    day = pace.through + timedelta(days=int(days) - 1)
+    return day if day in period else None
+
+
+def standing(facts: Facts) -> str:
+    """paused, unknown, stopped, throttled, over, watch or on_track: the first that holds.
+
+    What is being done to traffic comes before how much is used: the percentage stands beside it anyway.
+    """
+    if facts.is_paused:
+        return "paused"
+    if facts.is_stale or facts.used_percent is None:
+        return "unknown"
+    if "shutdown" in facts.in_force:
+        return "stopped"
+    if "throttle" in facts.in_force:
+        return "throttled"
+    if facts.used_percent >= 100:
+        return "over"
+    reached = facts.lowest_rung is not None and facts.used_percent >= facts.lowest_rung
+    return "watch" if reached or (facts.forecast_percent or Decimal(0)) > 100 else "on_track"
+
+
+def strongest(actions: Iterable[str]) -> str | None:
+    """The strongest of these actions."""
+    return max(actions, key=lambda action: STRENGTH[action], default=None)
+
+
+def matches(scope: Mapping[str, Sequence[str]], gate_names: Mapping[str, str]) -> list[dict[str, str]]:
+    """Every combination of the scope's values, in the names a gate knows; raises KeyError for any other dimension."""
+    found: list[dict[str, str]] = [{}]
+    for dimension in sorted(scope):
+        name = gate_names[dimension]
+        found = [{**match, name: value} for match in found for value in scope[dimension]]
+    return found
+
+
+def target(scope: Mapping[str, Sequence[str]]) -> str:
+    """The scope in one line, always the same for the same scope: `model:m;team:a|b`, or `*` for everything."""
+    return ";".join(f"{name}:{'|'.join(sorted(scope[name]))}" for name in sorted(scope)) or "*"

@@ -1,0 +1,151 @@
+"""From tables to rows: how a budget, a rung and a run of an action are put into the answers of the queries."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from alerts import ladder, wording
+from alerts.models import ActionRun, Budget, BudgetState, Rung
+from alerts.rows import BudgetLine, NextStep, RungRow, RunLine
+from costobs.kernel import period as periods
+from costobs.kernel.period import Days
+
+# Attributes that the queries prefetch onto a budget.
+RUNGS = "ladder_rungs"
+OPEN_RUNS = "open_runs"
+
+
+def rungs_of(row: Budget) -> list[Rung]:
+    """The rungs in force, lowest first."""
+    return list(getattr(row, RUNGS))
+
+
+def budget_line(row: Budget, state: BudgetState | None, now: datetime) -> BudgetLine:
+    """One budget in its current period; `state` is the evaluation of that period, if there is one."""
+    days = periods.budget_period(row.period, periods.day_of(now))
+    paused = row.paused_until is not None and row.paused_until > now
+    open_runs: list[ActionRun] = getattr(row, OPEN_RUNS)
+    forecast = state.forecast_cost if state else None
+    forecast_percent = None if forecast is None else ladder.percent_of(forecast, row.amount)
+    rungs = rungs_of(row)
+    standing = ladder.standing(
+        ladder.Facts(
+            used_percent=state.used_percent if state else None,
+            forecast_percent=forecast_percent,
+            lowest_rung=min((rung.percent for rung in rungs), default=None),
+            is_stale=state is None or state.is_stale,
+            is_paused=paused,
+            in_force=frozenset(run.action for run in open_runs if run.state in ladder.APPLYING),
+        )
+    )
+    return BudgetLine(
+        id=row.pk,
+        name=row.name,
+        scope={name: tuple(values) for name, values in row.scope.items()},
+        scope_words=wording.scope(row.scope),
+        teams=tuple(row.scope.get("team", ())),
+        owner_email=row.owner_email,
+        period=row.period,
+        days=days,
+        amount=row.amount,
+        currency=row.currency,
+        spend_cost=state.spend_cost if state else None,
+        estimated_cost=state.estimated_cost if state else None,
+        unpriced_cost=state.unpriced_cost if state else None,
+        used_percent=state.used_percent if state else None,
+        elapsed_percent=ladder.elapsed_percent(days, int((now - days.start_at).total_seconds())),
+        forecast_cost=forecast,
+        forecast_method=state.forecast_method if state else "",
+        variance_cost=None if forecast is None else forecast - row.amount,
+        variance_percent=None if forecast_percent is None else forecast_percent - 100,
+        state=standing,
+        state_words=wording.STATES[standing],
+        is_forecast_over=forecast is not None and forecast > row.amount,
+        is_waiting_approval=any(run.state == "waiting_approval" for run in open_runs),
+        next_step=_next_step(row, state, days, now, open_runs),
+        ladder_words=wording.ladder([(rung.percent, rung.action, rung.approval) for rung in rungs]),
+        evaluated_at=state.evaluated_at if state else None,
+        complete_through=state.complete_through if state else None,
+        paused_until=row.paused_until if paused else None,
+        is_active=row.is_active,
+        is_sample=row.is_sample,
+    )
+
+
+def rung_row(rung: Rung, line: BudgetLine, runs: Sequence[ActionRun], now: datetime) -> RungRow:
+    """One step with what its newest run of this period did; `runs` are newest first."""
+    run = next((run for run in runs if run.rung_id == rung.pk and run.period_start == line.days.start), None)
+    if run is not None and run.rearmed_at is not None:
+        run = None
+    cost = ladder.threshold_cost(line.amount, rung.percent)
+    today = periods.day_of(now)
+    pace = ladder.pace_of(forecast_cost=line.forecast_cost, period=line.days, today=today)
+    state = run.state if run else "armed"
+    return RungRow(
+        id=rung.pk,
+        percent=rung.percent,
+        threshold_cost=cost,
+        action=rung.action,
+        words=wording.action(rung.action, rung.config),
+        config=rung.config,
+        approval=rung.approval,
+        expires_after_hours=rung.expires_after_hours,
+        state=state,
+        state_words=wording.STATES[state],
+        at=run.asked_at if run else None,
+        expected_on=None if run else ladder.expected_on(pace=pace, period=line.days, cost=cost),
+        run=run_line(run) if run else None,
+    )
+
+
+def run_line(run: ActionRun) -> RunLine:
+    """One firing of a rung, from what was written down when it fired."""
+    needs_name = run.action == "shutdown" and run.state == "waiting_approval"
+    return RunLine(
+        id=run.pk,
+        version=run.version,
+        budget_id=run.budget_id,
+        budget_name=run.budget.name,
+        teams=tuple(run.budget.scope.get("team", ())),
+        percent=run.rung.percent,
+        action=run.action,
+        words=run.plan["words"],
+        effect=run.plan["effect"],
+        target=run.target,
+        target_words=run.plan["target_words"],
+        before_words=run.before.get("words", ""),
+        state=run.state,
+        state_words=wording.STATES[run.state],
+        reason=run.reason,
+        asked_at=run.asked_at,
+        expires_at=run.expires_at,
+        decided_at=run.decided_at,
+        decided_by=run.decided_by,
+        applied_at=run.applied_at,
+        verified_at=run.verified_at,
+        ended_at=run.ended_at,
+        ended_by=run.ended_by,
+        error=run.error,
+        may_undo=run.state in ladder.APPLYING,
+        may_approve=run.state == "waiting_approval",
+        confirm_phrase=run.budget.name if needs_name else "",
+        is_sample=run.budget.is_sample,
+    )
+
+
+def _next_step(
+    row: Budget, state: BudgetState | None, days: Days, now: datetime, open_runs: Sequence[ActionRun]
+) -> NextStep | None:
+    """What happens next: somebody decides, or the next rung is reached; None when nothing is left."""
+    waiting = next((run for run in open_runs if run.state == "waiting_approval"), None)
+    if waiting is not None:
+        until = f" until {waiting.expires_at:%H:%M} UTC" if waiting.expires_at else ""
+        return NextStep(f"{waiting.plan['words']} waits for approval{until}", periods.day_of(waiting.asked_at))
+    used = state.used_percent if state else None
+    rung = next((rung for rung in rungs_of(row) if used is None or rung.percent > used), None)
+    if rung is None:
+        return None
+    suffix = "" if rung.approval == "automatic" else ", " + wording.approval(rung.approval)
+    text = f"{wording.action(rung.action, rung.config)} at {wording.rung(rung.percent)}{suffix}"
+    pace = ladder.pace_of(forecast_cost=state.forecast_cost if state else None, period=days, today=periods.day_of(now))
+    cost = ladder.threshold_cost(row.amount, rung.percent)
+    return NextStep(text, ladder.expected_on(pace=pace, period=days, cost=cost))

@@ -1,0 +1,261 @@
+"""What pages, API and commands may ask about budgets, their ladder and what it did."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db.models import Count, Prefetch, Q, QuerySet
+
+from alerts import ladder, lines, wording
+from alerts.models import ActionRun, Budget, BudgetState, Gate, GateKey, Rung
+from alerts.rows import (
+    BudgetDetail,
+    BudgetLine,
+    BurnDay,
+    Counts,
+    GateLine,
+    KeyLine,
+    NextStep,
+    PeriodVariance,
+    RungRow,
+    RunLine,
+)
+from attribution import queries as spend_queries
+from costobs.kernel import period as periods
+from costobs.kernel.period import Days
+from costobs.kernel.scope import Filter, SpendScope
+
+__all__ = [
+    "BudgetDetail",
+    "BudgetLine",
+    "BurnDay",
+    "Counts",
+    "GateLine",
+    "KeyLine",
+    "NextStep",
+    "PeriodVariance",
+    "RunLine",
+    "RungRow",
+]
+Teams = Sequence[str] | None
+_PERIODS_SHOWN = 6
+
+
+class NotFound(LookupError):
+    """There is no such budget or action, or the viewer may not see it."""
+
+
+def budgets(*, now: datetime, teams: Teams, with_inactive: bool = False) -> list[BudgetLine]:
+    """The budgets the viewer may see, in their current period: worst variance first, then most used.
+
+    A viewer bound to teams sees the budgets whose scope names only those teams.
+    """
+    rows = _budget_rows().filter(*([] if with_inactive else [Q(is_active=True)]))
+    shown = [row for row in rows if _may_see(row, teams)]
+    states = _states(shown, now)
+    found = [lines.budget_line(row, states.get(row.pk), now) for row in shown]
+    return sorted(found, key=lambda line: (-(line.variance_percent or -100), -(line.used_percent or 0), line.name))
+
+
+def budget(*, id: int, now: datetime, teams: Teams) -> BudgetDetail:  # noqa: A002 - the name of the URL's argument
+    """One budget with its ladder, burn-up, history and what would be affected. Raises NotFound."""
+    row = _budget_rows().filter(pk=id).first()
+    if row is None or not _may_see(row, teams):
+        raise NotFound(f"there is no budget {id}")
+    line = lines.budget_line(row, _states([row], now).get(row.pk), now)
+    burn = _burn_up(row, line, now)
+    runs = list(ActionRun.objects.filter(budget=row).select_related("rung", "budget").order_by("-id")[:200])
+    return BudgetDetail(
+        line=line,
+        rungs=tuple(lines.rung_row(rung, line, runs, now) for rung in lines.rungs_of(row)),
+        burn_up=burn,
+        not_final_from=next((day.day for day in burn if not day.is_final), None),
+        periods=_periods(row, line),
+        keys=tuple(key for key in keys() if key.is_sample == row.is_sample and _key_in(key, row)),
+        gates=tuple(gate for gate in gates(now=now) if gate.is_sample == row.is_sample),
+        runs=tuple(lines.run_line(run) for run in runs),
+        overlaps=_overlaps(row),
+    )
+
+
+def waiting_actions(*, teams: Teams) -> list[RunLine]:
+    """Actions that wait for somebody, oldest first."""
+    return _run_lines(teams, Q(state="waiting_approval"), "asked_at")
+
+
+def actions_in_force(*, teams: Teams) -> list[RunLine]:
+    """Actions that are in force, or about to be, newest first; failed ones of open periods come with them."""
+    return _run_lines(teams, Q(state__in=ladder.APPLYING) | Q(state="failed", ended_at=None), "-id")
+
+
+def action(*, id: int, teams: Teams) -> RunLine:  # noqa: A002 - the name of the URL's argument
+    """One action. Raises NotFound."""
+    found = _run_lines(teams, Q(pk=id), "id")
+    if not found:
+        raise NotFound(f"there is no action {id}")
+    return found[0]
+
+
+def action_log(*, teams: Teams, budget_id: int | None = None, limit: int = 100) -> list[RunLine]:
+    """Everything the ladders did, newest first."""
+    return _run_lines(teams, Q() if budget_id is None else Q(budget_id=budget_id), "-id", limit)
+
+
+def keys(*, with_revoked: bool = False) -> list[KeyLine]:
+    """The client keys of the gates, by team and name."""
+    rows = GateKey.objects.filter(*([] if with_revoked else [Q(revoked_at=None)])).order_by("team", "name", "pk")
+    return [
+        KeyLine(
+            id=row.pk,
+            key_id=row.key_id,
+            name=row.name,
+            team=row.team,
+            features=None if row.features is None else tuple(row.features),
+            models=None if row.models_allowed is None else tuple(row.models_allowed),
+            created_at=row.created_at,
+            revoked_at=row.revoked_at,
+            is_sample=row.is_sample,
+        )
+        for row in rows
+    ]
+
+
+def gates(*, now: datetime) -> list[GateLine]:
+    """The gates by name."""
+    live = now - timedelta(minutes=1)
+    rows = Gate.objects.annotate(live=Count("processes", filter=Q(processes__last_seen_at__gt=live))).order_by("name")
+    return [
+        GateLine(
+            id=row.pk,
+            name=row.name,
+            provider=row.provider,
+            deployment=row.deployment,
+            source_id=row.source_id,
+            last_seen_at=row.last_seen_at,
+            seen_policy_version=row.seen_policy_version,
+            processes=row.live,
+            is_live=row.live > 0,
+            is_sample=row.is_sample,
+        )
+        for row in rows
+    ]
+
+
+def attention_count(*, teams: Teams) -> int:
+    """Budgets that are not on track, and actions that wait: the number in the navigation."""
+    return counts(teams=teams).attention
+
+
+def counts(*, teams: Teams) -> Counts:
+    """Budgets by the state of their newest evaluation, and actions that wait, hold or failed."""
+    newest = BudgetState.objects.order_by("budget_id", "-period_start").distinct("budget_id")
+    by_state: dict[str, int] = {}
+    for row in newest.select_related("budget"):
+        if row.budget.is_active and _may_see(row.budget, teams):
+            by_state[row.state] = by_state.get(row.state, 0) + 1
+    open_runs = ActionRun.objects.filter(Q(state__in=ladder.OPEN) | Q(state="failed", ended_at=None))
+    states = [run.state for run in open_runs.select_related("budget") if _may_see(run.budget, teams)]
+    waiting = states.count("waiting_approval")
+    return Counts(
+        attention=sum(by_state.get(state, 0) for state in ladder.ATTENTION) + waiting,
+        waiting=waiting,
+        in_force=states.count("in_force") + states.count("running"),
+        failed=states.count("failed"),
+        by_state=by_state,
+    )
+
+
+def spend_scope(row: Budget, days: Days) -> SpendScope:
+    """The budget's question to the books: the same one that a page with these filters asks."""
+    filters = tuple(Filter(name, tuple(row.scope[name])) for name in sorted(row.scope))
+    return SpendScope(days, filters, "effective", row.currency, teams=None)
+
+
+def _budget_rows() -> QuerySet[Budget]:
+    open_runs = ActionRun.objects.filter(Q(state__in=ladder.OPEN) | Q(state="failed", ended_at=None))
+    return Budget.objects.prefetch_related(
+        Prefetch("rungs", Rung.objects.filter(is_active=True).order_by("percent", "pk"), to_attr=lines.RUNGS),
+        Prefetch("actionrun_set", open_runs.select_related("rung"), to_attr=lines.OPEN_RUNS),
+    ).order_by("name")
+
+
+def _may_see(row: Budget, teams: Teams) -> bool:
+    if teams is None:
+        return True
+    named = row.scope.get("team", [])
+    return bool(named) and set(named) <= set(teams)
+
+
+def _states(rows: Sequence[Budget], now: datetime) -> dict[int, BudgetState]:
+    """The evaluation of the current period by budget."""
+    starts = {row.pk: periods.budget_period(row.period, periods.day_of(now)).start for row in rows}
+    found = BudgetState.objects.filter(budget_id__in=starts, period_start__in=set(starts.values()))
+    return {state.budget_id: state for state in found if state.period_start == starts[state.budget_id]}
+
+
+def _run_lines(teams: Teams, chosen: Q, order: str, limit: int | None = None) -> list[RunLine]:
+    rows = ActionRun.objects.filter(chosen).select_related("rung", "budget").order_by(order)
+    if teams is not None:
+        rows = rows.filter(budget__scope__has_key="team")
+    found = [
+        lines.run_line(run)
+        for run in rows[: None if limit is None or teams is not None else limit]
+        if _may_see(run.budget, teams)
+    ]
+    return found[:limit]
+
+
+def _burn_up(row: Budget, line: BudgetLine, now: datetime) -> tuple[BurnDay, ...]:
+    days = line.days.until(periods.day_of(now) + timedelta(days=1))
+    by_day = {found.day: found for found in spend_queries.spend_by_day(scope=spend_scope(row, days), group_by=None)}
+    burn, running = [], Decimal(0)
+    for day in days:
+        found = by_day.get(day)
+        cost = found.cost if found else Decimal(0)
+        running += cost
+        burn.append(BurnDay(day, cost, running, is_final=found.is_final if found else True))
+    return tuple(burn)
+
+
+def _periods(row: Budget, line: BudgetLine) -> tuple[PeriodVariance, ...]:
+    shown, days = [], line.days
+    for index in range(_PERIODS_SHOWN):
+        actual = spend_queries.total(scope=spend_scope(row, days)).cost
+        forecast = line.forecast_cost if index == 0 else None
+        variance = (actual if forecast is None else forecast) - row.amount
+        shown.append(
+            PeriodVariance(
+                days=days,
+                label=wording.period(row.period, days),
+                amount=row.amount,
+                actual_cost=actual,
+                forecast_cost=forecast,
+                variance_cost=variance,
+                variance_percent=ladder.percent_of(variance, row.amount),
+                is_favourable=variance <= 0,
+                is_current=index == 0,
+            )
+        )
+        days = periods.budget_period(row.period, days.start - timedelta(days=1))
+    return tuple(shown)
+
+
+def _key_in(key: KeyLine, row: Budget) -> bool:
+    """Whether a request with this key can fall into the budget."""
+    teams, named, features, models = (row.scope.get(name) for name in ("team", "key", "feature", "model"))
+    return (
+        (teams is None or key.team in teams)
+        and (named is None or key.key_id in named)
+        and (features is None or bool(set(features) & set(key.features or ())))
+        and (models is None or key.models is None or bool(set(models) & set(key.models)))
+    )
+
+
+def _overlaps(row: Budget) -> tuple[str, ...]:
+    """Budgets that no dimension keeps apart from this one."""
+    others = Budget.objects.filter(is_active=True, is_sample=row.is_sample).exclude(pk=row.pk).order_by("name")
+    return tuple(
+        other.name
+        for other in others
+        if all(set(row.scope[name]) & set(other.scope[name]) for name in row.scope.keys() & other.scope.keys())
+    )

@@ -1,0 +1,137 @@
+"""The words of budgets and actions: the same on pages, in Slack, in mail and over REST."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from costobs.kernel import fmt
+from costobs.kernel.period import Days
+
+STATES = {
+    "on_track": "On track",
+    "watch": "Watch",
+    "throttled": "Throttled",
+    "over": "Over",
+    "stopped": "Stopped",
+    "unknown": "Unknown",
+    "paused": "Paused",
+    "armed": "Armed",
+    "waiting_approval": "Waiting approval",
+    "running": "Running",
+    "in_force": "In force",
+    "done": "Done",
+    "ended": "Ended",
+    "undone": "Undone",
+    "declined": "Declined",
+    "expired": "Expired",
+    "failed": "Failed",
+    "superseded": "Superseded",
+}
+_DIMENSIONS = {
+    "cost_centre": "cost centre",
+    "provider_name": "provider",
+    "service_name": "service",
+    "sub_account": "account",
+}
+_PERIOD_NAMES = {"day": "day", "week": "week", "month": "month", "quarter": "quarter"}
+EVERYTHING = "all spend"
+
+
+def action(kind: str, config: Mapping[str, Any]) -> str:
+    """`Throttle to 6 requests/min`."""
+    if kind == "throttle":
+        return f"Throttle to {limits(config)}"
+    return {"notify": "Notify", "shutdown": "Shut down"}[kind]
+
+
+def action_done(kind: str, config: Mapping[str, Any]) -> str:
+    """`Throttled to 6 requests/min`."""
+    if kind == "throttle":
+        return f"Throttled to {limits(config)}"
+    return {"notify": "Notified", "shutdown": "Shut down"}[kind]
+
+
+def limits(config: Mapping[str, Any]) -> str:
+    """`6 requests/min, 2 at a time, 256 output tokens each`."""
+    parts = []
+    if config.get("requests_per_minute") is not None:
+        parts.append(f"{fmt.integer(config['requests_per_minute'])} requests/min")
+    if config.get("max_inflight") is not None:
+        parts.append(f"{fmt.integer(config['max_inflight'])} at a time")
+    if config.get("max_tokens") is not None:
+        parts.append(f"{fmt.integer(config['max_tokens'])} output tokens each")
+    return ", ".join(parts)
+
+
+def effect(kind: str) -> str:
+    """What callers see while the action is in force."""
+    return {
+        "notify": "Nobody's requests change.",
+        "throttle": "Requests beyond the limit get HTTP 429 with Retry-After. Nothing is deleted.",
+        "shutdown": "New requests get HTTP 429; running ones finish. Nothing is deleted, and GPUs stay paid for.",
+    }[kind]
+
+
+def approval(mode: str) -> str:
+    """Who has to agree."""
+    return {"automatic": "automatic", "one": "needs approval"}[mode]
+
+
+def rung(percent: Decimal) -> str:
+    """`75 %`, without needless decimals."""
+    return f"{percent.normalize():f} %"
+
+
+def ladder(rungs: Sequence[tuple[Decimal, str, str]]) -> str:
+    """`60 notify · 75 throttle · 110 shutdown, needs approval` out of (percent, action, approval)."""
+    return " · ".join(
+        f"{percent.normalize():f} {kind}" + (", needs approval" if mode != "automatic" else "")
+        for percent, kind, mode in sorted(rungs, key=lambda item: item[0])
+    )
+
+
+def scope(values: Mapping[str, Sequence[str]]) -> str:
+    """`team search, model a or b`."""
+    parts = [f"{_DIMENSIONS.get(name, name)} {' or '.join(values[name])}" for name in sorted(values)]
+    return ", ".join(parts) or EVERYTHING
+
+
+def target(values: Mapping[str, Sequence[str]]) -> str:
+    """The scope as the subject of a sentence."""
+    return scope(values)
+
+
+def period(kind: str, days: Days) -> str:
+    """`1–30 Nov 2026`."""
+    return fmt.period(days.start, days.end) if kind != "day" else fmt.day(days.start)
+
+
+def period_name(kind: str, days: Days) -> str:
+    """The word for the period in a sentence: `November`, `week 47`, `21 Nov`, `Q4`."""
+    start = days.start
+    match kind:
+        case "month":
+            return f"{start:%B}"
+        case "week":
+            return f"week {start.isocalendar().week}"
+        case "quarter":
+            return f"Q{(start.month - 1) // 3 + 1}"
+    return fmt.short_day(start)
+
+
+def owned_period(kind: str) -> str:
+    """`month` for the label of a form or a table."""
+    return _PERIOD_NAMES[kind]
+
+
+def about(day: date | None) -> str:
+    """`, about 28 Nov` or nothing."""
+    return "" if day is None else f", about {fmt.short_day(day)}"
+
+
+def waiting_for_gates(confirmed: int, expected: int) -> str:
+    """Why an action is not in force yet."""
+    if expected == 0:
+        return "no gate is set up, so nothing enforces this yet; make one with: costobs gate create"
+    return f"waiting for {expected - confirmed} of {expected} gates"
