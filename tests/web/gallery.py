@@ -524,7 +524,9 @@ class _Handler(BaseHTTPRequestHandler):
             found = finders.find(path.removeprefix("/static/"))
             body = Path(found).read_bytes() if found else None
         else:
-            body = html().encode() if path == "/" else None
+            body = {"/": html, "/later/": lambda: '<section class="card">Loaded</section>'}.get(
+                path, str
+            )().encode() or None
         self.send_response(200 if body is not None else 404)
         kind = guess_type(path)[0] or "text/html; charset=utf-8"
         self.send_header("Content-Type", "text/javascript" if path.endswith(".js") else kind)
