@@ -11,7 +11,8 @@ from ingest.models import Delivery, Load
 from ingest.rows import CHARGE, COSTS
 from ingest.sinks.base import Context, Placed, Sink
 
-_MONEY = {*COSTS, "pricing_quantity", "consumed_quantity"}
+_QUANTITIES = ("pricing_quantity", "consumed_quantity")
+_MONEY = {*COSTS, *_QUANTITIES}
 _COLUMNS = [name for name in CHARGE.names if not name.startswith("attr_")]
 _TYPES = {
     "row_number": "bigint",
@@ -55,6 +56,7 @@ class ChargeSink(Sink):
         frame: pl.DataFrame = pl.from_arrow(batch)  # type: ignore[assignment]  # a batch is always a frame
         if frame.is_empty():
             return
+        frame = frame.with_columns(pl.col(_QUANTITIES).replace("", None))
         self._days.update(frame["charge_period_start"].dt.date().unique().to_list())
         encode.copy_csv(table="stage_charge", frame=self._encoder.attribute_sets(frame))
 
