@@ -86,6 +86,7 @@ class AllocatedCharge(models.Model):
     region = models.TextField()
     invoice_issuer_name = models.TextField()
     charge_category = models.TextField()
+    charge_class = models.TextField(db_default="", default="")
     model = models.TextField()
     deployment = models.TextField()
     token_kind = models.TextField()
@@ -121,6 +122,7 @@ class DailyCost(models.Model):
     region = models.TextField()
     invoice_issuer_name = models.TextField()
     charge_category = models.TextField()
+    charge_class = models.TextField(db_default="", default="")  # Correction, or ""
     attribute_set_id = models.BigIntegerField()
     model = models.TextField()
     deployment = models.TextField()

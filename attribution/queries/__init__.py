@@ -1,0 +1,74 @@
+"""Everything pages, exports, alerts and programs may ask of the books. Every answer obeys the scope it is asked in."""
+
+from attribution.queries.explaining import (
+    Explanation,
+    FromDelivery,
+    FromMethod,
+    FromPrice,
+    FromRule,
+    FromSource,
+    explain,
+)
+from attribution.queries.extents import currencies, extent, last_final_day
+from attribution.queries.gpus import GpuCost, GpuHourCell, GpuNodeCost, gpu_costs, gpu_node_costs, gpu_utilisation
+from attribution.queries.runs import AgentRunLine, FineTuneLine, agent_runs, fine_tune_runs
+from attribution.queries.spending import (
+    DaySpend,
+    EstimateLine,
+    Mover,
+    SpendRow,
+    SpendTotal,
+    dimension_values,
+    estimated_versus_billed,
+    movers,
+    other_currencies,
+    spend,
+    spend_by_day,
+    total,
+)
+from attribution.queries.statements import Reconciliation, Statement, StatementLine, reconciliation, statement
+from attribution.queries.unit_costs import DayUnitCost, UnitCost, unit_cost_by_day, unit_costs
+
+__all__ = [
+    "AgentRunLine",
+    "DaySpend",
+    "DayUnitCost",
+    "EstimateLine",
+    "Explanation",
+    "FineTuneLine",
+    "FromDelivery",
+    "FromMethod",
+    "FromPrice",
+    "FromRule",
+    "FromSource",
+    "GpuCost",
+    "GpuHourCell",
+    "GpuNodeCost",
+    "Mover",
+    "Reconciliation",
+    "SpendRow",
+    "SpendTotal",
+    "Statement",
+    "StatementLine",
+    "UnitCost",
+    "agent_runs",
+    "currencies",
+    "dimension_values",
+    "estimated_versus_billed",
+    "explain",
+    "extent",
+    "fine_tune_runs",
+    "gpu_costs",
+    "gpu_node_costs",
+    "gpu_utilisation",
+    "last_final_day",
+    "movers",
+    "other_currencies",
+    "reconciliation",
+    "spend",
+    "spend_by_day",
+    "statement",
+    "total",
+    "unit_cost_by_day",
+    "unit_costs",
+]

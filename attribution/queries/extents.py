@@ -1,0 +1,29 @@
+"""How far the books reach: their first and last day, what is final, which currencies."""
+
+from datetime import date, timedelta
+
+from attribution.queries.scoped import fetch
+from costobs.kernel.period import Days
+
+
+def extent() -> Days | None:
+    """The days the books hold, or None when they are empty."""
+    first, last = fetch("SELECT min(day), max(day) FROM attribution_dailycost")[0]
+    return None if first is None else Days(first, last + timedelta(days=1))
+
+
+def last_final_day() -> date | None:
+    """The last day for which every active bill is complete; None while there is no bill."""
+    (complete,) = fetch(
+        """SELECT min((complete_through AT TIME ZONE 'UTC')::date) FROM ingest_source s
+           WHERE s.is_active AND s.complete_through IS NOT NULL
+             AND EXISTS (SELECT FROM ingest_delivery d WHERE d.source_id = s.id AND d.state = 'current')"""
+    )[0]
+    return None if complete is None else complete - timedelta(days=1)
+
+
+def currencies() -> list[str]:
+    """The currencies in the books, the one with the most rows first."""
+    return [
+        row[0] for row in fetch("SELECT currency, count(*) FROM attribution_dailycost GROUP BY 1 ORDER BY 2 DESC, 1")
+    ]

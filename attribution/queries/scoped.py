@@ -1,0 +1,166 @@
+"""From a SpendScope to SQL: which rows of the books and of usage it means, and what each dimension is called there.
+
+The owner of a row is joined when it is read: by attribute set and model where a rule names one, else by attribute set, from
+the current ruleset, valid on the row's day.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connection
+
+from attribution.dimensions import provider_name_sql, service_name_sql
+from costobs.kernel.scope import DIMENSIONS, BadScope, Filter, SpendScope
+
+_SPECIFIC = "own_model.team IS NOT NULL"
+
+
+def _owner(column: str) -> str:
+    return f"coalesce(CASE WHEN {_SPECIFIC} THEN own_model.{column} ELSE own_any.{column} END, '')"
+
+
+TEAM = _owner("team")
+SHARE = f"CASE WHEN d.share_kind IN ('direct', 'shared') AND {TEAM} = '' THEN 'unallocated' ELSE d.share_kind END"
+
+_OWNED = {
+    "team": TEAM,
+    "feature": _owner("feature"),
+    "cost_centre": f"coalesce(nullif({_owner('cost_centre')}, ''), team.cost_centre, '')",
+    "environment": _owner("environment"),
+}
+_KEY = {"key": "coalesce(a.attributes->>'key', '')"}
+
+BOOKS = {
+    "provider_name": "d.provider_name",
+    "sub_account": "d.sub_account",
+    "service_name": "d.service_name",
+    "model": "d.model",
+    "deployment": "d.deployment",
+    "region": "d.region",
+    "charge_category": "d.charge_category",
+    "basis": "d.basis",
+    "invoice_issuer_name": "d.invoice_issuer_name",
+    "share_kind": SHARE,
+    "source": "s.name",
+    **_OWNED,
+    **_KEY,
+}
+# Usage knows no region, invoice or charge category; asked for those, it has nothing to divide by, and that is the answer.
+USAGE = {
+    "provider_name": provider_name_sql("f.provider"),
+    "sub_account": "coalesce(nullif(a.attributes->>'account', ''), a.attributes->>'project', '')",
+    "service_name": service_name_sql("f.provider"),
+    "model": "f.model",
+    "deployment": "f.deployment",
+    "region": "''",
+    "charge_category": "'Usage'",
+    "basis": "''",
+    "invoice_issuer_name": "''",
+    "share_kind": f"CASE WHEN {TEAM} = '' THEN 'unallocated' ELSE 'direct' END",
+    "source": "s.name",
+    **_OWNED,
+    **_KEY,
+}
+
+_OWNER_JOIN = """
+LEFT JOIN attribution_ownership own_any ON own_any.ruleset_id = (SELECT id FROM attribution_rulesetversion WHERE is_current)
+    AND own_any.attribute_set_id = d.attribute_set_id AND own_any.model = ''
+    AND d.day >= own_any.valid_from AND d.day < own_any.valid_to
+LEFT JOIN attribution_ownership own_model ON own_model.ruleset_id = (SELECT id FROM attribution_rulesetversion WHERE is_current)
+    AND own_model.attribute_set_id = d.attribute_set_id AND own_model.model <> '' AND own_model.model = {model}
+    AND d.day >= own_model.valid_from AND d.day < own_model.valid_to
+"""
+_TEAM_JOIN = f"LEFT JOIN attribution_team team ON team.name = {TEAM}"
+_SET_JOIN = "JOIN ingest_attributeset a ON a.id = d.attribute_set_id"
+_SOURCE_JOIN = "JOIN ingest_source s ON s.id = d.source_id"
+_NEEDS_SET = {"key"}
+
+
+@dataclass(slots=True)
+class Scoped:
+    """FROM and WHERE of one scope over one table aliased `d`, with the parameters they use.
+
+    `expressions` says what each dimension is there. Only the joins that are needed are made.
+    """
+
+    scope: SpendScope
+    table: str = "attribution_dailycost"
+    expressions: dict[str, str] = field(default_factory=lambda: BOOKS)
+    dimensions: Sequence[str] = ()
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.dimensions if name not in DIMENSIONS]
+        if unknown:
+            raise BadScope(f"unknown dimension {unknown[0]!r}; known: {', '.join(DIMENSIONS)}")
+
+    @property
+    def cost(self) -> str:
+        """The cost column of the scope."""
+        return f"d.{self.scope.cost}_cost"
+
+    def keys(self) -> list[str]:
+        """The SQL of the dimensions asked for, in their order."""
+        return [self.expressions[name] for name in self.dimensions]
+
+    def source(self) -> str:
+        """FROM … WHERE … : the rows of the scope that the viewer may see."""
+        return f"FROM {self.table} d {self._joins()} WHERE {' AND '.join(self._conditions())}"
+
+    def _joins(self) -> str:
+        used = {*self.dimensions, *(one.dimension for one in self.scope.filters)}
+        is_usage = self.expressions is USAGE
+        joins = []
+        if is_usage:
+            joins.append("JOIN ingest_offering f ON f.id = d.offering_id")
+        if used & _NEEDS_SET or (is_usage and "sub_account" in used):
+            joins.append(_SET_JOIN)
+        if "source" in used:
+            joins.append(_SOURCE_JOIN)
+        if used & {*_OWNED, "share_kind"} or self.scope.teams is not None:
+            joins.append(_OWNER_JOIN.format(model="f.model" if is_usage else "d.model"))
+        if "cost_centre" in used:
+            joins.append(_TEAM_JOIN)
+        return " ".join(joins)
+
+    def _conditions(self) -> Iterable[str]:
+        self.parameters |= {"start": self.scope.days.start, "end": self.scope.days.end}
+        yield "d.day >= %(start)s AND d.day < %(end)s"
+        if self.expressions is BOOKS:
+            self.parameters["currency"] = self.scope.currency
+            yield "d.currency = %(currency)s"
+        if self.scope.teams is not None:
+            self.parameters["viewer_teams"] = [team for team in self.scope.teams if team]
+            yield f"{TEAM} = ANY(%(viewer_teams)s)"
+        for index, one in enumerate(self.scope.filters):
+            yield self._condition(one, f"filter_{index}")
+
+    def _condition(self, one: Filter, name: str) -> str:
+        expression = self.expressions[one.dimension]
+        if one.op == "contains":
+            self.parameters[name] = [f"%{_escaped(value)}%" for value in one.values]
+            return f"{expression} ILIKE ANY(%({name})s)"
+        self.parameters[name] = list(one.values)
+        return f"({expression} = ANY(%({name})s)) IS {'NOT TRUE' if one.op == 'is_not' else 'TRUE'}"
+
+
+def books(scope: SpendScope, dimensions: Sequence[str] = ()) -> Scoped:
+    """The rows of the books in a scope."""
+    return Scoped(scope, dimensions=dimensions)
+
+
+def usage(scope: SpendScope, dimensions: Sequence[str] = (), *, table: str = "ingest_usageday") -> Scoped:
+    """The rows of a usage rollup in a scope."""
+    return Scoped(scope, table=table, expressions=USAGE, dimensions=dimensions)
+
+
+def fetch(sql: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    """All rows of a query."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchall()
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
