@@ -35,7 +35,17 @@ LABELS = {
     "source": "Source",
     "invoice_issuer_name": "Invoice issuer",
 }
-GROUPS = ("model", "team", "feature", "provider_name", "service_name", "cost_centre", "environment", "key", "share_kind")
+GROUPS = (
+    "model",
+    "team",
+    "feature",
+    "provider_name",
+    "service_name",
+    "cost_centre",
+    "environment",
+    "key",
+    "share_kind",
+)
 BASES = {"effective": "Effective cost", "billed": "Billed cost", "list": "List cost", "contracted": "Contracted cost"}
 PRESETS = {
     "mtd": "Month to date",
@@ -210,7 +220,9 @@ def _bar(
         freshness=freshness(now),
         hidden=[(name, request.GET[name]) for name in ("view", "unit", "gran") if name in request.GET],
         previous_url=url(request, preset="custom", **{"from": earlier.start, "to": earlier.last}),
-        next_url=url(request, preset="custom", **{"from": later.start, "to": later.last}) if later.start <= now.date() else "",
+        next_url=url(request, preset="custom", **{"from": later.start, "to": later.last})
+        if later.start <= now.date()
+        else "",
         share_url=request.build_absolute_uri(),
     )
 
@@ -231,4 +243,6 @@ def _chips(request: HttpRequest, scope: SpendScope) -> list[Chip]:
 
 def known_values(*, scope: SpendScope, dimension: str, search: str) -> list[tuple[str, Any]]:
     """The first 50 values of a dimension in scope, by spend."""
-    return [(row[0], row[1]) for row in queries.dimension_values(scope=scope, dimension=dimension, search=search, limit=50)]
+    return [
+        (row[0], row[1]) for row in queries.dimension_values(scope=scope, dimension=dimension, search=search, limit=50)
+    ]

@@ -32,7 +32,9 @@ def metrics(request: HttpRequest) -> HttpResponse:
     if request.META.get("REMOTE_ADDR") not in {"127.0.0.1", "::1", "", None}:
         return HttpResponse("metrics are served to this machine only\n", status=403, content_type="text/plain")
     registry = CollectorRegistry()
-    behind = Gauge("costobs_source_behind_seconds", "Age of the newest complete data", ["kind", "source"], registry=registry)
+    behind = Gauge(
+        "costobs_source_behind_seconds", "Age of the newest complete data", ["kind", "source"], registry=registry
+    )
     now = timezone.now()
     for line in ingest_queries.sources(now=now):
         if line.complete_through:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Literal
 
 from costobs.web import charts
-from costobs.web.fmt import Delta
+from costobs.kernel.fmt import Delta
 
 RowKind = Literal["", "total", "other", "idle", "unallocated", "unpriced", "shared"]
 NoticeKind = Literal[

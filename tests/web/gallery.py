@@ -51,7 +51,8 @@ if not settings.configured:
 from django.contrib.staticfiles import finders  # noqa: E402
 from django.template import Context, Engine, engines  # noqa: E402
 
-from costobs.web import charts, fmt, parts, scope_view, states  # noqa: E402
+from costobs.kernel import fmt  # noqa: E402
+from costobs.web import charts, parts, scope_view, states  # noqa: E402
 
 DAYS = [date(2026, 11, 1) + timedelta(days=offset) for offset in range(21)]
 NAMES = ["Claude Sonnet", "GPT-5 mini", "Llama 70B (self-hosted)", "Embeddings", "Mistral small"]
@@ -548,3 +549,9 @@ def served() -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+if __name__ == "__main__":
+    with served() as url:
+        print(f"every part and chart: {url} (Ctrl-C ends it)")
+        threading.Event().wait()

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from costobs.web import charts, fmt
+from costobs.kernel import fmt
+from costobs.web import charts
 from costobs.web.charts import colour, frame, trends
 from tests.web import gallery
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 
-from costobs.web import fmt
+from costobs.kernel import fmt
 from costobs.web.charts import colour, frame
 from costobs.web.charts.model import Chart, ForecastDay, Height, LegendItem, Mark, Series, Value
 
@@ -52,8 +52,9 @@ def daily_bars(
     """
     open_days = not_final or {}
     colours = colours_of(series, slots)
-    traces = [_day_trace(days, one, colours[one.key], open_days, currency) for one in series]
     totals = _sums(series) if series else [None] * len(days)
+    places = frame.places_of(totals)
+    traces = [_day_trace(days, one, colours[one.key], open_days, (currency, places)) for one in series]
     traces.append(_total_trace(days, totals, comparison, comparison_label, open_days, currency))
     if comparison:
         traces.append(ghost(days, comparison[: len(days)]))
@@ -82,11 +83,11 @@ def colours_of(series: Sequence[Series], slots: Mapping[str, int] | None) -> dic
 
 
 def _day_trace(
-    days: Sequence[date], one: Series, token: str, open_days: Mapping[date, str], currency: str
+    days: Sequence[date], one: Series, token: str, open_days: Mapping[date, str], unit: tuple[str, int]
 ) -> frame.Json:
     hatch = colour.HATCHES.get(one.kind, "")
     urls = one.urls or [""] * len(days)
-    texts = [frame.full_money(value, currency) for value in one.values]
+    texts = [frame.full_money(value, *unit) for value in one.values]
     return {
         "type": "bar",
         "name": one.label,
@@ -117,10 +118,11 @@ def _total_trace(
 ) -> frame.Json:
     """Nothing to see; the line `Total` of the hover box, with the change and what is not final."""
     texts = []
+    places = frame.places_of(totals)
     for index, day in enumerate(days):
-        words = [frame.full_money(totals[index], currency)]
+        words = [frame.full_money(totals[index], currency, places)]
         before = comparison[index] if index < len(comparison) else None
-        change = fmt.delta(_decimal(totals[index]), _decimal(before), currency)
+        change = fmt.delta(_decimal(totals[index]), _decimal(before), currency, places=places)
         if change is not None:
             words.append(f"{change.signed} ({change.percent}) {comparison_label}".strip())
         if day in open_days:
@@ -255,9 +257,10 @@ def stacked_rows(
     `totals` are words at the end of each bar; each series has one value for each row.
     """
     colours = colours_of(series, slots)
-    traces = [_row_trace(rows, one, colours[one.key], currency) for one in series]
     sums = _sums(series) if series else []
-    words = totals or [frame.full_money(value, currency) for value in sums]
+    unit = (currency, frame.places_of(sums))
+    traces = [_row_trace(rows, one, colours[one.key], unit) for one in series]
+    words = totals or [frame.full_money(value, *unit) for value in sums]
     axis = frame.value_axis(sums, frame.money_writer(currency))
     layout: frame.Json = {
         "barmode": "stack",
@@ -282,7 +285,7 @@ def stacked_rows(
     return Chart(frame.figure(traces, layout), height, legend)
 
 
-def _row_trace(rows: Sequence[str], one: Series, token: str, currency: str) -> frame.Json:
+def _row_trace(rows: Sequence[str], one: Series, token: str, unit: tuple[str, int]) -> frame.Json:
     urls = one.urls or [""] * len(rows)
     hatch = colour.HATCHES.get(one.kind, "")
     return {
@@ -291,7 +294,7 @@ def _row_trace(rows: Sequence[str], one: Series, token: str, currency: str) -> f
         "name": one.label,
         "y": list(rows),
         "x": frame.numbers(one.values),
-        "customdata": [[frame.full_money(v, currency), url] for v, url in zip(one.values, urls, strict=True)],
+        "customdata": [[frame.full_money(v, *unit), url] for v, url in zip(one.values, urls, strict=True)],
         "hovertemplate": f"%{{customdata[0]}}<extra>{one.label}</extra>",
         "marker": {
             "color": token,

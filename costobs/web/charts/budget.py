@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 
-from costobs.web import fmt
+from costobs.kernel import fmt
 from costobs.web.charts import bars, frame, trends
 from costobs.web.charts.model import Chart, Effect, ForecastDay, Height, LegendItem, Mark, RungLine, Value
 

@@ -1,6 +1,6 @@
 """What all figures share: validation, axes with ticks already written, and the edge where Decimal becomes a number."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 from functools import cache
@@ -8,7 +8,7 @@ from functools import cache
 import plotly.graph_objects as go
 import plotly.io as pio
 
-from costobs.web import fmt
+from costobs.kernel import fmt
 from costobs.web.charts.model import Value, Write
 
 Json = dict[str, object]
@@ -47,9 +47,15 @@ def money_writer(currency: str) -> Write:
     return write
 
 
-def full_money(value: Value, currency: str) -> str:
-    """What the hover box says: whole units, cents below 100."""
-    return fmt.money(value, currency, mode="kpi" if value is not None and abs(Decimal(value)) < 100 else "table")
+def full_money(value: Value, currency: str, places: int | None = None) -> str:
+    """What the hover box says; `places` is one precision for a whole chart (fmt.column_places), else cents below 100."""
+    if places is None:
+        places = fmt.column_places([None if value is None else Decimal(value)])
+    return fmt.money(value, currency, places=places)
+
+
+def places_of(values: Iterable[Value]) -> int:
+    return fmt.column_places(None if value is None else Decimal(value) for value in values)
 
 
 def ticks(low: Decimal, high: Decimal, *, count: int = 5) -> list[Decimal]:

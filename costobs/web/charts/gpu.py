@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from costobs.web import fmt
+from costobs.kernel import fmt
 from costobs.web.charts import frame
 from costobs.web.charts.model import Chart, Height, LegendItem, Value
 

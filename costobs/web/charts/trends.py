@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from costobs.web import fmt
+from costobs.kernel import fmt
 from costobs.web.charts import bars, colour, frame
 from costobs.web.charts.model import Chart, Height, LegendItem, Line, Mark, Panel, RungLine, Value, Write
 

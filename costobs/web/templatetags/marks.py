@@ -7,7 +7,8 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from costobs.web import fmt, icons, states
+from costobs.kernel import fmt
+from costobs.web import icons, states
 from costobs.web.charts.model import LegendItem
 from costobs.web.parts import Bullet, Spark
 

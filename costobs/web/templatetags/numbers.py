@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from django import template
 
-from costobs.web import fmt
+from costobs.kernel import fmt
 
 register = template.Library()
 

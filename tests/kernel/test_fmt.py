@@ -5,7 +5,7 @@ from decimal import Decimal as D
 
 import pytest
 
-from costobs.web import fmt
+from costobs.kernel import fmt
 
 
 @pytest.mark.parametrize(
