@@ -32,7 +32,7 @@ class BadPrice(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One distinct combination found on usage: the provider's OpenTelemetry name, a model, a tier as said, a UTC day."""
+    """A distinct combination found on usage: the provider's OpenTelemetry name, a model, a tier as said, a UTC day."""
 
     provider: str
     model: str
@@ -62,9 +62,9 @@ class _Row:
 def resolve(wanted: Sequence[Wanted]) -> dict[Wanted, tuple[PriceStep, ...]]:
     """The price rows of each combination, by ascending `context_from`; the first begins at 0.
 
-    An operator's price wins over the list for as long as it is valid. A model without a price gets a conservative one and
-    is thereby quarantined (see `unpriced`). Missing rows are inserted; two workers that try at once meet at the exclusion
-    constraint and use the same rows. A load calls `settle_staged` when it closes. Raises PriceMoved.
+    An operator's price wins over the list for as long as it is valid. A model without a price gets a conservative one
+    and is thereby quarantined (see `unpriced`). Missing rows are inserted; two workers that try at once meet at the
+    exclusion constraint and use the same rows. A load calls `settle_staged` when it closes. Raises PriceMoved.
     """
     keys = {each: key_of(each) for each in dict.fromkeys(wanted)}
     for _attempt in range(4):
@@ -78,8 +78,8 @@ def resolve(wanted: Sequence[Wanted]) -> dict[Wanted, tuple[PriceStep, ...]]:
 
 
 def settle_staged() -> None:
-    """First statement of a load's closing transaction: makes sure that the staged rows have the prices that hold now, and
-    that they stay so until it commits, else a re-pricing that committed since the rows were staged would miss them.
+    """First statement of a load's closing transaction: gives the staged rows the prices that hold now and keeps those
+    until it commits, else a re-pricing that committed since the rows were staged would miss them. Raises PriceMoved.
     """
     for _attempt in range(4):
         if _hold(price_usage.staged_prices()):
@@ -102,9 +102,9 @@ def set_override(
 ) -> Repriced:
     """Sets the operator's price from a UTC day on, until a later operator's price begins, and re-prices usage.
 
-    `prices` are per 1M tokens of `input`, `output` and any other token kind, and `request` for one request; kinds left out
-    cost what they are part of. Usage before `open_from` (the first open day of the books) keeps its price. The rows that
-    were believed until `now` stay, with `known_to`. Repeated, it changes nothing. Raises BadPrice.
+    `prices` are per 1M tokens of `input`, `output` and any other token kind, and `request` for one request; kinds left
+    out cost what they are part of. Usage before `open_from` (the first open day of the books) keeps its price. The rows
+    that were believed until `now` stay, with `known_to`. Repeated, it changes nothing. Raises BadPrice, PriceMoved.
     """
     key = key_of(Wanted(provider, model, service_tier, valid_from))
     per_token = _per_token(prices)
@@ -248,7 +248,7 @@ def _unsaved(
 
 
 def _cut(row: UnitPrice, at: datetime, others: Iterable[_Row]) -> tuple[datetime, datetime | None]:
-    """The part of the row's validity around `at` that no row of the same kind has; the list gives way to the operator."""
+    """The part of the row's validity around `at` that no other row has; the list gives way to the operator."""
     start, end = row.valid_from, row.valid_to
     for other in others:
         if other.is_conservative and not row.is_conservative:
@@ -273,7 +273,7 @@ def _replaced(keys: Collection[Key]) -> dict[Key, datetime]:
 def _replace_once_settled(
     key: Key, start: datetime, prices: Prices, currency: str, set_by: str, now: datetime
 ) -> dict[str, object] | None:
-    """`_replace`, again when a load has just inserted a list price that was not visible before: it waits for that load."""
+    """`_replace`, tried again when a load was just inserting a list price that nobody else could see yet."""
     for _attempt in range(4):
         try:
             with transaction.atomic():
@@ -317,9 +317,9 @@ def _replace(
 
 def _remainders(row: UnitPrice, start: datetime, end: datetime | None, now: datetime) -> list[UnitPrice]:
     """What is left of a row before `start` and from `end` on, as it is believed from now."""
-    parts = [(row.valid_from, start)] if row.valid_from < start else []
+    parts: list[tuple[datetime, datetime | None]] = [(row.valid_from, start)] if row.valid_from < start else []
     if end is not None and (row.valid_to is None or row.valid_to > end):
-        parts.append((end, row.valid_to))  # type: ignore[arg-type]  # an open end stays open
+        parts.append((end, row.valid_to))
     made = []
     for valid_from, valid_to in parts:
         key = (row.provider, row.model, row.service_tier)
@@ -349,7 +349,7 @@ def _spans(days: Sequence[tuple[int, date]]) -> list[price_usage.Span]:
 
 
 def _hold(price_ids: Sequence[int]) -> bool:
-    """Keeps prices from being superseded until the transaction ends; False when one already was. Loads share the lock."""
+    """Keeps prices from being superseded until the transaction ends; False when one was. Loads share the lock."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT id FROM ingest_unitprice WHERE id = ANY(%s) AND known_to IS NULL ORDER BY id FOR SHARE",

@@ -23,7 +23,7 @@ from ingest import price_tiers
 from ingest.rows import DISJOINT_TOKEN_KINDS
 from ingest.sources import classify
 
-# Each disjoint token kind, and the flat price of a request beside them. The names of UnitPrice's columns without `_price`.
+# Each disjoint token kind, and the flat price of a request: the names of UnitPrice's columns without `_price`.
 PRICED = (*DISJOINT_TOKEN_KINDS, "request")
 ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 PACKAGE = f"genai-prices {version('genai-prices')}"
@@ -31,8 +31,8 @@ PACKAGE = f"genai-prices {version('genai-prices')}"
 SELF_HOSTED = "self_hosted"
 # A provider that no list knows is counted at the dearest price of these, the three whose lists reach highest.
 REFERENCE_PROVIDERS = ("openai", "anthropic", "google")
-# Per 1M tokens. Our own GPUs have no list price; a model without an operator's price counts at what the dearest open-weight
-# model costs per token from a provider that serves it: Llama 3.1 405B on demand at Amazon Bedrock when it was introduced
+# Per 1M tokens. Our own GPUs have no list price; a model without an operator's price counts at what the dearest
+# open-weight model cost at a provider that serves it: Llama 3.1 405B on demand at Amazon Bedrock when it was introduced
 # (https://aws.amazon.com/bedrock/pricing/, us-west-2, July 2024).
 SELF_HOSTED_REFERENCE = {"input": Decimal("5.32"), "output": Decimal("16")}
 
@@ -96,8 +96,8 @@ def period_on(provider: str, model: str, service_tier: str, day: date) -> Period
 def dearest(provider: str) -> tuple[Prices, str]:
     """The dearest price of each kind among a provider's text models, at any time and prompt size; and whose it is.
 
-    Text models are those with an input and an output price per token. A provider without a list counts at the dearest of
-    the reference providers; our own GPUs at the reference price.
+    Text models are those with an input and an output price per token. A provider without a list counts at the dearest
+    of the reference providers; our own GPUs at the reference price.
     """
     if classify.price_provider(provider) == SELF_HOSTED:
         return from_operator(SELF_HOSTED_REFERENCE), f"{SELF_HOSTED} reference"
@@ -132,8 +132,8 @@ def maximum(prices: list[Prices]) -> Prices:
 def _filled(known: dict[str, Decimal]) -> dict[str, Decimal]:
     """Every token kind gets a price; what the vendor does not price apart costs what it is a part of.
 
-    Cached and written input, audio and images are input; a write for one hour is a write; audio output is output. Output
-    without a price (embeddings, which have none) counts as input, since unknown is not zero.
+    Cached and written input, audio and images are input; a write for one hour is a write; audio output is output.
+    Output without a price (embeddings, which have none) counts as input, since unknown is not zero.
     """
     whole = dict(known)
     for kind, part_of in (
@@ -179,6 +179,9 @@ def _prices(listed: ModelPrice, prompt: int) -> Prices:
         if (value := _at(getattr(listed, name), prompt)) is not None
     }
     known.setdefault("input_uncached", Decimal(0))
+    # Images made are output tokens to us, so an image model's whole output counts at the dearer of its two prices.
+    if (made := _at(listed.output_image_mtok, prompt)) is not None:
+        known["output"] = max(known.get("output", Decimal(0)), made.scaleb(_PER_MILLION))
     per_thousand = _at(listed.requests_kcount, prompt)
     return {**_filled(known), "request": per_thousand.scaleb(_PER_THOUSAND) if per_thousand else Decimal(0)}
 
@@ -209,8 +212,8 @@ def _on_day(model: ModelInfo, provider: str, tier: str, day: date) -> tuple[tupl
 def _standard(model: ModelInfo, moment: datetime) -> ModelPrice:
     """The standard price at a moment: the last one of the list whose condition holds.
 
-    An hour of the day that is listed after a start date belongs to that start date: DeepSeek's peak hours of September 2026
-    say nothing about the summer before.
+    An hour of the day that is listed after a start date belongs to that start date: DeepSeek's peak hours of September
+    2026 say nothing about the summer before.
     """
     if isinstance(model.prices, ModelPrice):
         return model.prices

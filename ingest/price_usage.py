@@ -1,4 +1,4 @@
-"""What prices mean for stored usage: pointing events at other price rows, folding their hours again, listing the unpriced."""
+"""What prices mean for stored usage: pointing events at other price rows, folding hours again, listing the unpriced."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Repriced:
 
 @dataclass(frozen=True, slots=True)
 class Unpriced:
-    """Usage of a model nobody gave a price for; `tokens` counts every kind, `cost_at_conservative_price` in `currency`."""
+    """Usage of a model nobody gave a price for; `tokens` counts every kind, the cost is in `currency`."""
 
     provider: str
     model: str
@@ -53,6 +53,7 @@ class Unpriced:
     last_seen: datetime
 
 
+_TOKENS = " + ".join(f"h.{kind}" for kind in DISJOINT_TOKEN_KINDS)
 _SUMS = ("requests", "errors", "refused", "unknown_usage", "latency_ms", *TOKEN_KINDS)
 
 _SPANS = """
@@ -74,12 +75,13 @@ WITH span AS ({_SPANS}), moved AS (
 )
 INSERT INTO repriced_hour
 SELECT hour, source_id, attribute_set_id, offering_id, count(*) FROM moved GROUP BY 1, 2, 3, 4
-"""
+"""  # noqa: S608  # only names of our own columns
 
 # The hours of the moved events are made again from all their events, whichever price those have.
 _CLEAR = """
 DELETE FROM ingest_usagehour h USING repriced_hour r
-WHERE (h.hour, h.source_id, h.attribute_set_id, h.offering_id) = (r.hour, r.source_id, r.attribute_set_id, r.offering_id)
+WHERE (h.hour, h.source_id, h.attribute_set_id, h.offering_id)
+    = (r.hour, r.source_id, r.attribute_set_id, r.offering_id)
 """
 _FOLD = f"""
 INSERT INTO ingest_usagehour (hour, source_id, attribute_set_id, offering_id, price_id, {", ".join(_SUMS)})
@@ -95,7 +97,7 @@ GROUP BY 1, 2, 3, 4, 5
 ORDER BY 1, 2, 3, 4, 5
 ON CONFLICT (hour, source_id, attribute_set_id, offering_id, price_id) DO UPDATE SET
     {", ".join(f"{name} = excluded.{name}" for name in _SUMS)}
-"""
+"""  # noqa: S608  # only names of our own columns
 _TOUCH = """
 INSERT INTO ingest_touched AS old (source_id, day)
 SELECT DISTINCT source_id, (hour AT TIME ZONE 'UTC')::date FROM repriced_hour ORDER BY 1, 2
@@ -132,7 +134,7 @@ def repoint_staged(spans: Sequence[Span]) -> None:
     """The same for the staged rows of a load that is about to close."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"WITH span AS ({_SPANS}) UPDATE stage_usage e SET price_id = span.price_id FROM span WHERE {_FITS}",
+            f"WITH span AS ({_SPANS}) UPDATE stage_usage e SET price_id = span.price_id FROM span WHERE {_FITS}",  # noqa: S608
             _parameters(spans),
         )
 
@@ -148,7 +150,7 @@ def staged_days() -> list[tuple[int, date]]:
     """The offerings and days of a load's staged rows."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT DISTINCT offering_id, (occurred_at AT TIME ZONE 'UTC')::date FROM stage_usage")
-        return cursor.fetchall()
+        return [(offering, day) for offering, day in cursor.fetchall()]
 
 
 def days_of(*, offerings: Sequence[int], since: datetime) -> list[tuple[int, date]]:
@@ -159,21 +161,21 @@ def days_of(*, offerings: Sequence[int], since: datetime) -> list[tuple[int, dat
                WHERE offering_id = ANY(%s) AND occurred_at >= %s""",
             [list(offerings), since],
         )
-        return cursor.fetchall()
+        return [(offering, day) for offering, day in cursor.fetchall()]
 
 
 def unpriced(*, days: Days) -> list[Unpriced]:
     """Quarantined usage of the days, dearest first. `first_seen` and `last_seen` are the starts of hours."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"""SELECT o.provider, o.model, sum(h.requests), sum({" + ".join(f"h.{kind}" for kind in DISJOINT_TOKEN_KINDS)}),
+            f"""SELECT o.provider, o.model, sum(h.requests), sum({_TOKENS}),
                     sum({COST}) AS cost, p.currency, max(p.provenance), min(h.hour), max(h.hour)
                 FROM ingest_usagehour h
                 JOIN ingest_unitprice p ON p.id = h.price_id AND p.is_conservative
                 JOIN ingest_offering o ON o.id = h.offering_id
                 WHERE h.hour >= %s AND h.hour < %s
                 GROUP BY o.provider, o.model, p.currency
-                ORDER BY cost DESC, o.provider, o.model""",
+                ORDER BY cost DESC, o.provider, o.model""",  # noqa: S608
             [days.start_at, days.end_at],
         )
         return [

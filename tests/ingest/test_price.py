@@ -75,7 +75,8 @@ class Usage:
             cursor.execute(
                 f"""WITH event AS (
                     INSERT INTO ingest_usageevent (source_id, event_id, occurred_at, attribute_set_id,
-                        offering_id, price_id, {columns}, usage_known, latency_ms, status, outcome, trace_id, session_id)
+                        offering_id, price_id, {columns}, usage_known, latency_ms, status, outcome, trace_id,
+                        session_id)
                     VALUES (%s, %s, %s, %s, %s, %s, {", ".join(["%s"] * len(values))}, true, 100, 200, 'ok', '', '')
                     RETURNING *)
                 INSERT INTO ingest_usagehour AS old (hour, source_id, attribute_set_id, offering_id, price_id, requests,
@@ -155,7 +156,11 @@ def test_it_prices_an_unknown_model_no_lower_than_any_known_price_of_its_provide
     (step,) = price.resolve([wanted])[wanted]
 
     row = UnitPrice.objects.get(pk=step.price_id)
-    assert (row.is_conservative, row.model, row.provenance) == (True, "gpt-99-omega", "conservative (dearest of openai)")
+    assert (row.is_conservative, row.model, row.provenance) == (
+        True,
+        "gpt-99-omega",
+        "conservative (dearest of openai)",
+    )
     assert row.input_uncached_price == Decimal("0.0007")
     for known in price_list._text_prices("openai"):
         assert all(getattr(row, f"{kind}_price") >= known[kind] for kind in PRICED)
@@ -185,11 +190,19 @@ def test_it_prices_an_unknown_model_of_our_own_at_the_dearest_operator_price() -
 def test_it_lets_the_operator_win_from_a_day_on() -> None:
     price.resolve([SONNET])
 
-    _set(provider="anthropic", model="claude-sonnet-4-5", valid_from=DAY, prices={"input": Decimal(2), "output": Decimal(9)})
+    _set(
+        provider="anthropic",
+        model="claude-sonnet-4-5",
+        valid_from=DAY,
+        prices={"input": Decimal(2), "output": Decimal(9)},
+    )
 
     before = Wanted("anthropic", "claude-sonnet-4-5", "standard", date(2026, 11, 9))
     found = price.resolve([before, SONNET])
-    assert [_prices(step.price_id)["input_uncached"] for step in found[before]] == [Decimal("0.000003"), Decimal("0.000006")]
+    assert [_prices(step.price_id)["input_uncached"] for step in found[before]] == [
+        Decimal("0.000003"),
+        Decimal("0.000006"),
+    ]
     (step,) = found[SONNET]
     assert _prices(step.price_id)["cache_read"] == Decimal("0.000002")
     assert found[before][0].valid_to == step.valid_from == datetime(2026, 11, 10, tzinfo=UTC)
@@ -221,7 +234,9 @@ def test_it_ends_an_override_where_a_later_one_begins() -> None:
 
     _set(valid_from=date(2026, 11, 1), prices={"input": Decimal(1), "output": Decimal(2)})
 
-    rows = UnitPrice.objects.filter(known_to=None).order_by("valid_from").values_list("valid_from__day", "valid_to__day")
+    rows = (
+        UnitPrice.objects.filter(known_to=None).order_by("valid_from").values_list("valid_from__day", "valid_to__day")
+    )
     assert list(rows) == [(1, 15), (15, None)]
 
 
@@ -357,8 +372,9 @@ def test_it_settles_staged_rows_on_the_price_that_holds_when_they_close() -> Non
     usage = Usage("anthropic", "claude-sonnet-4-5")
     (old, _large) = price.resolve([SONNET])[SONNET]
     tokens = ", ".join(f"{kind} integer" for kind in TOKEN_KINDS)
+    columns = f"offering_id bigint, price_id bigint, occurred_at timestamptz, {tokens}"
     with connection.cursor() as cursor:
-        cursor.execute(f"CREATE TEMPORARY TABLE stage_usage (offering_id bigint, price_id bigint, occurred_at timestamptz, {tokens})")
+        cursor.execute(f"CREATE TEMPORARY TABLE stage_usage ({columns})")
         cursor.execute(
             f"INSERT INTO stage_usage VALUES (%s, %s, %s{', 10' * len(TOKEN_KINDS)})",
             [usage.offering.pk, old.price_id, datetime(2026, 11, 10, 3, tzinfo=UTC)],
