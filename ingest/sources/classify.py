@@ -87,14 +87,19 @@ _WORDS_AROUND = re.compile(
 )
 _BEDROCK_REGION = re.compile(r"^[A-Z]{2,4}\d-", re.ASCII)
 
-_CACHE_READ = re.compile(r"cache[-_\s]?(?:read|hit)|cached|cd[-_\s]?inp|cchd|context[-_\s]?cach(?!.*(?:stor|writ))", re.IGNORECASE)
+_CACHE_READ = re.compile(
+    r"cache[-_\s]?(?:read|hit)|cached|cd[-_\s]?inp|cchd|context[-_\s]?cach(?!.*(?:stor|writ))", re.IGNORECASE
+)
 _CACHE_WRITE = re.compile(r"cache[-_\s]?(?:write|creat|stor)|cachewrite|input[-_\s]?write", re.IGNORECASE)
 _ONE_HOUR = re.compile(r"(?<![\da-z])(?:1[-_\s]?h(?:r|our)?|1-hour|60m)(?![a-z])|1h", re.IGNORECASE)
 _OUTPUT = re.compile(r"outp?(?:ut)?|opt(?![a-z])|completion|generat|response[-_\s]?tok", re.IGNORECASE)
 _INPUT = re.compile(r"inp(?:ut)?|prompt|(?<![a-z])in(?![a-z])|embed", re.IGNORECASE)
 _AUDIO = re.compile(r"audio|(?<![a-z])aud(?![a-z])|speech", re.IGNORECASE)
 _IMAGE = re.compile(r"image|(?<![a-z])img(?![a-z])", re.IGNORECASE)
-_TOKENS = re.compile(r"token|tok(?![a-z])|(?<![a-z])(?:in|out|input|output|inp|outp)(?![a-z])|cache|cached|prompt|completion", re.IGNORECASE)
+_TOKENS = re.compile(
+    r"token|tok(?![a-z])|(?<![a-z])(?:in|out|input|output|inp|outp)(?![a-z])|cache|cached|prompt|completion",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,10 +224,13 @@ def _provider(name: str) -> Provider | None:
 
 @lru_cache(maxsize=65_536)
 def maker(model: str) -> str:
-    """The OpenTelemetry name of the provider whose own model this name is, "" when nobody's."""
-    if not model:
-        return ""
-    try:
-        return otel_provider(data_snapshot.get_snapshot().find_provider(model.lower(), None, None).id)
-    except LookupError:
-        return ""
+    """The OpenTelemetry name of the provider whose own model this name is ("openai/gpt-5-mini" too), "" when nobody's."""
+    name = model.lower()
+    candidates = [name, name.rpartition("/")[2]] if "/" in name else [name]
+    for candidate in candidates:
+        try:
+            if candidate:
+                return otel_provider(data_snapshot.get_snapshot().find_provider(candidate, None, None).id)
+        except LookupError:
+            continue
+    return ""

@@ -174,7 +174,9 @@ def _gather_answer(gathering: dcgm_samples.Gathering, content: bytes, *, name: s
         document: Any = orjson.loads(content)
         series = document["data"]["result"]
     except (orjson.JSONDecodeError, KeyError, TypeError) as problem:
-        raise openings.broken(name, "expected an answer of the Prometheus API with data.result", raw=str(problem)) from problem
+        raise openings.broken(
+            name, "expected an answer of the Prometheus API with data.result", raw=str(problem)
+        ) from problem
     times: list[int] = []
     texts: list[str] = []
     owners: list[Mapping[str, str]] = []
@@ -207,7 +209,9 @@ def _gather_exposition(
                 taken = moment if moment is not None else at_millis
                 if taken is None:
                     raise openings.broken(
-                        name, "the text has no times; name it with one, as in gpu-7@2026-11-21T10:00:00Z", field="sampled_at"
+                        name,
+                        "the text has no times; name it with one, as in gpu-7@2026-11-21T10:00:00Z",
+                        field="sampled_at",
                     )
                 gathering.add(metric=line.split("{")[0].split()[0], labels=labels, at_millis=taken, value=value)
         except ValueError as problem:
@@ -246,5 +250,3 @@ def _ceiling(moment: datetime, step: timedelta) -> datetime:
 
 def _millis(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
-
-

@@ -74,7 +74,9 @@ class Gathering:
         if sample is None:
             sample = self._samples[key] = Sample(labels)
         elif not workload(sample.labels)[1] and workload(labels)[1]:
-            sample.labels = labels  # of two series of one GPU (time-slicing, hpc_job) the one that names a workload speaks
+            sample.labels = (
+                labels  # of two series of one GPU (time-slicing, hpc_job) the one that names a workload speaks
+            )
         sample.values[column] = max(value, sample.values.get(column, value))
 
     def rows(self, *, interval_seconds: int) -> Iterator[dict[str, object]]:
@@ -93,7 +95,9 @@ class Gathering:
         energy = values.get("energy_millijoules")
         return {
             "row_number": number,
-            "sampled_at": datetime.fromtimestamp(at_millis // 1000, tz=UTC).replace(microsecond=at_millis % 1000 * 1000),
+            "sampled_at": datetime.fromtimestamp(at_millis // 1000, tz=UTC).replace(
+                microsecond=at_millis % 1000 * 1000
+            ),
             "interval_seconds": interval_seconds,
             "node": self._naming.nodes.get(node, node),
             "gpu_index": labels.get("gpu", ""),
@@ -150,7 +154,9 @@ def workload_name(pod: str) -> str:
 
 def is_blank(value: float) -> bool:
     """Whether a value is none: not a number, or one of the sentinels of DCGM."""
-    return math.isnan(value) or math.isinf(value) or value >= _BLANK or value in (_BLANK_DOUBLE, _BLANK_INT32) or value < 0
+    return (
+        math.isnan(value) or math.isinf(value) or value >= _BLANK or value in (_BLANK_DOUBLE, _BLANK_INT32) or value < 0
+    )
 
 
 def metrics(overrides: Mapping[str, str]) -> Iterable[tuple[str, str]]:
@@ -161,7 +167,15 @@ def metrics(overrides: Mapping[str, str]) -> Iterable[tuple[str, str]]:
 
 def _node(labels: Mapping[str, str]) -> str:
     # The label was renamed in dcgm-exporter on 2026-05-12 (commit d5e5f51).
-    for name in ("hostname", "Hostname", "exported_hostname", "exported_Hostname", "node", "kubernetes_node", "instance"):
+    for name in (
+        "hostname",
+        "Hostname",
+        "exported_hostname",
+        "exported_Hostname",
+        "node",
+        "kubernetes_node",
+        "instance",
+    ):
         if labels.get(name):
             return labels[name]
     return ""

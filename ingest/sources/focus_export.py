@@ -91,7 +91,9 @@ class FocusExport(Source):
                 yield from _from_manifests(path, found, files)
             elif files:
                 parts = [openings.Part(os.path.relpath(file, path), file) for file in files]
-                yield _unit(os.path.basename(os.path.abspath(path)), parts, export=os.path.basename(os.path.abspath(path)))
+                yield _unit(
+                    os.path.basename(os.path.abspath(path)), parts, export=os.path.basename(os.path.abspath(path))
+                )
             else:
                 raise SourceUnavailable(f"{path} holds no file ending in {', '.join(SUFFIXES)}")
 
@@ -186,9 +188,7 @@ def _current(read: Mapping[str, manifests.Manifest], modified: Mapping[str, obje
     return sorted(newest.values(), key=lambda path: (read[path].period, path))
 
 
-def _parts(
-    manifest: manifests.Manifest, name: str, present: Sequence[str], *, root: str = ""
-) -> list[openings.Part]:
+def _parts(manifest: manifests.Manifest, name: str, present: Sequence[str], *, root: str = "") -> list[openings.Part]:
     parts = []
     for entry, rows in manifest.files:
         path = manifests.resolve(entry, manifest=name, present=present)
@@ -199,9 +199,7 @@ def _parts(
     return parts
 
 
-def _unit(
-    name: str, parts: list[openings.Part], *, export: str, manifest: manifests.Manifest | None = None
-) -> Raw:
+def _unit(name: str, parts: list[openings.Part], *, export: str, manifest: manifests.Manifest | None = None) -> Raw:
     found, size = openings.digest(parts)
     return Raw(
         name=name,
@@ -240,7 +238,9 @@ def _remote(
 def _compare(name: str, expected: int | None, found: int) -> None:
     if expected is not None and expected != found:
         raise openings.broken(
-            name, f"the manifest says {expected:,} rows, found {found:,} (difference {found - expected:+,})", field="rows"
+            name,
+            f"the manifest says {expected:,} rows, found {found:,} (difference {found - expected:+,})",
+            field="rows",
         )
 
 

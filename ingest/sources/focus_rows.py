@@ -25,7 +25,6 @@ _TAG_KEYS: dict[str, tuple[str, ...]] = {
 _DECIMAL = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?$"
 # "$10,000.00" can only mean one thing; "1,234" could be a decimal comma and stays an error.
 _FORMATTED = r"^-?\$\d+(?:\.\d+)?$|^-?\$\d{1,3}(?:,\d{3})+(?:\.\d+)?$|^-?\d{1,3}(?:,\d{3})+\.\d+$"
-_NULLS = ("NULL", "null", "Null")
 _PERIODS = ("charge_period_start", "charge_period_end")
 _BILLING = ("billing_period_start", "billing_period_end")
 _QUANTITIES = ("pricing_quantity", "consumed_quantity")
@@ -68,11 +67,8 @@ def _selected(table: pa.Table, columns: focus_columns.Columns, reading: Reading)
     arrays |= {f"+{name}": table.column(position) for name, position in columns.extra.items()}
     frame = pl.from_arrow(pa.table(arrays))
     assert isinstance(frame, pl.DataFrame)  # a table is never a single column
-    texts = [name for name, kind in frame.schema.items() if kind == pl.String]
-    frame = frame.with_columns(
-        pl.when(pl.col(name).is_in(_NULLS)).then(pl.lit("")).otherwise(pl.col(name).str.strip_chars()).alias(name)
-        for name in texts
-    )
+    numbers = [name for name in (*COSTS, *_QUANTITIES, "billing_currency") if name in columns.found]
+    frame = frame.with_columns(pl.col(pl.String).fill_null("")).with_columns(pl.col(numbers).str.strip_chars())
     frame = frame.with_columns(
         pl.col(name).dt.to_string("iso:strict").fill_null("")
         for name, kind in frame.schema.items()
@@ -92,7 +88,9 @@ def _selected(table: pa.Table, columns: focus_columns.Columns, reading: Reading)
 def _moments(frame: pl.DataFrame) -> pl.DataFrame:
     for name in (*_PERIODS, *_BILLING):
         if frame.schema[name] == pl.String:
-            frame = frame.with_columns(pl.Series(f"{name}_text", frame[name]), instants.parse(frame[name]).alias(name))
+            frame = frame.with_columns(
+                pl.Series(f"{name}_text", frame[name]), instants.parse_repeated(frame[name]).alias(name)
+            )
         else:
             frame = frame.with_columns(pl.col(name).dt.to_string("iso:strict").fill_null("").alias(f"{name}_text"))
     # A bill without a billing period is one of the month its charges begin in.
@@ -115,7 +113,9 @@ def _costs(frame: pl.DataFrame) -> pl.DataFrame:
             frame = frame.with_columns(pl.when(formatted).then(bare).otherwise(pl.col(name)).alias(name))
     billed = pl.col("billed_cost")
     return frame.with_columns(
-        pl.when(pl.col(name) == "").then(billed).otherwise(pl.col(name)).alias(name) for name in COSTS if name != "billed_cost"
+        pl.when(pl.col(name) == "").then(billed).otherwise(pl.col(name)).alias(name)
+        for name in COSTS
+        if name != "billed_cost"
     )
 
 
@@ -146,7 +146,9 @@ def _checked(frame: pl.DataFrame, file: str) -> tuple[list[Rejected], pl.DataFra
     for verdict, row in zip(verdicts.iter_rows(), bad.iter_rows(named=True), strict=True):
         name, _, reason = checks[verdict.index(True)]
         found = row.get(f"{name}_text", row[name])
-        raw = ", ".join(f"{key.removeprefix('+')}={value}" for key, value in row.items() if isinstance(value, str) and value)
+        raw = ", ".join(
+            f"{key.removeprefix('+')}={value}" for key, value in row.items() if isinstance(value, str) and value
+        )
         title = focus_columns.NAMES[name][0]
         rejected.append(Rejected(file, row["row_number"], title, reason.format(repr(found)), raw[:_MAX_RAW]))
     return rejected, frame.filter(~wrong)
@@ -264,7 +266,10 @@ def _classified(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _is_hint(name: str) -> bool:
-    return any(word in name.lower() for word in ("usagetype", "usage_type", "meter", "model", "operation", "lineitem", "line_item"))
+    return any(
+        word in name.lower()
+        for word in ("usagetype", "usage_type", "meter", "model", "operation", "lineitem", "line_item")
+    )
 
 
 def _plain(key: str) -> str:
@@ -277,5 +282,3 @@ def _shown(value: object) -> str:
 
 def _dumped(value: object) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-
-

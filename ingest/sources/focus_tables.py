@@ -1,6 +1,5 @@
 """Reading CSV and Parquet files of a bill as tables of text, in pieces that fit in memory."""
 
-import io
 import re
 from collections.abc import Iterator
 from typing import IO
@@ -28,7 +27,12 @@ def tables(part: openings.Part) -> Iterator[pa.Table]:
             yield from _parquet(part)
         else:
             with openings.stream(part) as stream:
-                yield from _csv(stream, part.name)
+                head = _read_up_to(stream, _HEADER_BYTES)
+            with openings.stream(part) as stream:
+                # A plain file is read by Arrow itself, without Python in between.
+                plain = part.path and not openings.is_compressed(part)
+                source = pa.OSFile(part.path) if plain else pa.PythonFile(stream, mode="r")
+                yield from _csv(source, head, part.name)
     except FileNotFoundError as problem:
         raise openings.broken(part.name, "the file is named but does not exist") from problem
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeError) as problem:
@@ -38,14 +42,12 @@ def tables(part: openings.Part) -> Iterator[pa.Table]:
         raise openings.broken(part.name, reason, row=max(int(row.group(1)) - 1, 0) if row else 0) from problem
 
 
-def _csv(stream: IO[bytes], name: str) -> Iterator[pa.Table]:
-    head = _read_up_to(stream, _HEADER_BYTES)
+def _csv(source: pa.NativeFile, head: bytes, name: str) -> Iterator[pa.Table]:
     if not head.strip(b"\xef\xbb\xbf\r\n \x00"):
         raise openings.broken(name, "the file is empty: not even a header")
     encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf8"
     first = head.decode(encoding if encoding == "utf-16" else "utf-8-sig", "replace").partition("\n")[0]
     delimiter = max(_DELIMITERS, key=first.count)
-    source = pa.PythonFile(io.BufferedReader(_Rejoined(head, stream)), mode="r")
     reader = pcsv.open_csv(
         source,
         read_options=pcsv.ReadOptions(
@@ -55,7 +57,8 @@ def _csv(stream: IO[bytes], name: str) -> Iterator[pa.Table]:
         # Without names from the header nothing is guessed from it: types are forced to text by position.
         convert_options=pcsv.ConvertOptions(
             column_types={f"f{position}": pa.string() for position in range(_width(first, delimiter) + 1)},
-            strings_can_be_null=False,
+            strings_can_be_null=True,
+            null_values=["", "NULL", "null", "Null"],
         ),
     )
     header: list[str] = []
@@ -137,24 +140,3 @@ def _read_up_to(stream: IO[bytes], size: int) -> bytes:
         pieces.append(piece)
         size -= len(piece)
     return b"".join(pieces)
-
-
-class _Rejoined(io.RawIOBase):
-    """A stream whose beginning was read already."""
-
-    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
-        self._head = memoryview(head)
-        self._rest = rest
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # RawIOBase says WriteableBuffer
-        if len(self._head):
-            size = min(len(buffer), len(self._head))
-            buffer[:size] = self._head[:size]
-            self._head = self._head[size:]
-            return size
-        piece = self._rest.read(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)

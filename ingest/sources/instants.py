@@ -35,6 +35,14 @@ def parse(texts: pl.Series) -> pl.Series:
     return pl.select(pl.when(missed).then(looked_up).otherwise(found).alias(texts.name)).to_series()
 
 
+def parse_repeated(texts: pl.Series) -> pl.Series:
+    """The same for a column that repeats itself, as the hours of a bill do."""
+    distinct = texts.unique()
+    if len(distinct) * 4 > len(texts):
+        return parse(texts)
+    return texts.replace_strict(distinct, parse(distinct), return_dtype=INSTANT)
+
+
 @lru_cache(maxsize=65_536)
 def one(text: str) -> datetime | None:
     """The instant a single text names, or None: ISO 8601, a bare date, M/D/YY, or seconds to nanoseconds since 1970."""

@@ -13,6 +13,7 @@ MAX_LINE_BYTES = 1_000_000
 BLOCK_BYTES = 8 << 20  # large enough for columnar reading, small enough to stay in the allocator's reach
 _HEAD = 2_000
 
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """Whole lines: `data[starts[i]:ends[i]]` is line number `rows[i]` of the file. Blank lines are left out of the index."""
@@ -71,7 +72,9 @@ def _block(data: bytes, row: int, name: str, rejected: list[Rejected]) -> tuple[
         rejected.append(_too_long(name, at, size, data[start : start + _HEAD]))
     kept = found.filter((pl.col("size") > 0) & (pl.col("size") <= MAX_LINE_BYTES))
     if b"\r" in data:
-        kept = kept.filter((pl.col("size") > 1) | pl.Series([data[start] != 0x0D for start in kept["start"]], dtype=pl.Boolean))
+        kept = kept.filter(
+            (pl.col("size") > 1) | pl.Series([data[start] != 0x0D for start in kept["start"]], dtype=pl.Boolean)
+        )
     return Block(data, kept["start"], kept["end"], kept["row"], rejected), row + len(ends)
 
 

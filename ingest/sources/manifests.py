@@ -44,12 +44,15 @@ def parse(content: bytes, *, name: str) -> Manifest:
         raise openings.broken(name, "the manifest is not a JSON object")
     listed = next((document[key] for key in _FILE_LISTS if isinstance(document.get(key), list)), None)
     if listed is None:
-        raise openings.broken(name, f"the manifest lists no files; expected one of {', '.join(_FILE_LISTS)}", field="files")
+        raise openings.broken(
+            name, f"the manifest lists no files; expected one of {', '.join(_FILE_LISTS)}", field="files"
+        )
     run = _object(document, "runInfo")
     start, end = _period(document, run)
     return Manifest(
         export=_export(document, name),
-        run_id=_first(run, "runId", "run_id") or _first(document, "executionId", "assemblyId", "run_id", "runId", "reportId"),
+        run_id=_first(run, "runId", "run_id")
+        or _first(document, "executionId", "assemblyId", "run_id", "runId", "reportId"),
         period=f"{start}/{end}" if start or end else "",
         files=tuple(_file(entry, name) for entry in listed),
         rows=next((document[key] for key in _FILE_ROWS if isinstance(document.get(key), int)), None),
@@ -105,7 +108,9 @@ def _export(document: Mapping[str, Any], name: str) -> str:
 
 def _period(document: Mapping[str, Any], run: Mapping[str, Any]) -> tuple[str, str]:
     billing = _object(document, "billingPeriod")
-    start = _first(run, "startDate") or _first(billing, "start") or _first(document, "billing_period_start", "periodStart")
+    start = (
+        _first(run, "startDate") or _first(billing, "start") or _first(document, "billing_period_start", "periodStart")
+    )
     end = _first(run, "endDate") or _first(billing, "end") or _first(document, "billing_period_end", "periodEnd")
     return start[:10], end[:10]
 
@@ -119,7 +124,9 @@ def _complete(document: Mapping[str, Any]) -> datetime | None:
     if not isinstance(sectors, list):
         return None
     through = None
-    for sector in sorted((each for each in sectors if isinstance(each, dict)), key=lambda each: str(each.get("TimeSectorStart"))):
+    for sector in sorted(
+        (each for each in sectors if isinstance(each, dict)), key=lambda each: str(each.get("TimeSectorStart"))
+    ):
         if sector.get("Complete", sector.get("TimeSectorComplete")) is not True:
             break
         through = _moment(_first(sector, "TimeSectorEnd", "End"))

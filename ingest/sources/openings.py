@@ -45,7 +45,9 @@ def stream(part: Part) -> Iterator[IO[bytes]]:
             else:
                 yield raw
     except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
-        raise broken(part.name, f"the compressed file is truncated or damaged ({problem}); deliver it again") from problem
+        raise broken(
+            part.name, f"the compressed file is truncated or damaged ({problem}); deliver it again"
+        ) from problem
     except FileNotFoundError as problem:
         raise broken(part.name, "the file is named but does not exist") from problem
     except pa.ArrowInvalid:
@@ -58,6 +60,13 @@ def is_parquet(part: Part) -> bool:
     """Whether the file begins as Parquet does."""
     with _raw(part) as raw:
         return raw.read(4) == _PARQUET
+
+
+def is_compressed(part: Part) -> bool:
+    """Whether the file begins as gzip or zstd do."""
+    with _raw(part) as raw:
+        magic = raw.read(4)
+    return magic.startswith(_GZIP) or magic == _ZSTD
 
 
 def digest(parts: Sequence[Part]) -> tuple[str, int]:

@@ -5,10 +5,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from genai_prices import data_snapshot
-from genai_prices.types import UsageExtractor
-
-from ingest.sources import classify
+from ingest.sources import classify, token_paths
 
 _LIMIT = 2**31 - 1
 
@@ -62,8 +59,9 @@ _SHAPES: tuple[tuple[str, tuple[str, ...], tuple[str, str]], ...] = (
     ("converse", ("default",), ("aws", "default")),
     ("anthropic", ("anthropic", "default"), ("anthropic", "default")),
     ("chat", ("chat", "default"), ("openai", "chat")),
-    ("responses", ("responses", "embeddings"), ("openai", "responses")),
-    ("cohere", ("tokens", "default", "embeddings"), ("cohere", "tokens")),
+    ("embeddings", ("embeddings",), ("openai", "embeddings")),
+    ("responses", ("responses",), ("openai", "responses")),
+    ("cohere", ("default", "tokens", "embeddings"), ("cohere", "default")),
 )
 _SHAPE = {name: (flavors, family) for name, flavors, family in _SHAPES}
 
@@ -104,7 +102,7 @@ def decompose(provider: str, api_flavor: str, body: Mapping[str, Any]) -> TokenU
 
 
 def shape(body: Mapping[str, Any]) -> str:
-    """Which vendor's usage block a response carries: gemini, converse, anthropic, chat, responses, cohere, or ""."""
+    """Which vendor's usage block a response carries: gemini, converse, anthropic, chat, embeddings, responses, cohere, or ""."""
     if isinstance(body.get("usageMetadata"), Mapping):
         return "gemini"
     if isinstance(body.get("meta"), Mapping):
@@ -117,7 +115,7 @@ def shape(body: Mapping[str, Any]) -> str:
     if "billed_units" in usage or "tokens" in usage:
         return "cohere"
     if "prompt_tokens" in usage or "completion_tokens" in usage:
-        return "chat"
+        return "chat" if "completion_tokens" in usage else "embeddings"
     if "cache_read_input_tokens" in usage or "cache_creation_input_tokens" in usage or body.get("type") == "message":
         return "anthropic"
     return "responses" if "input_tokens" in usage else ""
@@ -169,24 +167,20 @@ def _less(reported: Mapping[str, int], total: str, part: str) -> int:
 
 
 def _extract(provider: str, api_flavor: str, body: Mapping[str, Any]) -> dict[str, int]:
-    extractor = _extractor(classify.price_provider(provider), api_flavor)
-    if extractor is None:
+    name = classify.price_provider(provider)
+    paths = token_paths.of(name, api_flavor)
+    if paths is None:
         raise LookupError(f"provider {provider!r} has no API flavour {api_flavor!r}")
-    reported = vars(extractor.extract(body)[1])
-    counts = {name: value if isinstance(value, int) else int(value) for name, value in reported.items()}
-    if (classify.price_provider(provider), api_flavor) in _READS_NO_CACHE_WRITES:
+    counts = paths.counts(body)
+    hits = _mapping(body, "usage").get("prompt_cache_hit_tokens")
+    if "cache_read_tokens" not in counts and type(hits) is int:  # DeepSeek's own name for it
+        counts["cache_read_tokens"] = hits
+    if (name, api_flavor) in _READS_NO_CACHE_WRITES:
         counts.pop("cache_write_tokens", None)
     if "cache_write_tokens" not in counts:  # only the lifetimes are told, by vendors whose input excludes cache writes
         lifetimes = counts.get("cache_write_5m_tokens", 0) + counts.get("cache_write_1h_tokens", 0)
         counts["input_tokens"] = counts.get("input_tokens", 0) + lifetimes
     return counts
-
-
-@lru_cache(maxsize=512)
-def _extractor(provider: str, api_flavor: str) -> UsageExtractor | None:
-    providers = data_snapshot.get_snapshot().providers
-    known = data_snapshot.find_provider_by_id(providers, provider)
-    return next((found for found in (known.extractors if known else None) or () if found.api_flavor == api_flavor), None)
 
 
 def _candidates(provider: str, body_shape: str) -> Iterator[tuple[str, str]]:
@@ -195,20 +189,21 @@ def _candidates(provider: str, body_shape: str) -> Iterator[tuple[str, str]]:
     flavors, family = _SHAPE[body_shape]
     name = classify.price_provider(provider)
     for flavor in flavors:
-        if body_shape == "responses" and flavor == "embeddings":
-            continue
         if _reads(name, flavor, body_shape):
             yield name, flavor
     yield family
 
 
+@lru_cache(maxsize=512)
 def _reads(provider: str, flavor: str, body_shape: str) -> bool:
     """Whether a provider's flavour is this shape: `default` means another thing at each of them."""
+    table = token_paths.extractor(provider, flavor)
+    if table is None or (body_shape == "gemini" and provider != "google"):
+        return False
     if flavor != "default" or body_shape in {"gemini", "converse", "cohere"}:
-        return _extractor(provider, flavor) is not None and (body_shape != "gemini" or provider == "google")
-    extractor = _extractor(provider, flavor)
+        return True
     wanted = {"anthropic": "cache_read_input_tokens", "chat": "prompt_tokens"}[body_shape]
-    return extractor is not None and any(mapping.path == wanted for mapping in extractor.mappings)
+    return any(mapping.path == wanted for mapping in table.mappings)
 
 
 def _invocation(body: Mapping[str, Any]) -> dict[str, int] | None:
@@ -234,6 +229,11 @@ def _invocation(body: Mapping[str, Any]) -> dict[str, int] | None:
             "output_tokens": sum(_count(result, "tokenCount") for result in results),
         }
     return None
+
+
+def _mapping(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = body.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _count(block: Mapping[str, Any], name: str) -> int:

@@ -73,6 +73,11 @@ _BARE_TIMES = ("created", "created_at", "createTime", "create_time")
 _FLAVORS = {"chat", "responses", "anthropic", "default", "embeddings", "realtime", "tokens"}
 
 
+_TEXTS = frozenset(TEXTS)
+_WHOLES = frozenset((*COUNTS, *NUMBERS))
+_EXACT = 2**62
+
+
 class Unreadable(ValueError):
     """A line that cannot become an event; `field` says which part of it."""
 
@@ -180,11 +185,11 @@ def _guessed_provider(body: Mapping[str, Any]) -> str:
 
 def _typed(flat: dict[str, Any]) -> dict[str, Any]:
     """The event with every known field of the type the columns have, or Unreadable naming the one that has not."""
-    for name in TEXTS:
-        if (value := flat.get(name)) is not None and not isinstance(value, str):
-            flat[name] = _text(name, value)
-    for name in (*COUNTS, *NUMBERS):
-        if (value := flat.get(name)) is not None:
+    for name, value in flat.items():
+        if name in _TEXTS:
+            if type(value) is not str and value is not None:
+                flat[name] = _text(name, value)
+        elif name in _WHOLES and value is not None and not (type(value) is int and -_EXACT < value < _EXACT):
             flat[name] = _whole(name, value, round_up=name in NUMBERS)
     if (known := flat.get("usage_known")) is not None and not isinstance(known, bool):
         raise Unreadable("usage_known", f"expected true or false, found {known!r}")
@@ -214,10 +219,10 @@ def _text(name: str, value: Any) -> str:
 
 def _whole(name: str, value: Any, *, round_up: bool) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
-        if abs(value) < 2**62:
+        if abs(value) < _EXACT:
             return value
         raise Unreadable(name, f"expected a whole number below 2^31, found {value}")
-    if isinstance(value, float) and (value.is_integer() or round_up) and abs(value) < 2**62:
+    if isinstance(value, float) and (value.is_integer() or round_up) and abs(value) < _EXACT:
         return round(value)
     if isinstance(value, str) and value.strip().isdigit() and len(value) < 18:
         return int(value)

@@ -24,7 +24,13 @@ _KNOWN = pa.schema(
     + [("usage_known", pa.bool_()), ("attributes", _ATTRIBUTE_TYPE)]
 )
 _SLOW = usage_bodies.BODY_KEYS | (usage_bodies.ALIASES.keys() - {"provider", "model", "operation", "status", "time"})
-_AMBIGUOUS = {"provider", "model", "operation", "status", "time"}  # aliases that may as well be somebody's own extra key
+_AMBIGUOUS = {
+    "provider",
+    "model",
+    "operation",
+    "status",
+    "time",
+}  # aliases that may as well be somebody's own extra key
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +221,11 @@ def _outside(name: str) -> Check:
 
 
 CHECKS: tuple[Check, ...] = (
-    ("occurred_at", pl.col("instant").is_null(), lambda row: f"expected a moment in time, found {row['occurred_at']!r}"),
+    (
+        "occurred_at",
+        pl.col("instant").is_null(),
+        lambda row: f"expected a moment in time, found {row['occurred_at']!r}",
+    ),
     (
         "occurred_at",
         (pl.col("instant") < instants.EARLIEST_USAGE) | (pl.col("instant") >= instants.LATEST),
@@ -255,10 +265,14 @@ CHECKS: tuple[Check, ...] = (
 
 def _reasons(frame: pl.DataFrame, wrong: pl.Series, block: lines.Block, name: str) -> list[Rejected]:
     """Why each wrong line is wrong: the first check that it fails."""
-    verdicts = frame.select(mask.fill_null(False).alias(str(at)) for at, (_, mask, _) in enumerate(CHECKS)).filter(wrong)
+    verdicts = frame.select(mask.fill_null(False).alias(str(at)) for at, (_, mask, _) in enumerate(CHECKS)).filter(
+        wrong
+    )
     found = []
     positions = wrong.arg_true()
-    for at, verdict, row in zip(positions, verdicts.iter_rows(), frame.filter(wrong).iter_rows(named=True), strict=True):
+    for at, verdict, row in zip(
+        positions, verdicts.iter_rows(), frame.filter(wrong).iter_rows(named=True), strict=True
+    ):
         field, _, reason = CHECKS[verdict.index(True)]
         found.append(Rejected(name, int(row["row_number"]), field, reason(row), block.head(at)))
     return found
