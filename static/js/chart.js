@@ -51,7 +51,7 @@ function themed(layout, colour) {
     result[key] = {
       gridcolor: colour("--grid"), linecolor: colour("--border-strong"), tickcolor: colour("--border-strong"),
       zerolinecolor: colour("--border-strong"), zerolinewidth: 1, showline: key.startsWith("x"), ticks: "", ticklabelstandoff: 4,
-      zeroline: false, ...result[key],
+      zeroline: false, spikecolor: colour("--border-strong"), spikethickness: 1, spikedash: "dot", ...result[key],
     };
   }
   result.annotations = (result.annotations || []).map((one) => ({ ...one, font: { ...font, ...one.font } }));

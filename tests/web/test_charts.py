@@ -10,7 +10,7 @@ import pytest
 from costobs.kernel import fmt
 from costobs.web import charts
 from costobs.web.charts import colour, frame, trends
-from tests.web import gallery
+from tests.web import gallery_charts
 
 DAYS = [date(2026, 11, 1) + timedelta(days=offset) for offset in range(3)]
 
@@ -19,24 +19,24 @@ def _series(key: str, *amounts: int, kind: colour.Kind = "") -> charts.Series:
     return charts.Series(key, key, [D(amount) for amount in amounts], kind)
 
 
-@pytest.mark.parametrize("name", gallery.all_charts())
+@pytest.mark.parametrize("name", gallery_charts.all_charts())
 def test_it_draws_with_cartesian_traces_only(name: str) -> None:
-    figure = gallery.all_charts()[name].figure
+    figure = gallery_charts.all_charts()[name].figure
 
     assert {trace["type"] for trace in figure["data"]} <= {"bar", "scatter", "heatmap"}
 
 
-@pytest.mark.parametrize("name", gallery.all_charts())
+@pytest.mark.parametrize("name", gallery_charts.all_charts())
 def test_it_names_no_colour_but_tokens(name: str) -> None:
-    text = json.dumps(gallery.all_charts()[name].figure)
+    text = json.dumps(gallery_charts.all_charts()[name].figure)
 
     assert "#" not in text
     assert "rgb" not in text
 
 
-@pytest.mark.parametrize("name", gallery.all_charts())
+@pytest.mark.parametrize("name", gallery_charts.all_charts())
 def test_it_stays_within_the_size_of_a_figure(name: str) -> None:
-    text = json.dumps(gallery.all_charts()[name].figure)
+    text = json.dumps(gallery_charts.all_charts()[name].figure)
 
     assert len(text) < 60_000
 
@@ -53,7 +53,7 @@ def test_it_binds_colours_to_names_and_not_to_rank() -> None:
 
 
 def test_it_takes_the_first_five_colours_for_five_names() -> None:
-    assert sorted(charts.slots(gallery.NAMES).values()) == [1, 2, 3, 4, 5]
+    assert sorted(charts.slots(gallery_charts.NAMES).values()) == [1, 2, 3, 4, 5]
 
 
 def test_it_folds_the_small_ones_and_keeps_the_total() -> None:
@@ -153,7 +153,7 @@ def test_it_keeps_the_labels_of_a_ladder_apart() -> None:
 
 
 def test_it_draws_the_ladder_with_its_words() -> None:
-    layout = gallery.all_charts()["burn_up"].figure["layout"]
+    layout = gallery_charts.all_charts()["burn_up"].figure["layout"]
 
     assert [one["text"] for one in layout["annotations"]] == [
         "Budget $24,000",

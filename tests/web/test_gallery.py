@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.web import gallery
+from tests.web import gallery, gallery_charts
 
 DRAWN = "[...document.querySelectorAll('pl-chart')].every(one => one.dataset.drawn || one.dataset.failed)"
 TYPES = """Object.fromEntries([...document.querySelectorAll('.chart-card')].map(
@@ -52,7 +52,9 @@ def page(request: pytest.FixtureRequest, browser: Browser, address: str) -> Iter
 
 @BOTH
 def test_it_draws_the_traces_it_was_given(page: Page) -> None:
-    wanted = {name: [trace["type"] for trace in chart.figure["data"]] for name, chart in gallery.all_charts().items()}
+    wanted = {
+        name: [trace["type"] for trace in chart.figure["data"]] for name, chart in gallery_charts.all_charts().items()
+    }
 
     assert page.evaluate(TYPES) == wanted
 

@@ -48,7 +48,7 @@ def money_writer(currency: str) -> Write:
 
 
 def full_money(value: Value, currency: str, places: int | None = None) -> str:
-    """What the hover box says; `places` is one precision for a whole chart (fmt.column_places), else cents below 100."""
+    """What the hover box says; `places` is the precision of the whole chart (`places_of`), else cents below 100."""
     if places is None:
         places = fmt.column_places([None if value is None else Decimal(value)])
     return fmt.money(value, currency, places=places)
