@@ -62,15 +62,40 @@ def test_it_reads_an_event_of_our_own_shape() -> None:
     assert rejected == []
     row = rows[0]
     assert row["occurred_at"] == datetime(2026, 11, 21, 10, 0, 0, 123000, tzinfo=UTC)
-    assert (row["row_number"], row["event_id"], row["provider"], row["response_model"]) == (1, "e1", "openai", "gpt-5-mini-2025-08-07")
-    assert (row["input_uncached"], row["cache_read"], row["cache_write_5m"], row["cache_write_1h"]) == (370, 800, 20, 10)
-    assert (row["output"], row["reasoning"], row["usage_known"], row["outcome"], row["status"]) == (90, 40, True, "ok", 200)
+    assert (row["row_number"], row["event_id"], row["provider"], row["response_model"]) == (
+        1,
+        "e1",
+        "openai",
+        "gpt-5-mini-2025-08-07",
+    )
+    assert (row["input_uncached"], row["cache_read"], row["cache_write_5m"], row["cache_write_1h"]) == (
+        370,
+        800,
+        20,
+        10,
+    )
+    assert (row["output"], row["reasoning"], row["usage_known"], row["outcome"], row["status"]) == (
+        90,
+        40,
+        True,
+        "ok",
+        200,
+    )
     assert (row["trace_id"], row["session_id"], row["attr_team"], row["attr_key"]) == ("t1", "s1", "search", "key_1")
     assert row["extra"] == "{}"
 
 
 def test_it_keeps_what_it_has_no_column_for() -> None:
-    rows, _ = read(ndjson(EVENT | {"when": "2026-01-01 00:00:00", "nested": {"a": None, "b": [1, 2]}, "attributes": {"team": "x", "ticket": 7}}))
+    rows, _ = read(
+        ndjson(
+            EVENT
+            | {
+                "when": "2026-01-01 00:00:00",
+                "nested": {"a": None, "b": [1, 2]},
+                "attributes": {"team": "x", "ticket": 7},
+            }
+        )
+    )
 
     assert orjson.loads(rows[0]["extra"]) == {"when": "2026-01-01 00:00:00", "nested": {"b": [1, 2]}, "ticket": 7}
 
@@ -102,8 +127,16 @@ def test_it_keeps_extra_keys_whose_type_changes_from_line_to_line() -> None:
         ({"gen_ai.usage.input_tokens": 2**31}, "gen_ai.usage.input_tokens", "expected 0 to"),
         ({"gen_ai.usage.input_tokens": 1e30}, "gen_ai.usage.input_tokens", "expected a whole number"),
         ({"gen_ai.usage.output_tokens": "many"}, "gen_ai.usage.output_tokens", "expected a whole number"),
-        ({"gen_ai.usage.cache_read.input_tokens": 1201}, "gen_ai.usage.input_tokens", "exceed the 1200 input tokens by"),
-        ({"gen_ai.usage.cache_creation_1h.input_tokens": 31}, "gen_ai.usage.cache_creation_1h.input_tokens", "exceed all"),
+        (
+            {"gen_ai.usage.cache_read.input_tokens": 1201},
+            "gen_ai.usage.input_tokens",
+            "exceed the 1200 input tokens by",
+        ),
+        (
+            {"gen_ai.usage.cache_creation_1h.input_tokens": 31},
+            "gen_ai.usage.cache_creation_1h.input_tokens",
+            "exceed all",
+        ),
         ({"gen_ai.usage.reasoning.output_tokens": 91}, "gen_ai.usage.output_tokens", "exceed the 90"),
         ({"latency_ms": -4}, "latency_ms", "is -4"),
         ({"usage_known": "yes"}, "usage_known", "expected true or false"),
@@ -202,14 +235,28 @@ def test_it_reads_what_vendors_answer(line: dict[str, Any], expected: tuple[obje
     rows, rejected = read(ndjson(line))
 
     assert rejected == []
-    names = ("provider", "response_model", "event_id", "input_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "output")
+    names = (
+        "provider",
+        "response_model",
+        "event_id",
+        "input_uncached",
+        "cache_read",
+        "cache_write_5m",
+        "cache_write_1h",
+        "output",
+    )
     assert tuple(rows[0][name] for name in names) == expected
     assert rows[0]["occurred_at"] == datetime(2026, 11, 21, 10, tzinfo=UTC)
     assert rows[0]["usage_known"] is True
 
 
 def test_it_does_not_lose_a_call_that_failed() -> None:
-    failed = {"timestamp": "2026-11-21T10:00:00Z", "provider": "openai", "status": 429, "response": {"error": {"code": "rate_limit"}}}
+    failed = {
+        "timestamp": "2026-11-21T10:00:00Z",
+        "provider": "openai",
+        "status": 429,
+        "response": {"error": {"code": "rate_limit"}},
+    }
 
     rows, rejected = read(ndjson(failed))
 
@@ -259,5 +306,8 @@ def test_it_takes_the_gate_for_our_own_gpus_unless_it_says_otherwise() -> None:
     found = next(source.normalize(source.open_bytes(name="push", content=gzip.compress(ndjson(silent, EVENT)))))
 
     rows = found.batch.to_pylist()
-    assert [(row["provider"], row["deployment"]) for row in rows] == [("self_hosted", "chat-small"), ("openai", "chat-small")]
+    assert [(row["provider"], row["deployment"]) for row in rows] == [
+        ("self_hosted", "chat-small"),
+        ("openai", "chat-small"),
+    ]
     assert source.is_pushed
