@@ -64,7 +64,7 @@ def resolve(wanted: Sequence[Wanted]) -> dict[Wanted, tuple[PriceStep, ...]]:
 
     An operator's price wins over the list for as long as it is valid. A model without a price gets a conservative one
     and is thereby quarantined (see `unpriced`). Missing rows are inserted; two workers that try at once meet at the
-    exclusion constraint and use the same rows. A load calls `settle_staged` when it closes. Raises PriceMoved.
+    exclusion constraint and use the same rows. A load calls `settle` when it closes. Raises PriceMoved.
     """
     keys = {each: key_of(each) for each in dict.fromkeys(wanted)}
     for _attempt in range(4):
@@ -77,15 +77,17 @@ def resolve(wanted: Sequence[Wanted]) -> dict[Wanted, tuple[PriceStep, ...]]:
     raise PriceMoved(f"could not settle the prices of {', '.join('/'.join(key) for key, _day in sorted(missing))}")
 
 
-def settle_staged() -> None:
-    """First statement of a load's closing transaction: gives the staged rows the prices that hold now and keeps those
-    until it commits, else a re-pricing that committed since the rows were staged would miss them. Raises PriceMoved.
+def settle(*, price_ids: Collection[int], since: date) -> None:
+    """Last statement of a load's closing transaction: makes sure that the usage it has placed has the prices that hold
+    now, and that they stay so until it commits, else a re-pricing that ran since they were resolved would miss it.
+
+    `price_ids` are those of the placed rows, `since` their first day. Raises PriceMoved.
     """
-    for _attempt in range(4):
-        if _hold(price_usage.staged_prices()):
-            return
-        price_usage.repoint_staged(_spans(price_usage.staged_days()))
-    raise PriceMoved("the prices of the staged rows change all the time")
+    if _hold(price_ids):
+        return
+    gone = UnitPrice.objects.filter(id__in=price_ids, known_to__isnull=False)
+    for provider, model in gone.values_list("provider", "model").distinct().order_by("provider", "model"):
+        reprice(provider=provider, model=model, since=since)
 
 
 def set_override(
@@ -133,8 +135,11 @@ def reprice(*, provider: str, model: str, since: date) -> Repriced:
     at = _midnight(since)
     with transaction.atomic():
         offerings = list(Offering.objects.filter(provider=provider, model=canonical).values_list("id", flat=True))
-        spans = _spans(price_usage.days_of(offerings=offerings, since=at))
-        return price_usage.repoint(spans=spans, since=at)
+        for _attempt in range(4):
+            spans = _spans(price_usage.days_of(offerings=offerings, since=at))
+            if _hold({span.price_id for span in spans}):
+                return price_usage.repoint(spans=spans, since=at)
+    raise PriceMoved(f"the prices of {provider}/{canonical} change all the time")
 
 
 def unpriced(*, days: Days) -> list[Unpriced]:
@@ -348,12 +353,12 @@ def _spans(days: Sequence[tuple[int, date]]) -> list[price_usage.Span]:
     return list(spans)
 
 
-def _hold(price_ids: Sequence[int]) -> bool:
+def _hold(price_ids: Collection[int]) -> bool:
     """Keeps prices from being superseded until the transaction ends; False when one was. Loads share the lock."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT id FROM ingest_unitprice WHERE id = ANY(%s) AND known_to IS NULL ORDER BY id FOR SHARE",
-            [list(price_ids)],
+            [sorted(price_ids)],
         )
         return len(cursor.fetchall()) == len(price_ids)
 

@@ -130,29 +130,6 @@ def repoint(*, spans: Sequence[Span], since: datetime) -> Repriced:
     return Repriced(int(events), hours, tuple(sorted(days or ())))
 
 
-def repoint_staged(spans: Sequence[Span]) -> None:
-    """The same for the staged rows of a load that is about to close."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"WITH span AS ({_SPANS}) UPDATE stage_usage e SET price_id = span.price_id FROM span WHERE {_FITS}",  # noqa: S608
-            _parameters(spans),
-        )
-
-
-def staged_prices() -> list[int]:
-    """The price rows that a load's staged rows point at."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT DISTINCT price_id FROM stage_usage ORDER BY 1")
-        return [price_id for (price_id,) in cursor.fetchall()]
-
-
-def staged_days() -> list[tuple[int, date]]:
-    """The offerings and days of a load's staged rows."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT DISTINCT offering_id, (occurred_at AT TIME ZONE 'UTC')::date FROM stage_usage")
-        return [(offering, day) for offering, day in cursor.fetchall()]
-
-
 def days_of(*, offerings: Sequence[int], since: datetime) -> list[tuple[int, date]]:
     """The offerings and days that have usage from `since` on."""
     with connection.cursor() as cursor:

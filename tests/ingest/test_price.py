@@ -3,13 +3,15 @@
 import threading
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 
+import orjson
 import pytest
 from django.db import connection, connections, transaction
 
 from costobs.audit.models import AuditEntry
 from costobs.kernel.period import Days
-from ingest import partitions, price, price_list, price_usage
+from ingest import configure, load, partitions, price, price_list, price_usage
 from ingest.models import AttributeSet, Offering, Source, Touched, UnitPrice, UsageHour
 from ingest.price import Wanted
 from ingest.price_list import PRICED
@@ -368,23 +370,19 @@ def test_it_lists_unpriced_usage_until_somebody_prices_it() -> None:
     assert usage.cost() == Decimal("0.00104")
 
 
-def test_it_settles_staged_rows_on_the_price_that_holds_when_they_close() -> None:
+def test_it_settles_a_load_on_the_price_that_holds_when_it_closes() -> None:
     usage = Usage("anthropic", "claude-sonnet-4-5")
-    (old, _large) = price.resolve([SONNET])[SONNET]
-    tokens = ", ".join(f"{kind} integer" for kind in TOKEN_KINDS)
-    columns = f"offering_id bigint, price_id bigint, occurred_at timestamptz, {tokens}"
+    old = [step.price_id for step in price.resolve([SONNET])[SONNET]]
+    _set(provider="anthropic", model="claude-sonnet-4-5", valid_from=DAY)
+    usage.add(datetime(2026, 11, 10, 3, tzinfo=UTC), input_uncached=1_000_000)
     with connection.cursor() as cursor:
-        cursor.execute(f"CREATE TEMPORARY TABLE stage_usage ({columns})")
-        cursor.execute(
-            f"INSERT INTO stage_usage VALUES (%s, %s, %s{', 10' * len(TOKEN_KINDS)})",
-            [usage.offering.pk, old.price_id, datetime(2026, 11, 10, 3, tzinfo=UTC)],
-        )
-    _set(provider="anthropic", model="claude-sonnet-4-5")
+        cursor.execute("UPDATE ingest_usageevent SET price_id = %s", [old[0]])
+        cursor.execute("UPDATE ingest_usagehour SET price_id = %s", [old[0]])
+    at_old_price = usage.cost()
 
-    price.settle_staged()
+    price.settle(price_ids=old, since=DAY)
 
-    (new,) = price.resolve([SONNET])[SONNET]
-    assert price_usage.staged_prices() == [new.price_id]
+    assert (at_old_price, usage.cost()) == (Decimal(3), Decimal("0.4"))
 
 
 @committed
@@ -431,7 +429,7 @@ def test_it_makes_a_new_price_wait_for_the_load_that_uses_the_old_one() -> None:
     thread = threading.Thread(target=operator)
     with transaction.atomic():
         steps = price.resolve([SONNET])[SONNET]
-        assert price._hold([step.price_id for step in steps])
+        price.settle(price_ids=[step.price_id for step in steps], since=DAY)
         thread.start()
         waited = not done.wait(0.3)
         usage.add(datetime(2026, 11, 10, 5, tzinfo=UTC), input_uncached=1_000_000)
@@ -440,3 +438,27 @@ def test_it_makes_a_new_price_wait_for_the_load_that_uses_the_old_one() -> None:
     assert waited
     assert done.is_set()
     assert usage.cost() == Decimal("0.40")
+
+
+@committed
+def test_it_folds_hours_again_as_the_load_folded_them(tmp_path: Path) -> None:
+    source = configure.create_source(kind="usage_log", name="log", now=NOW)
+    calls: list[dict[str, object]] = [
+        {"outcome": "ok", "latency_ms": 800, "gen_ai.usage.input_tokens": 100, "gen_ai.usage.output_tokens": 10},
+        {"outcome": "error", "latency_ms": 3, "gen_ai.usage.input_tokens": 7, "gen_ai.usage.output_tokens": 0},
+        {"outcome": "refused", "gen_ai.usage.input_tokens": 0, "gen_ai.usage.output_tokens": 0},
+    ]
+    common = {"occurred_at": "2026-11-10T10:00:00Z", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o"}
+    path = tmp_path / "calls.ndjson"
+    path.write_bytes(
+        b"".join(orjson.dumps({"event_id": f"e{n}", **common, **call}) + b"\n" for n, call in enumerate(calls))
+    )
+    (result,) = load.from_paths(source_id=source, paths=[str(path)], now=NOW)
+    before = list(UsageHour.objects.values().order_by("attribute_set", "offering"))
+
+    moved = _set(provider="openai", model="gpt-4o")
+
+    after = list(UsageHour.objects.values().order_by("attribute_set", "offering"))
+    assert result.rows_loaded == moved.events == 3
+    assert [{**row, "id": 0, "price_id": 0} for row in after] == [{**row, "id": 0, "price_id": 0} for row in before]
+    assert {row["price_id"] for row in after}.isdisjoint(row["price_id"] for row in before)
