@@ -6,36 +6,38 @@ from costobs.kernel import fmt
 from costobs.web import charts, parts, scope_view
 from tests.web.gallery_charts import DAYS, NAMES, SHARE, wave
 
+BUDGETS = [
+    (
+        "Search answers",
+        "throttled",
+        24000,
+        18400,
+        "0.767",
+        "$29.0k",
+        29040,
+        "Shut down at 110 %, about 28 Nov; needs approval",
+    ),
+    ("Support copilot", "watch", 18000, 12310, "0.684", "$19.1k", 19100, "Throttle at 95 %, about 27 Nov"),
+    ("Batch summaries", "on_track", 9000, 5210, "0.579", "$7.6k", 7560, "Notify at 80 %"),
+    ("Internal tools", "forecast_over", 11000, 5690, "0.517", "$11.9k", 11900, "Notify at 80 %"),
+    ("Fine-tuning", "stopped", 6000, 6702, "1.117", "$6.7k", 6700, "Stopped 19 Nov 14:02 by ladder"),
+    ("Evaluation", "unknown", 2000, None, "0", "–", None, "Data is 9 h late"),
+]
+BUDGET_COLUMNS = [
+    parts.Column("Budget"),
+    parts.Column("State"),
+    parts.Column("Budget", numeric=True, sort="descending", sort_url="/budgets/?sort=budget"),
+    parts.Column("Actual", numeric=True),
+    parts.Column("Used", numeric=True),
+    parts.Column("Progress against time"),
+    parts.Column("Forecast", numeric=True),
+    parts.Column("Variance at end", numeric=True),
+    parts.Column("Next step on the ladder", wide=True),
+]
+
 
 def budgets() -> parts.Table:
-    rows = [
-        (
-            "Search answers",
-            "throttled",
-            24000,
-            18400,
-            "0.767",
-            "$29.0k",
-            29040,
-            "Shut down at 110 %, about 28 Nov; needs approval",
-        ),
-        ("Support copilot", "watch", 18000, 12310, "0.684", "$19.1k", 19100, "Throttle at 95 %, about 27 Nov"),
-        ("Batch summaries", "on_track", 9000, 5210, "0.579", "$7.6k", 7560, "Notify at 80 %"),
-        ("Internal tools", "forecast_over", 11000, 5690, "0.517", "$11.9k", 11900, "Notify at 80 %"),
-        ("Fine-tuning", "stopped", 6000, 6702, "1.117", "$6.7k", 6700, "Stopped 19 Nov 14:02 by ladder"),
-        ("Evaluation", "unknown", 2000, None, "0", "–", None, "Data is 9 h late"),
-    ]
-    columns = [
-        parts.Column("Budget"),
-        parts.Column("State"),
-        parts.Column("Budget", numeric=True, sort="descending", sort_url="/budgets/?sort=budget"),
-        parts.Column("Actual", numeric=True),
-        parts.Column("Used", numeric=True),
-        parts.Column("Progress against time"),
-        parts.Column("Forecast", numeric=True),
-        parts.Column("Variance at end", numeric=True),
-        parts.Column("Next step on the ladder", wide=True),
-    ]
+    rows, columns = BUDGETS, BUDGET_COLUMNS
     return parts.Table(
         "Budgets, November 2026, USD",
         columns,
@@ -101,7 +103,22 @@ def breakdown() -> parts.Table:
         )
         for k, name in enumerate(NAMES)
     ]
-    rows += [
+    rows += _without_owner()
+    total = parts.Row(
+        [parts.Cell(text) for text in ("Total (7 rows)", "$48,312", "100.0 %", "+$6,940", "8.9B", "$0.42", "")]
+    )
+    return parts.Table(
+        "Spend by model, 1–21 Nov 2026, USD",
+        columns,
+        rows,
+        total,
+        note="Total and rows come from one query.",
+        csv_url="/explore.csv",
+    )
+
+
+def _without_owner() -> list[parts.Row]:
+    return [
         parts.Row(
             [
                 parts.Cell("Idle GPU"),
@@ -127,17 +144,6 @@ def breakdown() -> parts.Table:
             kind="unallocated",
         ),
     ]
-    total = parts.Row(
-        [parts.Cell(text) for text in ("Total (7 rows)", "$48,312", "100.0 %", "+$6,940", "8.9B", "$0.42", "")]
-    )
-    return parts.Table(
-        "Spend by model, 1–21 Nov 2026, USD",
-        columns,
-        rows,
-        total,
-        note="Total and rows come from one query.",
-        csv_url="/explore.csv",
-    )
 
 
 def kpis() -> list[parts.Kpi]:

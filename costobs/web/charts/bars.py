@@ -97,13 +97,14 @@ def _day_trace(
         "hovertemplate": f"%{{customdata[0]}}<extra>{one.label}</extra>",
         "marker": {
             "color": token,
-            "pattern": _pattern([colour.NOT_FINAL if day in open_days else hatch for day in days], token),
+            "pattern": pattern([colour.NOT_FINAL if day in open_days else hatch for day in days], token),
             "line": {"color": [token if day in open_days or hatch else "var(--surface)" for day in days], "width": 1},
         },
     }
 
 
-def _pattern(shapes: Sequence[str], token: str) -> frame.Json:
+def pattern(shapes: Sequence[str], token: str) -> frame.Json:
+    """The hatch of each bar, '' for none."""
     # The foreground is the stripe: it must be the series colour, else the bar vanishes into the card.
     return {"shape": list(shapes), "fgcolor": token, "bgcolor": "var(--surface)", "solidity": 0.45, "size": 6}
 
@@ -268,13 +269,7 @@ def stacked_rows(
         "hovermode": "y unified",
         "margin": {"l": 8, "r": 72, "t": 4, "b": 8},
         "xaxis": axis,
-        "yaxis": {
-            "autorange": "reversed",
-            "showgrid": False,
-            "fixedrange": True,
-            "automargin": True,
-            "type": "category",
-        },
+        "yaxis": frame.name_axis(),
         "annotations": [
             {"x": frame.number(value), "y": row, "text": word, "showarrow": False, "xanchor": "left", "xshift": 4}
             for row, value, word in zip(rows, sums, words, strict=True)
@@ -298,7 +293,7 @@ def _row_trace(rows: Sequence[str], one: Series, token: str, unit: tuple[str, in
         "hovertemplate": f"%{{customdata[0]}}<extra>{one.label}</extra>",
         "marker": {
             "color": token,
-            "pattern": _pattern([hatch] * len(rows), token),
+            "pattern": pattern([hatch] * len(rows), token),
             "line": {"color": token if hatch else "var(--surface)", "width": 1},
         },
     }

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from costobs.kernel import fmt
-from costobs.web.charts import bars, frame, trends
+from costobs.web.charts import bars, colour, frame, trends
 from costobs.web.charts.model import Chart, Effect, ForecastDay, Height, LegendItem, Mark, RungLine, Value
 
 _PLOT_PIXELS = 250  # the plotted height of chart--main, near enough to keep two labels apart
@@ -128,11 +128,8 @@ def bridge(*, effects: Sequence[Effect], currency: str = "USD", height: Height =
         "marker": {
             "color": [f"var(--{_effect_token(effect)})" for effect in effects],
             "pattern": {
-                "shape": ["/" if effect.is_estimated else "" for effect in effects],
+                **bars.pattern([colour.NOT_FINAL if effect.is_estimated else "" for effect in effects], ""),
                 "fgcolor": [f"var(--{_effect_token(effect)})" for effect in effects],
-                "bgcolor": "var(--surface)",
-                "solidity": 0.45,
-                "size": 6,
             },
         },
     }
@@ -141,13 +138,7 @@ def bridge(*, effects: Sequence[Effect], currency: str = "USD", height: Height =
         "bargap": 0.25,
         "margin": {"l": 8, "r": 64, "t": 4, "b": 8},
         "xaxis": {**axis, "zeroline": True},
-        "yaxis": {
-            "autorange": "reversed",
-            "showgrid": False,
-            "fixedrange": True,
-            "automargin": True,
-            "type": "category",
-        },
+        "yaxis": frame.name_axis(),
         "annotations": [
             {
                 "x": frame.number(max(base, end)),

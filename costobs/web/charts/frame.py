@@ -91,6 +91,11 @@ def value_axis(values: Sequence[Value], write: Write, *, from_zero: bool = True,
     }
 
 
+def name_axis() -> Json:
+    """Rows by name, the first one on top."""
+    return {"autorange": "reversed", "showgrid": False, "fixedrange": True, "automargin": True, "type": "category"}
+
+
 def log_ticks(values: Sequence[Decimal]) -> list[Decimal]:
     """1, 2 and 5 of each power of ten around positive `values`; only powers of ten over more than two decades."""
     known = [value for value in values if value > 0] or [Decimal(1)]

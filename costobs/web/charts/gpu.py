@@ -10,6 +10,14 @@ from costobs.web.charts.model import Chart, Height, LegendItem, Value
 
 SEQUENCE = [[0, "var(--seq-0)"], [0.35, "var(--seq-1)"], [0.7, "var(--seq-2)"], [1, "var(--seq-3)"]]
 
+_COLORBAR: frame.Json = {
+    "thickness": 10,
+    "outlinewidth": 0,
+    "len": 1,
+    "tickvals": [0, 50, 100],
+    "ticktext": ["0 %", "50 %", "100 %"],
+}
+
 
 def heat(
     *,
@@ -43,13 +51,7 @@ def heat(
         "xgap": 1 if len(at) <= 48 else 0,
         "ygap": 2,
         "colorscale": SEQUENCE,
-        "colorbar": {
-            "thickness": 10,
-            "outlinewidth": 0,
-            "len": 1,
-            "tickvals": [0, 50, 100],
-            "ticktext": ["0 %", "50 %", "100 %"],
-        },
+        "colorbar": _COLORBAR,
     }
     traces = [trace]
     gaps = [(x[c], rows[r], at[c]) for r, line in enumerate(values) for c, value in enumerate(line) if value is None]
@@ -59,13 +61,7 @@ def heat(
         "hovermode": "closest",
         "margin": {"l": 8, "r": 8, "t": 4, "b": 8},
         "xaxis": frame.time_axis(at),
-        "yaxis": {
-            "autorange": "reversed",
-            "showgrid": False,
-            "fixedrange": True,
-            "automargin": True,
-            "type": "category",
-        },
+        "yaxis": frame.name_axis(),
         "plot_bgcolor": "var(--stale-bg)",
     }
     legend = (LegendItem("no telemetry", "text-3", "cross"),) if gaps else ()

@@ -48,19 +48,20 @@ def cost_latency(
         "margin": {"l": 8, "r": 24, "t": 26, "b": 8},
         "xaxis": _log_axis([point.latency for point in shown], fmt.latency),
         "yaxis": _log_axis([point.cost for point in shown], write),
-        "annotations": [
-            _corner("slow and dear", 1, 1),
-            _corner("fast and cheap", 0, 0),
-            {
-                **_corner(f"{currency} / {unit}", 0, 1),
-                "yanchor": "bottom",
-                "yshift": 8,
-                "font": {"color": "var(--text-2)"},
-            },
-            {**_corner("p95 latency", 1, 0), "font": {"color": "var(--text-2)"}},
-        ],
+        "annotations": _quadrants(f"{currency} / {unit}"),
     }
     return Chart(frame.figure([trace], layout), height, ())
+
+
+def _quadrants(unit: str) -> list[frame.Json]:
+    """The words of two corners, and what the axes measure; none of it stands upright."""
+    plain = {"color": "var(--text-2)"}
+    return [
+        _corner("slow and dear", 1, 1),
+        _corner("fast and cheap", 0, 0),
+        {**_corner(unit, 0, 1), "yanchor": "bottom", "yshift": 8, "font": plain},
+        {**_corner("p95 latency", 1, 0), "font": plain},
+    ]
 
 
 def _cost(point: Point, unit: str, write: Write) -> str:
