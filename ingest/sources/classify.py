@@ -87,6 +87,9 @@ _WORDS_AROUND = re.compile(
 )
 _BEDROCK_REGION = re.compile(r"^[A-Z]{2,4}\d-", re.ASCII)
 
+_NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]")
+_SHORTEST = 7
+
 _CACHE_READ = re.compile(
     r"cache[-_\s]?(?:read|hit)|cached|cd[-_\s]?inp|cchd|context[-_\s]?cach(?!.*(?:stor|writ))", re.IGNORECASE
 )
@@ -189,10 +192,8 @@ def _names_in(text: str) -> list[str]:
         version, tier = squeezed.group(1).replace(".", "-"), squeezed.group(2)
         candidates += [f"claude-{tier}-{version}", f"claude-{version}-{tier}"]
     spaced = re.sub(r"[_\s]+", " ", _WORDS_AROUND.sub(" ", re.sub(r"[-_/](?=(?:in|out|cache)[a-z]*\b)", " ", lowered)))
-    plain = re.sub(r"[^a-z0-9. :-]+", " ", spaced)
-    words = [word.strip("-.: ") for word in plain.split()]
-    words = [word for word in words if word]
-    for length in range(min(len(words), 6), 0, -1):
+    words = [word for word in re.split(r"[^a-z0-9.:]+", spaced) if word.strip(".:")]
+    for length in range(min(len(words), 8), 0, -1):
         for start in range(len(words) - length + 1):
             joined = "-".join(words[start : start + length])
             if _FAMILY.search(joined):
@@ -203,13 +204,34 @@ def _names_in(text: str) -> list[str]:
 def _find(provider: str, name: str) -> str:
     """The id of a model that is really listed, asked first of the provider that bills, then of whoever makes it."""
     known = _provider(provider) if provider else None
-    if known and (found := _match(known, name)):
+    if known and (found := _match(known, name) or _squeezed(provider, name)):
         return found
     try:
-        maker, model = data_snapshot.get_snapshot().find_provider_model(name, None, None, None)
+        _, model = data_snapshot.get_snapshot().find_provider_model(name, None, None, None)
     except LookupError:
         return ""
-    return model.id if maker else ""
+    return (known and _squeezed(provider, model.id)) or model.id
+
+
+@lru_cache(maxsize=65_536)
+def _squeezed(provider: str, name: str) -> str:
+    """The provider's model whose id holds the name when both are reduced to letters and digits: bills leave out dots,
+    dashes and dates. Regional ids come before global ones, as the usage of a region is what bills name."""
+    wanted = _NOT_ALPHANUMERIC.sub("", name.lower())
+    known = _provider(provider)
+    if known is None or len(wanted) < _SHORTEST or not any(each.isdigit() or each in "v" for each in wanted):
+        return ""
+    for name_held in (provider, *(known.fallback_model_providers or ())):
+        held = [found for found, plain in _plain_ids(name_held) if wanted in plain]
+        if held:
+            return min(held, key=lambda found: (found.startswith("global."), len(found), found))
+    return ""
+
+
+@lru_cache(maxsize=256)
+def _plain_ids(provider: str) -> tuple[tuple[str, str], ...]:
+    known = _provider(provider)
+    return tuple((model.id, _NOT_ALPHANUMERIC.sub("", model.id.lower())) for model in (known.models if known else ()))
 
 
 def _match(provider: Provider, reference: str) -> str:

@@ -1,9 +1,10 @@
 """Fine-tune runs, pushed as JSON: what was trained on what, where, and whether it was of use."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import orjson
 import pyarrow as pa
@@ -15,6 +16,7 @@ from ingest.sources.base import Normalized, Produces, Raw, Source, SourceUnavail
 METHODS = ("full", "lora", "qlora")
 STATES = ("running", "succeeded", "failed", "preempted", "cancelled")
 _COUNT_LIMIT = 2**62
+_MAX_BYTES = 64_000_000
 
 
 class _Invalid(ValueError):
@@ -114,15 +116,14 @@ class FineTunes(Source):
         return found
 
 
-def _objects(stream: Any, name: str) -> Iterator[lines.Block]:
-    """Lines of the stream; a single object may be spread over several of them."""
-    for block in lines.blocks(stream, name=name):
-        whole = block.data.strip()
-        if whole.startswith(b"{") and len(block.rows) > 1 and _is_object(whole):
-            first = block.rows[:1]
-            yield lines.Block(whole, first * 0, first * 0 + len(whole), first, block.rejected)
-        else:
-            yield block
+def _objects(stream: IO[bytes], name: str) -> Iterator[lines.Block]:
+    """One object for each line; a single object may be spread over several of them."""
+    content = stream.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise openings.broken(name, f"a batch of runs has at most {_MAX_BYTES:,} bytes; send it in parts")
+    if _is_object(content):
+        content = orjson.dumps(orjson.loads(content))
+    yield from lines.blocks(io.BytesIO(content), name=name)
 
 
 def _is_object(text: bytes) -> bool:
@@ -191,5 +192,10 @@ def _attributes(parsed: Mapping[str, Any]) -> dict[str, str]:
     given = parsed.get("attributes") or {}
     if not isinstance(given, dict):
         raise _Invalid("attributes", f"expected an object, found {type(given).__name__}")
-    shown: Callable[[Any], str] = lambda value: value if isinstance(value, str) else orjson.dumps(value).decode()  # noqa: E731
-    return {f"attr_{name}": shown(given[name]) if given.get(name) is not None else "" for name in ATTRIBUTES}
+    return {f"attr_{name}": _shown(given.get(name)) for name in ATTRIBUTES}
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
