@@ -48,7 +48,7 @@ def cost_latency(
         "margin": {"l": 8, "r": 24, "t": 26, "b": 8},
         "xaxis": _log_axis([point.latency for point in shown], fmt.latency),
         "yaxis": _log_axis([point.cost for point in shown], write),
-        "annotations": _quadrants(f"{currency} / {unit}"),
+        "annotations": _quadrants(f"{currency} / {unit}, upwards; p95 latency, to the right"),
     }
     return Chart(frame.figure([trace], layout), height, ())
 
@@ -60,7 +60,6 @@ def _quadrants(unit: str) -> list[frame.Json]:
         _corner("slow and dear", 1, 1),
         _corner("fast and cheap", 0, 0),
         {**_corner(unit, 0, 1), "yanchor": "bottom", "yshift": 8, "font": plain},
-        {**_corner("p95 latency", 1, 0), "font": plain},
     ]
 
 
