@@ -8,6 +8,7 @@ import ctypes
 import os
 import signal
 import struct
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,14 +36,10 @@ def user_for_servers_that_refuse_root() -> str:
     """`same` for an ordinary user; for root `namespace` where the kernel allows it, else `nobody`."""
     if os.geteuid() != 0:
         return "same"
-    child = os.fork()
-    if child == 0:
-        try:
-            _enter_namespace()
-        except OSError:
-            os._exit(1)
-        os._exit(0)
-    return "namespace" if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0 else "nobody"
+    trial = subprocess.run(
+        command(["true"], die_with=signal.SIGKILL, user="namespace"), capture_output=True, check=False
+    )
+    return "namespace" if trial.returncode == 0 else "nobody"
 
 
 def _enter_namespace() -> None:

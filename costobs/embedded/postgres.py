@@ -49,10 +49,9 @@ def running(data: Path | None = None, *, name: str = "costobs") -> Iterator[str]
     users = locks.FileLock(data / "locks" / "postgres.users")
     try:
         with _deciding(data):
-            server = None if running_pid(data) else start(data)
+            server = _attach_or_start(data)
             users.acquire(shared=True)
         try:
-            wait_until_ready(data, server)
             create_database(data, name)
             yield paths.embedded_database_url(data, name=name)
         finally:
@@ -118,11 +117,11 @@ def start(data: Path, *, durable: bool = True) -> subprocess.Popen[bytes]:
         return subprocess.Popen(argv, stdout=log, stderr=log, env=environment(), cwd="/", start_new_session=True)
 
 
-def wait_until_ready(data: Path, server: subprocess.Popen[bytes] | None = None) -> None:
+def wait_until_ready(data: Path, server: subprocess.Popen[bytes]) -> None:
     """Returns when the server takes connections. Raises ServerFailed when it ends or takes longer than a minute."""
     deadline = time.monotonic() + _START_SECONDS
     while not is_ready(data):
-        if server is not None and server.poll() is not None:
+        if server.poll() is not None:
             raise ServerFailed(f"PostgreSQL ended with {server.returncode}:\n{_log_tail(data)}")
         if time.monotonic() > deadline:
             raise ServerFailed(f"PostgreSQL was not ready after {_START_SECONDS:.0f} s:\n{_log_tail(data)}")
@@ -174,6 +173,18 @@ def stop(data: Path, *, within_seconds: float = 30.0) -> None:
 def _deciding(data: Path) -> Iterator[None]:
     with locks.exclusive(data / "locks" / "postgres.start"):
         yield
+
+
+def _attach_or_start(data: Path) -> subprocess.Popen[bytes] | None:
+    # A server may be on its way down, because the command that started it was killed: it goes first.
+    deadline = time.monotonic() + _START_SECONDS
+    while running_pid(data) is not None and time.monotonic() < deadline:
+        if is_ready(data):
+            return None
+        time.sleep(0.02)
+    server = start(data)
+    wait_until_ready(data, server)
+    return server
 
 
 def _when_unused(data: Path, users: locks.FileLock, act: Callable[[], None]) -> None:

@@ -119,7 +119,7 @@ def _run(supervisor: Supervisor, options: Options) -> int:
     supervisor.wait_until_ready(web)
     _greet(supervisor, options, link, time.monotonic() - began)
     if options.loads_sample:
-        supervisor.start(_django("sample", environment, "sample", on_exit=OnExit.REPORT))
+        supervisor.start(_django("sample", environment, "sample", "--skip-checks", on_exit=OnExit.REPORT))
     return supervisor.watch()
 
 
@@ -190,7 +190,7 @@ def _answers(url: str) -> bool:
 
 
 def _sign_in_link(supervisor: Supervisor, environment: dict[str, str]) -> str:
-    program = _django("sign-in", environment, "sign_in_link", "--format", "url")
+    program = _django("sign-in", environment, "sign_in_link", "--format", "url", "--skip-checks")
     lines = supervisor.run(dataclasses.replace(program, is_shown=False))
     return next((line for line in reversed(lines) if line.startswith("http")), "")
 
