@@ -1,1 +1,1 @@
-"""The sample organisation: invented bills, token logs and GPU telemetry, shaped like real ones, the same on every run."""
+"""The sample organisation: invented bills, token logs and GPU telemetry, shaped like real ones, always the same."""

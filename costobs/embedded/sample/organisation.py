@@ -37,7 +37,8 @@ class Model:
 class Feature:
     """One stream of calls. Token figures are means of one call; `calls` are those of an ordinary weekday.
 
-    A feature with `steps` is an agent: `calls` then counts its runs, each of so many calls on average, whose prompts grow.
+    A feature with `steps` is an agent: `calls` then counts its runs, each of so many calls on average, whose prompts
+    grow.
     """
 
     name: str
@@ -305,8 +306,8 @@ FEATURES = (
         "key-data-docs",
         "",
         LLAMA,
-        460,
-        62_000,
+        520,
+        92_000,
         1_900,
         shape="code",
         rhythm="night",
@@ -320,7 +321,7 @@ FEATURES = (
         "",
         QWEN,
         180,
-        5_200,
+        21_000,
         70,
         rhythm="flat",
         weekend=0.6,
@@ -446,4 +447,4 @@ NODES = (
 )
 
 # Tokens a deployment gets through in one second when it is busy: prompt and output.
-THROUGHPUT = {"llama-70b": (1_250.0, 260.0), "qwen-14b": (6_000.0, 1_400.0)}
+THROUGHPUT = {"llama-70b": (1_000.0, 200.0), "qwen-14b": (1_800.0, 420.0)}
