@@ -19,6 +19,7 @@ log = logging.getLogger("costobs_gate")
 
 SEND_SECONDS = 0.5
 ADOPT_SECONDS = 15.0
+FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 30.0
 RETRIED = frozenset({401, 403, 408, 429})  # 4xx that time or an administrator can cure
 ANSWER_BYTES = 32 * 1024 * 1024
@@ -125,7 +126,7 @@ class PolicyPuller:
 
     def run(self, stop: threading.Event) -> None:
         """Pull until told to stop."""
-        backoff = Backoff(1.0)
+        backoff = Backoff(FIRST_BACKOFF_SECONDS)
         while not stop.is_set():
             if self.pull():
                 backoff.reset()
@@ -155,7 +156,7 @@ class Sender:
         self._config = config
         self._spool = spool
         self._metrics = metrics
-        self._backoff = Backoff(1.0)
+        self._backoff = Backoff(FIRST_BACKOFF_SECONDS)
         self._next_try = 0.0
         self._next_adoption = 0.0
 
