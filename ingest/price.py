@@ -10,16 +10,13 @@ from django.db.models import Max
 
 from costobs.audit import record
 from costobs.kernel import money
-from costobs.kernel.period import Days
-from ingest import price_list, price_tiers, price_usage
+from costobs.kernel.period import Days, day_of
+from ingest import price_list, price_rows, price_tiers, price_usage
 from ingest.models import Offering, UnitPrice
-from ingest.price_list import ALWAYS, PRICED, Prices
+from ingest.price_list import Prices
+from ingest.price_rows import OPERATOR, Key
 from ingest.price_usage import Repriced, Unpriced
 from ingest.sources import classify
-
-OPERATOR = "operator"
-
-Key = tuple[str, str, str]  # provider, model, service tier as it is priced
 
 
 class PriceMoved(Exception):
@@ -142,6 +139,24 @@ def reprice(*, provider: str, model: str, since: date) -> Repriced:
     raise PriceMoved(f"the prices of {provider}/{canonical} change all the time")
 
 
+def refresh(*, now: datetime, open_from: date) -> int:
+    """Brings stored list prices to the installed list, after an update of it, and re-prices usage from `open_from`.
+
+    Rows whose price did not change stay. Conservative prices give way where the list has learned the model. Returns how
+    many models moved; repeated, none.
+    """
+    moved = 0
+    rows = UnitPrice.objects.filter(known_to=None).exclude(provenance=OPERATOR)
+    for key in sorted({(row.provider, row.model, row.service_tier) for row in rows if not _is_listed(row)}):
+        provider, model, tier = key
+        with transaction.atomic():
+            stale = UnitPrice.objects.filter(provider=provider, model=model, service_tier=tier, known_to=None)
+            gone = [row.pk for row in stale.exclude(provenance=OPERATOR).order_by("id") if not _is_listed(row)]
+            moved += UnitPrice.objects.filter(id__in=gone).update(known_to=now) > 0
+            reprice(provider=provider, model=model, since=open_from)
+    return moved
+
+
 def unpriced(*, days: Days) -> list[Unpriced]:
     """Usage that is quarantined because no price is known: counted at a conservative price, never at zero."""
     return price_usage.unpriced(days=days)
@@ -194,62 +209,12 @@ def _insert_missing(missing: Sequence[tuple[Key, date]], rows: Mapping[Key, list
     replaced = _replaced(keys)
     made: dict[tuple[object, ...], UnitPrice] = {}
     for key, day in missing:
-        for row in _rows_for(key, day):
+        for row in price_rows.rows_for(key, day):
             row.valid_from, row.valid_to = _cut(row, _midnight(day), rows.get(key, ()))
             # Two beliefs about the same time must not overlap: this one begins when the one it follows ended.
             row.known_from = max(row.valid_from, replaced.get(key, row.valid_from))
             made.setdefault((*key, row.context_from, row.is_conservative, row.valid_from), row)
     UnitPrice.objects.bulk_create([made[name] for name in sorted(made)], ignore_conflicts=True)
-
-
-def _rows_for(key: Key, day: date) -> list[UnitPrice]:
-    """Unsaved rows: the list's period, or a conservative price when the list has none."""
-    provider, model, tier = key
-    if period := price_list.period_on(provider, model, tier, day):
-        return [
-            _unsaved(key, step.prices, period.provenance, step.context_from, period.valid_from, period.valid_to)
-            for step in period.steps
-        ]
-    prices, whose, currency = _dearest(provider, tier)
-    return [_unsaved(key, prices, f"conservative (dearest of {whose})", currency=currency, is_conservative=True)]
-
-
-def _dearest(provider: str, tier: str) -> tuple[Prices, str, str]:
-    """The dearest prices known of a provider, whose they are, and their currency; the operator's own count too."""
-    operators: dict[str, list[Prices]] = {}
-    for row in UnitPrice.objects.filter(provider=provider, provenance=OPERATOR, known_to=None):
-        operators.setdefault(row.currency, []).append(_prices_of(row))
-    if provider == price_list.SELF_HOSTED and operators:
-        currency = "USD" if "USD" in operators else min(operators)
-        return price_list.maximum(operators[currency]), provider, currency
-    listed, whose = price_list.dearest(provider)
-    prices = price_list.maximum([listed, *operators.get("USD", [])])
-    dearer = price_tiers.multiplier(provider, tier)
-    return (dearer.apply(prices) if dearer and dearer.factor > 1 else prices), whose, "USD"
-
-
-def _unsaved(
-    key: Key,
-    prices: Prices,
-    provenance: str,
-    context_from: int = 0,
-    valid_from: datetime = ALWAYS,
-    valid_to: datetime | None = None,
-    currency: str = "USD",
-    is_conservative: bool = False,
-) -> UnitPrice:
-    return UnitPrice(
-        provider=key[0],
-        model=key[1],
-        service_tier=key[2],
-        context_from=context_from,
-        currency=currency,
-        valid_from=valid_from,
-        valid_to=valid_to,
-        provenance=provenance,
-        is_conservative=is_conservative,
-        **{f"{kind}_price": prices[kind] for kind in PRICED},
-    )
 
 
 def _cut(row: UnitPrice, at: datetime, others: Iterable[_Row]) -> tuple[datetime, datetime | None]:
@@ -303,10 +268,12 @@ def _replace(
     old = [
         row for row in rows if (end is None or row.valid_from < end) and (row.valid_to is None or row.valid_to > start)
     ]
-    same = (start, end, dict(prices), currency)
-    if [(row.valid_from, row.valid_to, _prices_of(row), row.currency) for row in old if row.provenance == OPERATOR] == [
-        same
-    ]:
+    said = [
+        (row.valid_from, row.valid_to, price_rows.prices_of(row), row.currency)
+        for row in old
+        if row.provenance == OPERATOR
+    ]
+    if said == [(start, end, dict(prices), currency)]:
         return None
     if early := [row for row in old if row.known_from > now]:
         raise BadPrice(
@@ -314,10 +281,10 @@ def _replace(
         )
     UnitPrice.objects.filter(id__in=[row.pk for row in old]).update(known_to=now)
     made = [part for row in old for part in _remainders(row, start, end, now)]
-    new = _unsaved(key, prices, OPERATOR, valid_from=start, valid_to=end, currency=currency)
+    new = price_rows.unsaved(key, prices, OPERATOR, valid_from=start, valid_to=end, currency=currency)
     new.set_by, new.known_from = set_by, now
     UnitPrice.objects.bulk_create([*made, new])
-    return _told(_prices_of(old[-1])) | {"provenance": old[-1].provenance} if old else {}
+    return _told(price_rows.prices_of(old[-1])) | {"provenance": old[-1].provenance} if old else {}
 
 
 def _remainders(row: UnitPrice, start: datetime, end: datetime | None, now: datetime) -> list[UnitPrice]:
@@ -328,10 +295,26 @@ def _remainders(row: UnitPrice, start: datetime, end: datetime | None, now: date
     made = []
     for valid_from, valid_to in parts:
         key = (row.provider, row.model, row.service_tier)
-        part = _unsaved(key, _prices_of(row), row.provenance, row.context_from, valid_from, valid_to, row.currency)
+        prices, currency = price_rows.prices_of(row), row.currency
+        part = price_rows.unsaved(key, prices, row.provenance, row.context_from, valid_from, valid_to, currency)
         part.is_conservative, part.set_by, part.known_from = row.is_conservative, row.set_by, now
         made.append(part)
     return made
+
+
+def _is_listed(row: UnitPrice) -> bool:
+    """Whether the installed list still says what the row says; of a conservative row: still says nothing."""
+    on = day_of(row.valid_from)
+    key = (row.provider, row.model, row.service_tier)
+    if row.is_conservative:
+        return not price_list.periods(*key)
+    period = price_list.period_on(*key, on)
+    if period is None:
+        return True  # a model that the list has dropped keeps the price it had
+    if period.valid_to and (row.valid_to is None or row.valid_to > period.valid_to):
+        return False
+    steps = {step.context_from: dict(step.prices) for step in period.steps}
+    return steps.get(row.context_from) == price_rows.prices_of(row)
 
 
 def _spans(days: Sequence[tuple[int, date]]) -> list[price_usage.Span]:
@@ -369,10 +352,6 @@ def _per_token(prices: Mapping[str, Decimal]) -> Prices:
         return price_list.from_operator(tokens, prices.get("request", Decimal(0)))
     except (KeyError, ValueError) as problem:
         raise BadPrice(str(problem.args[0])) from problem
-
-
-def _prices_of(row: UnitPrice) -> dict[str, Decimal]:
-    return {kind: getattr(row, f"{kind}_price") for kind in PRICED}
 
 
 def _told(prices: Prices) -> dict[str, object]:

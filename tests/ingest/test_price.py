@@ -385,6 +385,30 @@ def test_it_settles_a_load_on_the_price_that_holds_when_it_closes() -> None:
     assert (at_old_price, usage.cost()) == (Decimal(3), Decimal("0.4"))
 
 
+def test_it_follows_the_list_when_the_list_has_learned_better() -> None:
+    usage = Usage("anthropic", "claude-sonnet-4-5")
+    usage.add(datetime(2026, 10, 31, tzinfo=UTC), input_uncached=1000)
+    usage.add(datetime(2026, 11, 10, tzinfo=UTC), input_uncached=1000)
+    UnitPrice.objects.update(input_uncached_price=Decimal("0.000001"), provenance="genai-prices 0.0.1 anthropic/old")
+    at_old_prices = usage.cost()
+
+    moved = [price.refresh(now=NOW, open_from=date(2026, 11, 1)) for _ in range(2)]
+
+    assert moved == [1, 0]
+    assert (at_old_prices, usage.cost()) == (Decimal("0.002"), Decimal("0.001") + Decimal("0.003"))
+
+
+def test_it_leaves_good_prices_and_the_operators_alone_when_it_refreshes() -> None:
+    price.resolve([SONNET, Wanted("self_hosted", "house-blend-7b", "standard", DAY)])
+    _set(provider="openai", model="gpt-4o")
+    rows = list(UnitPrice.objects.order_by("id").values())
+
+    moved = price.refresh(now=NOW, open_from=date(2026, 11, 1))
+
+    assert moved == 0
+    assert list(UnitPrice.objects.order_by("id").values()) == rows
+
+
 @committed
 def test_it_inserts_each_price_once_when_many_workers_look_at_the_same_time() -> None:
     wanted = [

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from costobs import pipeline
 from costobs.kernel import money
-from costobs.kernel.period import Days, day_of
+from costobs.kernel.period import Days, day_of, month
 from ingest import price
 from ingest.rows import DISJOINT_TOKEN_KINDS
 
@@ -38,6 +38,10 @@ class Command(BaseCommand):
         made.add_argument("--by", default="command line", help="who sets it, for the audit log")
         listed = acts.add_parser("list", help="the prices in force, per 1M tokens")
         listed.add_argument("--provider", default="")
+        renewed = acts.add_parser("refresh", help="after an update: follow the list where it has changed")
+        renewed.add_argument(
+            "--from", dest="start", default="", metavar="DATE", help="first open day (default: this month)"
+        )
         missing = acts.add_parser("unpriced", help="usage of models without a price, at a conservative price")
         missing.add_argument("--days", type=int, default=30, help="how many days back (default: 30)")
 
@@ -65,6 +69,16 @@ class Command(BaseCommand):
             f"{options['provider']}/{options['model']} ({options['tier']}) from {start}:"
             f" {moved.events} calls of {len(moved.days)} days priced again"
         )
+        while pipeline.settle(datetime.now(UTC)):
+            continue
+
+    def _refresh(self, options: dict[str, Any], now: datetime) -> None:
+        try:
+            start = date.fromisoformat(options["start"]) if options["start"] else month(day_of(now)).start
+            moved = price.refresh(now=now, open_from=start)
+        except (price.PriceMoved, ValueError) as problem:
+            raise CommandError(str(problem)) from problem
+        self.stdout.write(f"{moved} models have other prices now; usage from {start} on is priced again")
         while pipeline.settle(datetime.now(UTC)):
             continue
 
