@@ -49,6 +49,10 @@ _BEDROCK = "https://aws.amazon.com/bedrock/pricing/"
 _AZURE = "https://azure.microsoft.com/en-us/pricing/details/cognitive-services/openai-service/"
 _GROQ = "https://console.groq.com/docs/service-tiers"
 
+# How they were checked on that date: OpenAI, Anthropic, Google, Groq batch, Mistral and xAI as the ratio that the tier
+# prices of genai-prices, copied from these pages, have to the standard ones; Anthropic's batch on the vendor's page itself too;
+# Bedrock in readings of AWS's price list (the page draws its prices by script). Azure batch and Groq flex are as the pages
+# were known, and could not be looked at again.
 _MULTIPLIERS: Mapping[tuple[str, str], Multiplier] = {
     ("openai", "batch"): Multiplier(_HALF, _OPENAI, _READ_ON),
     ("openai", "flex"): Multiplier(_HALF, _OPENAI, _READ_ON),
@@ -67,6 +71,7 @@ _MULTIPLIERS: Mapping[tuple[str, str], Multiplier] = {
     ("azure", "batch"): Multiplier(_HALF, _AZURE, _READ_ON),
     ("mistral", "batch"): Multiplier(_HALF, "https://docs.mistral.ai/capabilities/batch/", _READ_ON),
     ("groq", "batch"): Multiplier(_HALF, "https://console.groq.com/docs/batch", _READ_ON),
+    ("x-ai", "batch"): Multiplier(Decimal("0.8"), "https://docs.x.ai/docs/models", _READ_ON),
     # Groq's flex and performance tiers change limits, not prices.
     ("groq", "flex"): Multiplier(Decimal(1), _GROQ, _READ_ON),
 }
