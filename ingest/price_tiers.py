@@ -50,9 +50,9 @@ _AZURE = "https://azure.microsoft.com/en-us/pricing/details/cognitive-services/o
 _GROQ = "https://console.groq.com/docs/service-tiers"
 
 # How they were checked on that date: OpenAI, Anthropic, Google, Groq batch, Mistral and xAI as the ratio that the tier
-# prices of genai-prices, copied from these pages, have to the standard ones; Anthropic's batch on the vendor's page itself too;
-# Bedrock in readings of AWS's price list (the page draws its prices by script). Azure batch and Groq flex are as the pages
-# were known, and could not be looked at again.
+# prices of genai-prices, copied from these pages, have to the standard ones; Anthropic's batch on its page too;
+# Bedrock in readings of AWS's price list (the page draws its prices by script). Azure batch and Groq flex are as the
+# pages were known, and could not be looked at again.
 _MULTIPLIERS: Mapping[tuple[str, str], Multiplier] = {
     ("openai", "batch"): Multiplier(_HALF, _OPENAI, _READ_ON),
     ("openai", "flex"): Multiplier(_HALF, _OPENAI, _READ_ON),
