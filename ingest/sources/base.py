@@ -14,7 +14,7 @@ Produces = Literal["charges", "usage", "gpu_samples", "fine_tunes"]
 
 
 class SourceUnavailable(Exception):
-    """The vendor cannot be read now: refused, unreachable, or not allowed. The message says what to do; it holds no secret."""
+    """The vendor cannot be read now: refused, unreachable, not allowed. The message says what to do, no secret."""
 
 
 class BadDelivery(Exception):
@@ -37,9 +37,9 @@ class Window:
 class Raw:
     """One unit of reading that is loaded in one transaction: a delivery of a bill, a log file, a span of samples.
 
-    `name` is what a person knows it by (file name); `content_hash` is the SHA-256 of the bytes, and a unit whose hash was
-    loaded before is not loaded again. `cursor` is where the next read begins once this unit is committed. For bills,
-    `export` says which export it belongs to: a delivery replaces the earlier delivery of the same export and billing
+    `name` is what a person knows it by (file name); `content_hash` is the SHA-256 of the bytes, and a unit whose hash
+    was loaded before is not loaded again. `cursor` is where the next read begins once this unit is committed. For
+    bills, `export` says which export it belongs to: a delivery replaces the earlier delivery of the same export and billing
     period. `complete_through` is the moment up to which the vendor says the data are complete, when it says so.
     """
 
@@ -66,8 +66,8 @@ class Normalized:
 class Source:
     """A kind of source.
 
-    A subclass sets `kind`, `title`, `produces`, a frozen dataclass `Config` and its class docstring, which is the user's
-    manual with an example configuration that a test loads. A row that cannot be understood is yielded in
+    A subclass sets `kind`, `title`, `produces`, a frozen dataclass `Config` and its class docstring, which is the
+    user's manual with an example configuration that a test loads. A row that cannot be understood is yielded in
     `Normalized.rejected`: usage goes on without it, a bill is refused as a whole. Anything that makes the whole unit
     unreadable raises BadDelivery; anything about reaching it raises SourceUnavailable.
     """
@@ -91,7 +91,7 @@ class Source:
         raise NotImplementedError(f"{type(self).__name__} reads nothing")
 
     def normalize(self, raw: Raw) -> Iterator[Normalized]:
-        """The rows of one unit, in file order, in batches of at most about 100,000. Deterministic: no clock, no state."""
+        """The rows of one unit, in file order, in batches of at most about 100,000. No clock, no state."""
         raise NotImplementedError(f"{type(self).__name__} normalizes nothing")
 
     def open_paths(self, paths: Sequence[str]) -> Iterator[Raw]:

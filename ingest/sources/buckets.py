@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,7 +31,7 @@ class Object:
 
 
 class Bucket:
-    """A bucket and prefix, from an address like s3://bucket/prefix. Every failure is SourceUnavailable and names no secret."""
+    """A bucket and prefix, from an address like s3://bucket/prefix. Failures are SourceUnavailable, without secrets."""
 
     def __init__(self, url: str, *, region: str, endpoint_url: str, credentials: Mapping[str, str]) -> None:
         parts = urlsplit(url)
@@ -64,8 +65,8 @@ class Bucket:
 
     @contextmanager
     def file(self, key: str, *, etag: str) -> Iterator[str]:
-        """The path of a temporary copy, gone afterwards. Refused when the object is no longer the one that was listed."""
-        handle, path = tempfile.mkstemp(suffix=os.path.basename(key)[-40:])
+        """The path of a temporary copy, gone afterwards. Refused when the object is not the one that was listed."""
+        handle, path = tempfile.mkstemp(suffix=Path(key).name[-40:])
         try:
             with self._told(f"read {key}"), os.fdopen(handle, "wb") as copy:
                 body = self._client.get_object(Bucket=self.name, Key=key, IfMatch=etag)["Body"]
@@ -73,7 +74,7 @@ class Bucket:
                     copy.write(block)
             yield path
         finally:
-            os.unlink(path)
+            Path(path).unlink()
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
@@ -97,6 +98,6 @@ _HINTS = {
 
 
 def listing_hash(objects: list[Object]) -> str:
-    """A hash that changes when any content does. ETags stand for the bytes: multi-part uploads have no MD5 to compare."""
+    """A hash that changes when any content does. ETags stand for the bytes: multi-part uploads have no MD5."""
     lines = "\n".join(f"{each.etag} {each.size}" for each in objects)
     return hashlib.sha256(lines.encode()).hexdigest()

@@ -246,7 +246,7 @@ def _provider(name: str) -> Provider | None:
 
 @lru_cache(maxsize=65_536)
 def maker(model: str) -> str:
-    """The OpenTelemetry name of the provider whose own model this name is ("openai/gpt-5-mini" too), "" when nobody's."""
+    """The OpenTelemetry name of the provider whose own model this name is ("openai/gpt-5-mini" too), or ""."""
     name = model.lower()
     candidates = [name, name.rpartition("/")[2]] if "/" in name else [name]
     for candidate in candidates:

@@ -1,11 +1,11 @@
 """GPU telemetry of NVIDIA's DCGM: from Prometheus, from an exporter directly, or from files of either."""
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import httpx
@@ -55,9 +55,9 @@ class _Telemetry:
 class Dcgm(Source):
     """Activity, power, energy and memory of NVIDIA GPUs and MIG slices, with the workload that held them.
 
-    `mode` "prometheus" asks a Prometheus server for ranges; "scrape" reads a dcgm-exporter's page directly. Files may hold
-    either form. The deployment of a GPU is `deployment_label` if that label is set, else what `deployments` says about the
-    pod or workload, else the pod's name without its hashes. Example configuration:
+    `mode` "prometheus" asks a Prometheus server for ranges; "scrape" reads a dcgm-exporter's page directly. Files may
+    hold either form. The deployment of a GPU is `deployment_label` if that label is set, else what `deployments` says
+    about the pod or workload, else the pod's name without its hashes. Example configuration:
 
         {"mode": "prometheus", "url": "http://prometheus:9090", "step_seconds": 60,
          "deployments": {"serving/chat-small": "chat-small"}, "nodes": {"10.0.1.7:9400": "gpu-7"},
@@ -108,13 +108,13 @@ class Dcgm(Source):
         yield Normalized(gathering.batch(interval_seconds=self.config.step_seconds), rejected)
 
     def open_paths(self, paths: Sequence[str]) -> Iterator[Raw]:
-        """One unit for each file: exposition text (taken when the file was last written) or JSON of the Prometheus API."""
+        """One unit for each file: exposition text (dated by when the file was last written) or Prometheus API JSON."""
         for path in paths:
-            if not os.path.exists(path):
+            if not Path(path).exists():
                 raise SourceUnavailable(f"{path} does not exist")
-            for file in openings.within(path, SUFFIXES) if os.path.isdir(path) else [path]:
-                written = datetime.fromtimestamp(int(os.path.getmtime(file)), tz=UTC)
-                part = openings.Part(name=os.path.basename(file), path=file)
+            for file in openings.within(path, SUFFIXES) if Path(path).is_dir() else [path]:
+                written = datetime.fromtimestamp(int(Path(file).stat().st_mtime), tz=UTC)
+                part = openings.Part(name=Path(file).name, path=file)
                 yield _unit(part, _Telemetry(part, _millis(written)))
 
     def open_bytes(self, *, name: str, content: bytes) -> Raw:
@@ -223,7 +223,14 @@ def _parsed(line: str) -> Iterable[tuple[Mapping[str, str], float, int | None]]:
     for family in text_string_to_metric_families(line + "\n"):
         for sample in family.samples:
             stamp = sample.timestamp
-            yield sample.labels, sample.value, None if stamp is None else round(stamp * 1000)
+            yield sample.labels, sample.value, None if stamp is None else _stamp_millis(stamp)
+
+
+def _stamp_millis(stamp: Any) -> int:
+    """The parser gives seconds as a float, or its own Timestamp of seconds and nanoseconds."""
+    if hasattr(stamp, "nsec"):
+        return int(stamp.sec) * 1000 + int(stamp.nsec) // 1_000_000
+    return round(stamp * 1000)
 
 
 def _unit(part: openings.Part, telemetry: _Telemetry) -> Raw:

@@ -145,7 +145,7 @@ def workload(labels: Mapping[str, str]) -> tuple[str, str, str]:
 
 
 def workload_name(pod: str) -> str:
-    """The name of the workload a pod belongs to: without the hashes of replica sets and the ordinals of stateful sets."""
+    """The workload a pod belongs to: its name without the hashes of replica sets and the ordinals of stateful sets."""
     name = _HASHES.sub("", pod)
     if name != pod:
         return _REPLICA_SET.sub("", name)

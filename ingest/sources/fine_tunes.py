@@ -43,8 +43,9 @@ class FineTunes(Source):
     Example run:
 
         {"external_id": "run-17", "name": "answers v3", "base_model": "llama-3.1-8b", "artefact": "answers-v3",
-         "method": "lora", "state": "succeeded", "started_at": "2026-11-20T08:00:00Z", "ended_at": "2026-11-20T11:30:00Z",
-         "node": "gpu-7", "gpu_uuids": ["GPU-1", "GPU-2"], "useful_seconds": 12000, "trained_tokens": 8000000,
+         "method": "lora", "state": "succeeded", "started_at": "2026-11-20T08:00:00Z",
+         "ended_at": "2026-11-20T11:30:00Z", "node": "gpu-7", "gpu_uuids": ["GPU-1", "GPU-2"],
+         "useful_seconds": 12000, "trained_tokens": 8000000,
          "attributes": {"team": "search", "project": "answers"}}
     """
 

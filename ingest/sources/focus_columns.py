@@ -62,15 +62,14 @@ class Columns:
 
 
 def match(header: Sequence[str], *, file: str, default_currency: str = "") -> Columns:
-    """The columns of a header. BadDelivery names a mandatory column that is missing, with the header's closest names."""
+    """The columns of a header. BadDelivery names a mandatory column that is missing, and the closest names."""
     positions: dict[str, int] = {}
     for position, title in enumerate(header):
         positions.setdefault(_plain(title), position)
     found = {}
     for column, names in NAMES.items():
-        position = next((positions[_plain(name)] for name in names if _plain(name) in positions), None)
-        if position is not None:
-            found[column] = position
+        if known := [positions[_plain(name)] for name in names if _plain(name) in positions]:
+            found[column] = known[0]
     mandatory = MANDATORY if default_currency else (*MANDATORY, "billing_currency")
     for column in mandatory:
         if column not in found:

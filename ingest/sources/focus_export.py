@@ -1,9 +1,9 @@
 """Bills in the FOCUS format: CSV or Parquet, from files, directories or S3."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 from ingest.sources import buckets, focus_columns, focus_rows, focus_tables, manifests, openings
@@ -79,10 +79,10 @@ class FocusExport(Source):
     def open_paths(self, paths: Sequence[str]) -> Iterator[Raw]:
         """One unit for each file, for each manifest of a directory, or for a directory without a manifest."""
         for path in paths:
-            if not os.path.exists(path):
+            if not Path(path).exists():
                 raise SourceUnavailable(f"{path} does not exist")
-            if not os.path.isdir(path):
-                yield _unit(os.path.basename(path), [openings.Part(os.path.basename(path), path)], export=_stem(path))
+            if not Path(path).is_dir():
+                yield _unit(Path(path).name, [openings.Part(Path(path).name, path)], export=_stem(path))
                 continue
             files = openings.within(path, SUFFIXES)
             listed = openings.within(path, (".json",))
@@ -90,10 +90,8 @@ class FocusExport(Source):
             if found:
                 yield from _from_manifests(path, found, files)
             elif files:
-                parts = [openings.Part(os.path.relpath(file, path), file) for file in files]
-                yield _unit(
-                    os.path.basename(os.path.abspath(path)), parts, export=os.path.basename(os.path.abspath(path))
-                )
+                parts = [openings.Part(_below(file, path), file) for file in files]
+                yield _unit(Path(path).resolve().name, parts, export=Path(path).resolve().name)
             else:
                 raise SourceUnavailable(f"{path} holds no file ending in {', '.join(SUFFIXES)}")
 
@@ -102,7 +100,7 @@ class FocusExport(Source):
         return _unit(name, [openings.Part(name=name, content=content)], export=_stem(name))
 
     def normalize(self, raw: Raw) -> Iterator[Normalized]:
-        """The charges of a delivery, file by file. BadDelivery when a file is damaged or has not the rows it should have."""
+        """The charges of a delivery, file by file. BadDelivery when a file is damaged or its rows are not all there."""
         delivered: _Delivered = raw.payload
         reading = focus_rows.Reading(
             default_currency=self.config.default_currency.upper(),
@@ -167,14 +165,13 @@ class FocusExport(Source):
 def _from_manifests(root: str, found: Sequence[str], files: Sequence[str]) -> Iterator[Raw]:
     read = {}
     for path in found:
-        with open(path, "rb") as handle:
-            read[path] = manifests.parse(handle.read(), name=os.path.relpath(path, root))
-    modified = {path: os.path.getmtime(path) for path in found}
+        read[path] = manifests.parse(Path(path).read_bytes(), name=_below(path, root))
+    modified = {path: Path(path).stat().st_mtime for path in found}
     for path in _current(read, modified):
         manifest = read[path]
         parts = _parts(manifest, path, files, root=root)
-        name = os.path.relpath(path, root)
-        export = manifest.export or os.path.basename(os.path.abspath(root))
+        name = _below(path, root)
+        export = manifest.export or Path(root).resolve().name
         yield _unit(name, parts, export=export, manifest=manifest)
 
 
@@ -194,7 +191,7 @@ def _parts(manifest: manifests.Manifest, name: str, present: Sequence[str], *, r
         path = manifests.resolve(entry, manifest=name, present=present)
         if not path:
             raise openings.broken(entry, f"the manifest {name} lists this file, but it was not delivered")
-        shown = os.path.relpath(path, root) if root else path
+        shown = _below(path, root) if root else path
         parts.append(openings.Part(name=shown, path=path, expected_rows=rows))
     return parts
 
@@ -244,8 +241,12 @@ def _compare(name: str, expected: int | None, found: int) -> None:
         )
 
 
+def _below(path: str, root: str) -> str:
+    return str(Path(path).relative_to(root))
+
+
 def _stem(path: str) -> str:
-    name = os.path.basename(path)
+    name = Path(path).name
     for suffix in sorted(SUFFIXES, key=len, reverse=True):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]

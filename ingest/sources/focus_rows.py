@@ -102,7 +102,7 @@ def _moments(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _costs(frame: pl.DataFrame) -> pl.DataFrame:
-    """Money without dollar signs and thousands separators; an unstated effective, list or contracted cost is the billed one.
+    """Money without dollar signs and thousands separators; an unstated cost is the billed one.
 
     Real exports leave ContractedCost empty although FOCUS forbids it (Oracle, 2024); only BilledCost cannot be spared.
     """
@@ -191,7 +191,7 @@ def _attributed(frame: pl.DataFrame, reading: Reading) -> pl.DataFrame:
     distinct = frame["tags"].unique()
     parsed = pl.DataFrame(
         [{"tags": text, **read.one(text)} for text in distinct],
-        schema={"tags": pl.String, "tags_json": pl.String, **{name: pl.String for name in read.columns}},
+        schema={"tags": pl.String, "tags_json": pl.String, **dict.fromkeys(read.columns, pl.String)},
     )
     frame = frame.join(parsed, on="tags", how="left", maintain_order="left").drop("tags").rename({"tags_json": "tags"})
     service = pl.col("attr_service_name")
@@ -216,7 +216,7 @@ class _TagReader:
 
     def one(self, text: str) -> dict[str, str]:
         tags = _tags(text)
-        plain = {}
+        plain: dict[str, object] = {}
         for key, value in tags.items():
             plain.setdefault(_plain(key), value)
         found = {

@@ -21,7 +21,7 @@ _BY_LINE = re.compile(r"(?:Row #|[Rr]ow )(\d+)")
 
 
 def tables(part: openings.Part) -> Iterator[pa.Table]:
-    """A file's rows in order, at most BATCH_ROWS at a time, every column text except instants. BadDelivery names damage."""
+    """A file's rows in order, at most BATCH_ROWS at a time, all text except instants. BadDelivery names damage."""
     try:
         if openings.is_parquet(part):
             yield from _parquet(part)

@@ -19,8 +19,8 @@ class GateConfig:
 class GateLog(Source):
     """Requests that the costobs gate admitted and metered, in the event shape of `usage_log`.
 
-    The team, key and feature of these events are verified: the gate bound them to the key that was presented, so no header
-    of a caller can change them. Events arrive by push only. Example configuration:
+    The team, key and feature of these events are verified: the gate bound them to the key that was presented, so no
+    header of a caller can change them. Events arrive by push only. Example configuration:
 
         {"provider": "self_hosted", "deployment": "chat-small"}
     """

@@ -16,7 +16,7 @@ _HEAD = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Whole lines: `data[starts[i]:ends[i]]` is line number `rows[i]` of the file. Blank lines are left out of the index."""
+    """Whole lines: `data[starts[i]:ends[i]]` is line number `rows[i]` of the file. Blank lines are left out."""
 
     data: bytes
     starts: pl.Series

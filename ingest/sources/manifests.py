@@ -116,7 +116,7 @@ def _period(document: Mapping[str, Any], run: Mapping[str, Any]) -> tuple[str, s
 
 
 def _complete(document: Mapping[str, Any]) -> datetime | None:
-    """The moment up to which the vendor calls its data complete: said outright, or by FOCUS 1.3 recency time sectors."""
+    """The moment up to which the vendor calls its data complete: said outright, or by FOCUS 1.3 recency sectors."""
     if told := _moment(_first(document, "complete_through", "completeThrough")):
         return told
     recency = _object(document, "Recency") or document

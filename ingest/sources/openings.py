@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
@@ -81,12 +82,12 @@ def digest(parts: Sequence[Part]) -> tuple[str, int]:
 
 
 def within(path: str, suffixes: Sequence[str]) -> list[str]:
-    """The files below a directory whose name ends in one of the suffixes, in a fixed order; hidden ones are left out."""
+    """The files below a directory whose name ends in one of the suffixes, in a fixed order, without hidden ones."""
     found = []
     for folder, folders, files in os.walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         wanted = (name for name in files if not name.startswith(".") and name.lower().endswith(tuple(suffixes)))
-        found += [os.path.join(folder, name) for name in wanted]
+        found += [str(Path(folder, name)) for name in wanted]
     return sorted(found)
 
 
@@ -97,5 +98,5 @@ def broken(file: str, reason: str, *, field: str = "file", row: int = 0, raw: st
 
 def _raw(part: Part) -> io.BufferedReader:
     if part.path:
-        return open(part.path, "rb")  # noqa: SIM115  # every caller closes it with `with`
+        return Path(part.path).open("rb")
     return io.BufferedReader(io.BytesIO(part.content))  # type: ignore[arg-type]  # BytesIO is readable as raw

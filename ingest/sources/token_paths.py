@@ -1,6 +1,6 @@
-"""Where each provider's API flavour keeps its counts: the tables of genai-prices, arranged for reading millions of bodies."""
+"""Where each provider's API flavour keeps its counts: the tables of genai-prices, arranged for millions of bodies."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -15,7 +15,7 @@ class NoUsage(ValueError):
 
 @dataclass(slots=True)
 class Paths:
-    """The counts of one flavour. `listed` reads lists of {modality, tokenCount}: list -> (field, value -> [(leaf, count)])."""
+    """Where one flavour's counts are. `listed` reads lists of {modality, tokenCount}."""
 
     root: tuple[str, ...]
     plain: list[tuple[str, str, bool]] = field(default_factory=list)
@@ -24,11 +24,7 @@ class Paths:
 
     def counts(self, body: Mapping[str, Any]) -> dict[str, int]:
         """The reported counts, summed where several feed one. Raises NoUsage."""
-        block: Any = body
-        for step in self.root:
-            block = block.get(step) if isinstance(block, dict) else None
-        if not isinstance(block, dict):
-            raise NoUsage(f"no usage block at {'.'.join(self.root)}")
+        block = self._block(body)
         found: dict[str, int] = {}
         for key, name, required in self.plain:
             value = block.get(key)
@@ -46,6 +42,14 @@ class Paths:
         if not found:
             raise NoUsage(f"no counts at {'.'.join(self.root)}")
         return found
+
+    def _block(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        block: Any = body
+        for step in self.root:
+            block = block.get(step) if isinstance(block, dict) else None
+        if not isinstance(block, dict):
+            raise NoUsage(f"no usage block at {'.'.join(self.root)}")
+        return block
 
 
 @lru_cache(maxsize=512)
@@ -76,7 +80,7 @@ def of(provider: str, api_flavor: str) -> Paths | None:
     return paths
 
 
-def _list_path(paths: Paths, steps: list[str | ArrayMatch], name: str) -> None:
+def _list_path(paths: Paths, steps: Sequence[str | ArrayMatch], name: str) -> None:
     outer, chosen, leaf = steps
     if not isinstance(chosen, ArrayMatch) or not isinstance(chosen.match, ClauseEquals):
         raise NotImplementedError(f"genai-prices reads {name} by {steps}, which is not known here")

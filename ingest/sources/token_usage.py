@@ -20,7 +20,7 @@ class Contradiction(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Disjoint token kinds (reasoning is part of output). `other` is what the vendor counted besides, under its library name."""
+    """Disjoint token kinds (reasoning is part of output). `other` is what the vendor counted besides."""
 
     input_uncached: int = 0
     cache_read: int = 0
@@ -34,7 +34,7 @@ class TokenUsage:
     other: Mapping[str, int] = field(default_factory=dict)
 
     def inclusive(self) -> dict[str, int]:
-        """The same numbers in the inclusive form of OpenTelemetry and genai-prices: totals that contain their parts."""
+        """The same numbers in the inclusive form of OpenTelemetry and genai-prices."""
         written = self.cache_write_5m + self.cache_write_1h
         inputs = self.input_uncached + self.cache_read + written + self.audio_input + self.image_input
         return {
@@ -53,7 +53,7 @@ class TokenUsage:
 # Pairs whose responses are not known to report cache writes; the recorded responses count them as plain input there.
 _READS_NO_CACHE_WRITES = {("azure", "chat"), ("azure", "responses"), ("moonshotai", "chat")}
 
-# What a body looks like -> flavours to try with the stated provider, then the (provider, flavour) that defined the shape.
+# What a body looks like -> flavours to try with the stated provider, then the (provider, flavour) that defined it.
 _SHAPES: tuple[tuple[str, tuple[str, ...], tuple[str, str]], ...] = (
     ("gemini", ("default",), ("google", "default")),
     ("converse", ("default",), ("aws", "default")),
@@ -102,7 +102,7 @@ def decompose(provider: str, api_flavor: str, body: Mapping[str, Any]) -> TokenU
 
 
 def shape(body: Mapping[str, Any]) -> str:
-    """Which vendor's usage block a response carries: gemini, converse, anthropic, chat, embeddings, responses, cohere, or ""."""
+    """Which shape of usage block a response carries, by the names in _SHAPES, or ""."""
     if isinstance(body.get("usageMetadata"), Mapping):
         return "gemini"
     if isinstance(body.get("meta"), Mapping):
@@ -139,7 +139,8 @@ def disjoint(reported: Mapping[str, int]) -> TokenUsage:
     if uncached < 0:
         raise Contradiction(
             "input_tokens",
-            f"{read} cache reads + {written} cache writes + {audio} audio + {image} image exceed {total_input} input tokens",
+            f"{read} cache reads + {written} cache writes + {audio} audio + {image} image "
+            f"exceed {total_input} input tokens",
         )
     if audio_output > total_output or reasoning > total_output:
         raise Contradiction(

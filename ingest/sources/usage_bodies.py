@@ -202,7 +202,7 @@ def _attributes(found: Any) -> dict[str, Any]:
         return {}
     if not isinstance(found, dict):
         raise Unreadable("attributes", f"expected an object, found {type(found).__name__}")
-    named = {ATTRIBUTE_ALIASES.get(key.lower(), key): value for key, value in found.items()}
+    named: dict[str, Any] = {ATTRIBUTE_ALIASES.get(str(key).lower(), str(key)): value for key, value in found.items()}
     for name in ATTRIBUTES:
         if (value := named.get(name)) is not None and not isinstance(value, str):
             named[name] = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
@@ -210,7 +210,7 @@ def _attributes(found: Any) -> dict[str, Any]:
 
 
 def _text(name: str, value: Any) -> str:
-    if isinstance(value, bool) or isinstance(value, dict | list):
+    if isinstance(value, bool | dict | list):
         raise Unreadable(name, f"expected text, found {type(value).__name__}")
     if name == "occurred_at" and isinstance(value, float):
         return format(value, ".6f")

@@ -1,8 +1,8 @@
 """LLM calls as lines of JSON: files, and batches pushed over HTTP."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from ingest.sources import openings, usage_rows
@@ -23,8 +23,8 @@ class UsageLogConfig:
 class UsageLog(Source):
     """One JSON object per line: our own event, or a provider's response with the time it came.
 
-    Files (.ndjson or .jsonl, plain, gzip or zstd), directories of them, or batches pushed to the API. The account of every
-    field and of the responses that are understood is in the README of this folder. Example configuration:
+    Files (.ndjson or .jsonl, plain, gzip or zstd), directories of them, or batches pushed to the API. The README of
+    this folder tells every field and every response that is understood. Example configuration:
 
         {"path": "/var/log/llm", "provider": "openai", "deployment": ""}
 
@@ -63,11 +63,11 @@ class UsageLog(Source):
     def open_paths(self, paths: Sequence[str]) -> Iterator[Raw]:
         """One unit for each file; directories are searched for the known endings."""
         for path in paths:
-            if not os.path.exists(path):
+            if not Path(path).exists():
                 raise SourceUnavailable(f"{path} does not exist")
-            files = openings.within(path, SUFFIXES) if os.path.isdir(path) else [path]
+            files = openings.within(path, SUFFIXES) if Path(path).is_dir() else [path]
             for file in files:
-                part = openings.Part(name=os.path.basename(file), path=file)
+                part = openings.Part(name=Path(file).name, path=file)
                 found, size = openings.digest([part])
                 yield Raw(name=part.name, payload=part, content_hash=found, size_bytes=size, files=(part.name,))
 

@@ -1,4 +1,4 @@
-"""Usage events from lines of JSON: columnar where the lines are of our own shape, line by line only where they are not."""
+"""Usage events from lines of JSON: columnar where they are of our own shape, line by line only where they are not."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ Check = tuple[str, pl.Expr, Callable[[dict[str, object]], str]]
 
 
 def normalize(part: openings.Part, defaults: Defaults) -> Iterator[Normalized]:
-    """The events of one file in batches. Lines that cannot be read are rejected with their number and field; the rest load."""
+    """The events of one file in batches. Lines that cannot be read are rejected by number and field; the rest load."""
     with openings.stream(part) as stream:
         for block in lines.blocks(stream, name=part.name):
             yield from _normalized(block, part.name, defaults)

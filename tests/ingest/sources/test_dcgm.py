@@ -117,8 +117,13 @@ def test_it_knows_the_host_by_both_labels(label: str) -> None:
 
 def test_it_takes_the_workload_from_exported_labels() -> None:
     line = series(
-        "DCGM_FI_DEV_GPU_UTIL", 1, namespace="monitoring", pod="nvidia-dcgm-exporter-x", exported_namespace="serving", exported_pod="chat-6d4cf56db6-bzx2k"
-    )  # fmt: skip
+        "DCGM_FI_DEV_GPU_UTIL",
+        1,
+        namespace="monitoring",
+        pod="nvidia-dcgm-exporter-x",
+        exported_namespace="serving",
+        exported_pod="chat-6d4cf56db6-bzx2k",
+    )
 
     row = read(line)[0][0]
 
@@ -218,10 +223,16 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     address = f"127.0.0.1:{free_port()}"
     server = subprocess.Popen(
-        ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data", f"--web.listen-address={address}", "--storage.tsdb.retention.time=10y"],
+        [
+            "prometheus",
+            f"--config.file={folder}/prometheus.yml",
+            f"--storage.tsdb.path={folder}/data",
+            f"--web.listen-address={address}",
+            "--storage.tsdb.retention.time=10y",
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     try:
         for _ in range(200):
             try:
@@ -271,7 +282,7 @@ def test_it_goes_on_where_the_last_span_ended(prometheus: str) -> None:
 def test_it_passes_on_what_prometheus_says_is_wrong_with_a_query(prometheus: str) -> None:
     source = dcgm.Dcgm(dcgm.DcgmConfig(url=prometheus, queries={"power_watts": "sum("}))
 
-    with pytest.raises(SourceUnavailable, match="answered 400: .*parse error"):
+    with pytest.raises(SourceUnavailable, match=r"answered 400: .*parse error"):
         list(source.read({}, Window(START, START + timedelta(hours=1))))
 
 

@@ -208,26 +208,74 @@ def test_it_says_that_usage_is_unknown_rather_than_free() -> None:
 
 RESPONSES = [
     (
-        {"timestamp": "2026-11-21T10:00:00Z", "provider": "openai", "response": {"id": "chatcmpl-1", "model": "gpt-4o-2024-08-06", "usage": {"prompt_tokens": 100, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 60}}}, "attributes": {"team": "a"}},
+        {
+            "timestamp": "2026-11-21T10:00:00Z",
+            "provider": "openai",
+            "response": {
+                "id": "chatcmpl-1",
+                "model": "gpt-4o-2024-08-06",
+                "usage": {"prompt_tokens": 100, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 60}},
+            },
+            "attributes": {"team": "a"},
+        },
         ("openai", "gpt-4o-2024-08-06", "chatcmpl-1", 40, 60, 0, 0, 9),
     ),
     (
-        {"id": "chatcmpl-2", "object": "chat.completion", "created": 1795255200, "model": "gpt-4o", "usage": {"prompt_tokens": 5, "completion_tokens": 1}},
+        {
+            "id": "chatcmpl-2",
+            "object": "chat.completion",
+            "created": 1795255200,
+            "model": "gpt-4o",
+            "usage": {"prompt_tokens": 5, "completion_tokens": 1},
+        },
         ("openai", "gpt-4o", "chatcmpl-2", 5, 0, 0, 0, 1),
     ),
     (
-        {"timestamp": "2026-11-21T10:00:00Z", "id": "msg_1", "type": "message", "model": "claude-sonnet-4-5-20250929", "usage": {"input_tokens": 10, "cache_read_input_tokens": 1000, "cache_creation_input_tokens": 100, "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 100}, "output_tokens": 7}},
+        {
+            "timestamp": "2026-11-21T10:00:00Z",
+            "id": "msg_1",
+            "type": "message",
+            "model": "claude-sonnet-4-5-20250929",
+            "usage": {
+                "input_tokens": 10,
+                "cache_read_input_tokens": 1000,
+                "cache_creation_input_tokens": 100,
+                "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 100},
+                "output_tokens": 7,
+            },
+        },
         ("anthropic", "claude-sonnet-4-5-20250929", "msg_1", 10, 1000, 0, 100, 7),
     ),
     (
-        {"timestamp": "2026-11-21T10:00:00Z", "event_id": "b1", "provider": "bedrock", "model": "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "body": {"usage": {"inputTokens": 3, "cacheReadInputTokens": 7, "cacheWriteInputTokens": 20, "outputTokens": 2}}},
+        {
+            "timestamp": "2026-11-21T10:00:00Z",
+            "event_id": "b1",
+            "provider": "bedrock",
+            "model": "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            "body": {
+                "usage": {"inputTokens": 3, "cacheReadInputTokens": 7, "cacheWriteInputTokens": 20, "outputTokens": 2}
+            },
+        },
         ("aws.bedrock", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "b1", 3, 7, 20, 0, 2),
     ),
     (
-        {"timestamp": "2026-11-21T10:00:00Z", "provider": "gcp.vertex_ai", "response": {"responseId": "g1", "modelVersion": "gemini-2.5-flash", "usageMetadata": {"promptTokenCount": 50, "cachedContentTokenCount": 20, "candidatesTokenCount": 5, "thoughtsTokenCount": 6}}},
+        {
+            "timestamp": "2026-11-21T10:00:00Z",
+            "provider": "gcp.vertex_ai",
+            "response": {
+                "responseId": "g1",
+                "modelVersion": "gemini-2.5-flash",
+                "usageMetadata": {
+                    "promptTokenCount": 50,
+                    "cachedContentTokenCount": 20,
+                    "candidatesTokenCount": 5,
+                    "thoughtsTokenCount": 6,
+                },
+            },
+        },
         ("gcp.vertex_ai", "gemini-2.5-flash", "g1", 30, 20, 0, 0, 11),
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("line", "expected"), RESPONSES)
