@@ -68,10 +68,19 @@ choose_python() {
     else
         say "no Python 3.12 or later here: asking uv for one"
         "$uv" python install 3.13 >&2 || fail "There is no Python 3.12 or later, and uv could not fetch one." \
-            "Install one (Debian: apt-get install -y python3.12 python3.12-venv), then run this again."
+            "Install Python 3.12 or later and put it on PATH (Debian 13: apt-get install -y python3), then run this again."
         "$uv" python find 3.13
     fi
 }
+
+# A company's own certificate authority is in the system's store, if there is one, and not in the one uv brings along.
+for store in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
+    if [ -r "$store" ]; then
+        UV_SYSTEM_CERTS=${UV_SYSTEM_CERTS:-true} UV_NATIVE_TLS=${UV_NATIVE_TLS:-true} # the second is its name in older releases
+        export UV_SYSTEM_CERTS UV_NATIVE_TLS
+        break
+    fi
+done
 
 uv=$(find_uv) || {
     install_uv

@@ -6,6 +6,7 @@ Run by its path with `python -I -S`, so that nothing but the standard library is
 import argparse
 import ctypes
 import os
+import pwd
 import signal
 import struct
 import subprocess
@@ -33,13 +34,24 @@ def command(argv: Sequence[str], *, die_with: signal.Signals, user: str = "same"
 
 
 def user_for_servers_that_refuse_root() -> str:
-    """`same` for an ordinary user; for root `namespace` where the kernel allows it, else `nobody`."""
-    if os.geteuid() != 0:
+    """`same` for an ordinary user; else `namespace` where the kernel allows it, else `nobody` for root."""
+    if os.geteuid() != 0 and _has_a_name(os.geteuid()):
         return "same"
     trial = subprocess.run(
         command(["true"], die_with=signal.SIGKILL, user="namespace"), capture_output=True, check=False
     )
-    return "namespace" if trial.returncode == 0 else "nobody"
+    if trial.returncode == 0:
+        return "namespace"
+    return "nobody" if os.geteuid() == 0 else "same"
+
+
+def _has_a_name(uid: int) -> bool:
+    # A container may run as a number that no user has; initdb asks for the name.
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def _enter_namespace() -> None:
