@@ -39,7 +39,7 @@ class Raw:
 
     `name` is what a person knows it by (file name); `content_hash` is the SHA-256 of the bytes, and a unit whose hash
     was loaded before is not loaded again. `cursor` is where the next read begins once this unit is committed. For
-    bills, `export` says which export it belongs to: a delivery replaces the earlier delivery of the same export and billing
+    bills, `export` says which export it belongs to: a delivery replaces the earlier one of the same export and billing
     period. `complete_through` is the moment up to which the vendor says the data are complete, when it says so.
     """
 

@@ -14,7 +14,9 @@ from ingest.sources import openings
 from ingest.sources.base import BadDelivery
 
 BATCH_ROWS = 100_000
-_BLOCK_BYTES = 16 << 20
+# Arrow reads up to 32 blocks ahead, so a block bounds the memory; several make one table.
+_BLOCK_BYTES = 4 << 20
+_TABLE_ROWS = 25_000
 _HEADER_BYTES = 1 << 20
 _DELIMITERS = (",", ";", "\t", "|")
 _BY_LINE = re.compile(r"(?:Row #|[Rr]ow )(\d+)")
@@ -62,8 +64,7 @@ def _csv(source: pa.NativeFile, head: bytes, name: str) -> Iterator[pa.Table]:
         ),
     )
     header: list[str] = []
-    for batch in reader:
-        table = pa.Table.from_batches([batch])
+    for table in _gathered(reader):
         if not header and table.num_rows:
             header = [str(column[0]).lstrip("\ufeff") for column in table.columns]
             table = table.slice(1)
@@ -71,6 +72,19 @@ def _csv(source: pa.NativeFile, head: bytes, name: str) -> Iterator[pa.Table]:
             yield _named(table.slice(offset, BATCH_ROWS), header)
     if header:
         yield _named(pa.table([pa.array([], pa.string()) for _ in header], names=header), header)
+
+
+def _gathered(reader: pcsv.CSVStreamingReader) -> Iterator[pa.Table]:
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in reader:
+        held.append(batch)
+        rows += batch.num_rows
+        if rows >= _TABLE_ROWS:
+            yield pa.Table.from_batches(held)
+            held, rows = [], 0
+    if held:
+        yield pa.Table.from_batches(held)
 
 
 def _width(first_line: str, delimiter: str) -> int:

@@ -102,7 +102,9 @@ def event(line: bytes) -> dict[str, Any]:
 
 def is_body(parsed: Mapping[str, Any]) -> bool:
     """Whether a line holds a vendor's response, wrapped or bare."""
-    return any(isinstance(parsed.get(key), dict) for key in BODY_KEYS) or "inputTextTokenCount" in parsed
+    if BODY_KEYS.isdisjoint(parsed):
+        return "inputTextTokenCount" in parsed or "prompt_token_count" in parsed
+    return any(isinstance(parsed.get(key), dict) for key in BODY_KEYS)
 
 
 def content_id(parsed: Any) -> str:
@@ -144,8 +146,8 @@ def _from_body(parsed: dict[str, Any]) -> dict[str, Any]:
 
 
 def _usage(provider: str, flavor: str, body: Mapping[str, Any]) -> token_usage.TokenUsage | None:
-    if not any(body.get(key) for key in BODY_KEYS) and "inputTextTokenCount" not in body:
-        return None if "prompt_token_count" not in body else token_usage.decompose(provider, flavor, body)
+    if BODY_KEYS.isdisjoint(body) and "inputTextTokenCount" not in body and "prompt_token_count" not in body:
+        return None
     try:
         return token_usage.decompose(provider, flavor, body)
     except token_usage.Contradiction as problem:
