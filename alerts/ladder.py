@@ -1,4 +1,4 @@
-"""The arithmetic of a ladder: how much is used, which rungs are crossed, how strong an action is, what a budget is called."""
+"""The arithmetic of a ladder: what is used, what is crossed, which action is strongest, what a budget is called."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ NAIVE_PACE = "naive pace"
 ATTENTION = ("over", "stopped", "throttled", "watch", "unknown")
 
 _CENTI = Decimal("0.01")
+_MOST_PERCENT = Decimal("9999999.99")  # of a budget of a cent; the column has an end
+_MICRO = Decimal("0.000001")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Facts:
 
 def percent_of(part: Decimal, whole: Decimal) -> Decimal:
     """`part` in percent of `whole`, cut (not rounded) at two decimals, so that 99.999 is not yet 100."""
-    return (part * 100 / whole).quantize(_CENTI, rounding=ROUND_DOWN)
+    return min((part * 100 / whole).quantize(_CENTI, rounding=ROUND_DOWN), _MOST_PERCENT)
 
 
 def elapsed_percent(period: Days, seconds_gone: int) -> Decimal:
@@ -57,25 +59,22 @@ def threshold_cost(amount: Decimal, percent: Decimal) -> Decimal:
     return amount * percent / 100
 
 
-def naive_pace(*, period: Days, today: date, cost_by_day: Mapping[date, Decimal], spend_cost: Decimal) -> Pace | None:
+def naive_pace(*, days: Days, complete: Days, complete_cost: Decimal, spend_cost: Decimal) -> Pace | None:
     """The average of the complete days of the period, carried on to its end; None with fewer than three of them.
 
-    It knows no weekdays and no trend, so it is labelled and may only notify.
+    It knows no weekdays and no trend, so it is labelled and may only notify. It is never below what is spent already.
     """
-    complete = period.until(today)
     if len(complete) < MIN_PACE_DAYS:
         return None
-    spent = sum((cost_by_day.get(day, Decimal(0)) for day in complete), Decimal(0))
-    per_day = (spent / len(complete)).quantize(Decimal("0.000001"), rounding=ROUND_HALF_EVEN)
-    reached = spent + per_day * (len(period) - len(complete))
-    return Pace(per_day, complete.end, spent, max(reached, spend_cost))
+    per_day = (complete_cost / len(complete)).quantize(_MICRO, rounding=ROUND_HALF_EVEN)
+    return Pace(per_day, complete.end, complete_cost, max(per_day * len(days), spend_cost))
 
 
 def pace_of(*, forecast_cost: Decimal | None, period: Days, today: date) -> Pace | None:
     """The pace behind a naive forecast: it is the same for every day of the period."""
     if forecast_cost is None:
         return None
-    per_day = (forecast_cost / len(period)).quantize(Decimal("0.000001"), rounding=ROUND_HALF_EVEN)
+    per_day = (forecast_cost / len(period)).quantize(_MICRO, rounding=ROUND_HALF_EVEN)
     gone = period.until(today)
     return Pace(per_day, gone.end, per_day * len(gone), forecast_cost)
 

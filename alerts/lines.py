@@ -26,10 +26,11 @@ def budget_line(row: Budget, state: BudgetState | None, now: datetime) -> Budget
     open_runs: list[ActionRun] = getattr(row, OPEN_RUNS)
     forecast = state.forecast_cost if state else None
     forecast_percent = None if forecast is None else ladder.percent_of(forecast, row.amount)
+    used = ladder.percent_of(state.spend_cost, row.amount) if state else None
     rungs = rungs_of(row)
     standing = ladder.standing(
         ladder.Facts(
-            used_percent=state.used_percent if state else None,
+            used_percent=used,
             forecast_percent=forecast_percent,
             lowest_rung=min((rung.percent for rung in rungs), default=None),
             is_stale=state is None or state.is_stale,
@@ -51,7 +52,7 @@ def budget_line(row: Budget, state: BudgetState | None, now: datetime) -> Budget
         spend_cost=state.spend_cost if state else None,
         estimated_cost=state.estimated_cost if state else None,
         unpriced_cost=state.unpriced_cost if state else None,
-        used_percent=state.used_percent if state else None,
+        used_percent=used,
         elapsed_percent=ladder.elapsed_percent(days, int((now - days.start_at).total_seconds())),
         forecast_cost=forecast,
         forecast_method=state.forecast_method if state else "",
@@ -140,7 +141,7 @@ def _next_step(
     if waiting is not None:
         until = f" until {waiting.expires_at:%H:%M} UTC" if waiting.expires_at else ""
         return NextStep(f"{waiting.plan['words']} waits for approval{until}", periods.day_of(waiting.asked_at))
-    used = state.used_percent if state else None
+    used = ladder.percent_of(state.spend_cost, row.amount) if state else None
     rung = next((rung for rung in rungs_of(row) if used is None or rung.percent > used), None)
     if rung is None:
         return None

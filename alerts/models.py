@@ -66,7 +66,8 @@ class BudgetState(models.Model):
 class ActionRun(models.Model):
     """One firing of a rung.
 
-    States: waiting_approval -> running -> in_force -> ended | undone; or done (notify), declined, expired, failed, superseded.
+    States: waiting_approval -> running -> in_force -> ended | undone;
+    or done (notify), declined, expired, failed, superseded.
     """
 
     budget = models.ForeignKey(Budget, models.CASCADE)

@@ -78,6 +78,14 @@ def budget(*, id: int, now: datetime, teams: Teams) -> BudgetDetail:  # noqa: A0
     )
 
 
+def budget_line(*, budget_id: int, now: datetime) -> BudgetLine:
+    """One budget in its current period, for the steps that write about it. Raises NotFound."""
+    row = _budget_rows().filter(pk=budget_id).first()
+    if row is None:
+        raise NotFound(f"there is no budget {budget_id}")
+    return lines.budget_line(row, _states([row], now).get(row.pk), now)
+
+
 def waiting_actions(*, teams: Teams) -> list[RunLine]:
     """Actions that wait for somebody, oldest first."""
     return _run_lines(teams, Q(state="waiting_approval"), "asked_at")

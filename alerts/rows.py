@@ -21,7 +21,7 @@ class NextStep:
 class BudgetLine:
     """One budget in its current period. Percents count from 0 to 100 and beyond; the ratios are the same over 100.
 
-    `spend_cost` is billed and estimated effective cost with unpriced usage at its conservative price; None: never evaluated.
+    `spend_cost` is billed and estimated effective cost, unpriced usage at its conservative price; None: not evaluated.
     """
 
     id: int
@@ -201,3 +201,41 @@ class Counts:
     in_force: int
     failed: int
     by_state: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One labelled value of a notice."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A link to a page of this installation; it never acts by itself."""
+
+    label: str
+    path: str
+    style: str = ""  # primary, danger or nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What people are told, in the one anatomy of every alert; channels give it their form.
+
+    `first_line` alone is enough: state, thing, amount, consequence. It is the subject and the notification.
+    """
+
+    about: str  # Budget · Search answers
+    first_line: str
+    header: str
+    lead: str  # how much: now, expected, forecast
+    facts: tuple[Fact, ...]
+    steps: tuple[str, ...]  # what was done, what happens next
+    consequence: str  # the preview line of a mail
+    buttons: tuple[Button, ...]
+    footer: str
+    tone: str  # ok, watch, thr, over, stop, stale
+    used_percent: str = ""  # for the bar; empty: no bar
+    elapsed_percent: str = ""

@@ -45,13 +45,6 @@ def action(kind: str, config: Mapping[str, Any]) -> str:
     return {"notify": "Notify", "shutdown": "Shut down"}[kind]
 
 
-def action_done(kind: str, config: Mapping[str, Any]) -> str:
-    """`Throttled to 6 requests/min`."""
-    if kind == "throttle":
-        return f"Throttled to {limits(config)}"
-    return {"notify": "Notified", "shutdown": "Shut down"}[kind]
-
-
 def limits(config: Mapping[str, Any]) -> str:
     """`6 requests/min, 2 at a time, 256 output tokens each`."""
     parts = []

@@ -1,0 +1,83 @@
+"""E-mail through Django: HTML and text with the same facts, one thread for each open item."""
+
+import smtplib
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import css_inline
+from django.core.mail import EmailMultiAlternatives
+from django.template.loader import render_to_string
+
+from alerts.channels.base import BadConfig, Channel, Letter, PermanentFailure, TemporaryFailure, truncated
+
+SUBJECT_LIMIT = 200
+
+
+class Email(Channel):
+    """One mail for each alert to all recipients; how mail leaves is the installation's setting. Example configuration:
+
+    {"to": ["finance@example.com"]}
+    """
+
+    kind: ClassVar[str] = "email"
+
+    def check(self, config: Mapping[str, Any], credentials: Mapping[str, str] | None) -> None:
+        unknown = sorted(set(config) - {"to"})
+        if unknown:
+            raise BadConfig(f"email has no setting {unknown[0]!r}; known: to")
+        to = config.get("to")
+        if not isinstance(to, list) or not to or not all(isinstance(one, str) and _is_address(one) for one in to):
+            raise BadConfig(f"to: expected a list of e-mail addresses, found {to!r}")
+
+    def send(self, letter: Letter, config: Mapping[str, Any], credentials: Mapping[str, str] | None) -> None:
+        try:
+            sent = message(letter, list(config["to"])).send()
+        except smtplib.SMTPRecipientsRefused as problem:
+            codes = sorted({code for code, _ in problem.recipients.values()})
+            failure = f"the mail server refused every recipient ({', '.join(map(str, codes))})"
+            raise (PermanentFailure if all(code >= 500 for code in codes) else TemporaryFailure)(failure) from None
+        except smtplib.SMTPResponseException as problem:
+            failure = f"the mail server answered {problem.smtp_code}"
+            raise (PermanentFailure if _is_final(problem) else TemporaryFailure)(failure) from None
+        except (smtplib.SMTPException, OSError) as problem:
+            raise TemporaryFailure(f"the mail server could not be reached ({type(problem).__name__})") from None
+        if not sent:
+            raise TemporaryFailure("the mail server took nothing")
+
+
+def message(letter: Letter, to: list[str]) -> EmailMultiAlternatives:
+    """The mail of one alert. Its Message-ID never changes, so a mail sent twice is shown once."""
+    notice = letter.notice
+    context = {"notice": notice, "base_url": letter.base_url, "bar": _bar(notice.used_percent)}
+    html = css_inline.CSSInliner(load_remote_stylesheets=False).inline(render_to_string("alerts/notice.html", context))
+    host = urlsplit(letter.base_url).hostname or "localhost"
+    thread = f"<{letter.thread.replace(':', '.')}@{host}>"
+    own = f"<alert.{letter.id}@{host}>"
+    headers = {"Message-ID": own, "References": thread, "In-Reply-To": thread, "Auto-Submitted": "auto-generated"}
+    mail = EmailMultiAlternatives(
+        subject=truncated(" ".join(notice.first_line.split()), SUBJECT_LIMIT),
+        body=render_to_string("alerts/notice.txt", context).strip() + "\n",
+        to=to,
+        headers={**headers, "Date": letter.raised_at.strftime("%a, %d %b %Y %H:%M:%S +0000")},
+    )
+    mail.attach_alternative(html, "text/html")
+    return mail
+
+
+def _bar(used_percent: str) -> tuple[int, int] | None:
+    """The widths of the two cells of the bar, in percent; None without a bar."""
+    if not used_percent:
+        return None
+    used = min(100, int(used_percent.partition(".")[0]))
+    return used, 100 - used
+
+
+def _is_final(problem: smtplib.SMTPResponseException) -> bool:
+    # 5xx is final by RFC 5321, except for a wrong password, which somebody is going to correct.
+    return problem.smtp_code >= 500 and not isinstance(problem, smtplib.SMTPAuthenticationError)
+
+
+def _is_address(text: str) -> bool:
+    name, _, host = text.partition("@")
+    return bool(name and host) and not any(character.isspace() or character in ",;<>" for character in text)

@@ -1,0 +1,218 @@
+"""Carry out action runs: apply, verify that it took effect, and undo; approve and decline what waits."""
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import F
+
+from alerts import ladder, lines, messages, notices, queries, wording
+from alerts.hooks import KINDS
+from alerts.hooks import gate as gate_hook
+from alerts.hooks.base import PlaceFact, ProcessFact, Verdict
+from alerts.models import ActionRun, Budget, BudgetState, Gate, GateProcess
+from alerts.rows import Notice
+from costobs.audit import record
+from costobs.kernel import period as periods
+
+# How long an action may wait for the gates before people are told that it does not hold.
+CONFIRM_WITHIN = timedelta(seconds=60)
+_FORGET_PROCESSES_AFTER = timedelta(days=1)
+
+
+class Conflict(Exception):
+    """Somebody or the clock was faster, or it must not be done now; the message says what is true instead."""
+
+
+class NotConfirmed(ValueError):
+    """The name that was typed is not the budget's."""
+
+
+def run(*, now: datetime) -> list[int]:
+    """The ids of the runs that changed. Each change is one conditional update, so a repeat adds nothing.
+
+    Applying puts the rules of a run into the policy that gates ask for; in force is only what every gate has confirmed.
+    """
+    changed = [run_.pk for run_ in _runs("running").filter(applied_at=None) if _apply(run_, now)]
+    places = _places()
+    for run_ in _runs("running").filter(applied_at__isnull=False):
+        if _verify(run_, places[run_.budget.is_sample], now):
+            changed.append(run_.pk)
+    GateProcess.objects.filter(last_seen_at__lt=now - _FORGET_PROCESSES_AFTER).delete()
+    return changed
+
+
+def approve(*, run_id: int, version: int, by: str, now: datetime, confirm: str = "") -> None:
+    """Lets a waiting action run. A shutdown needs the budget's name in `confirm`. Raises Conflict, NotConfirmed."""
+    with transaction.atomic():
+        run_ = _locked(run_id)
+        _expect(run_, version, ("waiting_approval",), now)
+        if run_.budget.paused_until is not None and run_.budget.paused_until > now:
+            raise Conflict(f"the ladder of {run_.budget.name} is paused; resume it first")
+        if _is_stale(run_, now):
+            raise Conflict("the data are late or failing; nothing is applied until they are in")
+        if run_.action == "shutdown" and confirm.strip() != run_.budget.name:
+            raise NotConfirmed(f"type the name of the budget, {run_.budget.name!r}, to shut it down")
+        ends_at = datetime.fromisoformat(run_.plan["ends_at"])
+        hours = run_.plan["expires_after_hours"]
+        expires_at = ends_at if hours is None else min(ends_at, now + timedelta(hours=hours))
+        _change(run_, state="running", decided_at=now, decided_by=by, expires_at=expires_at)
+        _record(run_, "action.approved", by, now, {"state": "waiting_approval"}, {"state": "running"}, run_.reason)
+
+
+def decline(*, run_id: int, version: int, by: str, now: datetime, reason: str = "") -> None:
+    """Refuses a waiting action for the rest of its episode. Raises Conflict."""
+    with transaction.atomic():
+        run_ = _locked(run_id)
+        _expect(run_, version, ("waiting_approval",), now)
+        _change(run_, state="declined", decided_at=now, decided_by=by, ended_at=now, ended_by=by)
+        _record(run_, "action.declined", by, now, {"state": "waiting_approval"}, {"state": "declined"}, reason)
+
+
+def undo(*, run_id: int, by: str, now: datetime, version: int | None = None, reason: str = "") -> None:
+    """Takes an action back: the policy is again what it would be without it. Raises Conflict."""
+    with transaction.atomic():
+        run_ = _locked(run_id)
+        _expect(run_, version, ladder.APPLYING, now)
+        before = {"state": run_.state, "rules": run_.plan["rules"]}
+        _change(run_, state="undone", ended_at=now, ended_by=by)
+        _record(run_, "action.undone", by, now, before, {"state": "undone", **run_.before}, reason)
+        if run_.applied_at is not None:
+            _tell(run_, "action_undone", "undone", now)
+
+
+def _runs(state: str):  # type: ignore[no-untyped-def]  # a queryset of runs with what a message needs
+    return ActionRun.objects.filter(state=state).select_related("budget", "rung").order_by("pk")
+
+
+def _locked(run_id: int) -> ActionRun:
+    run_ = ActionRun.objects.select_for_update(of=("self",)).select_related("budget", "rung").filter(pk=run_id).first()
+    if run_ is None:
+        raise Conflict(f"there is no action {run_id} any more")
+    return run_
+
+
+def _expect(run_: ActionRun, version: int | None, states: tuple[str, ...], now: datetime) -> None:
+    if run_.state not in states:
+        who = f" by {run_.ended_by or run_.decided_by}" if run_.ended_by or run_.decided_by else ""
+        raise Conflict(f"this action is {wording.STATES[run_.state].lower()} already{who}")
+    if version is not None and run_.version != version:
+        raise Conflict(f"this action has changed: expected version {version}, found {run_.version}; look at it again")
+    if run_.expires_at is not None and run_.expires_at <= now:
+        raise Conflict(f"this request expired {run_.expires_at:%Y-%m-%d %H:%M} UTC")
+
+
+def _is_stale(run_: ActionRun, now: datetime) -> bool:
+    days = periods.budget_period(run_.budget.period, periods.day_of(now))
+    return BudgetState.objects.filter(budget=run_.budget, period_start=days.start, is_stale=True).exists()
+
+
+def _change(run_: ActionRun, **columns: object) -> None:
+    """Writes the columns and counts the version up, in the table and on the object."""
+    ActionRun.objects.filter(pk=run_.pk).update(**columns, version=F("version") + 1)
+    run_.refresh_from_db()
+
+
+def _record(
+    run_: ActionRun, act: str, by: str, now: datetime, before: dict[str, object], after: dict[str, object], reason: str
+) -> None:
+    record.write(actor=by, act=act, subject=f"action:{run_.pk}", at=now, before=before, after=after, reason=reason)
+
+
+def _apply(run_: ActionRun, now: datetime) -> bool:
+    """Puts the run into the policy, once."""
+    if run_.plan.get("hook") not in KINDS or not run_.plan.get("rules"):
+        return _fail(run_, "the plan has nothing that a hook could carry out", now)
+    with transaction.atomic():
+        before = _limits_before(run_)
+        changed = ActionRun.objects.filter(pk=run_.pk, state="running", applied_at=None).update(
+            applied_at=now, before=before, version=F("version") + 1
+        )
+        if changed:
+            after = {"rules": run_.plan["rules"], "until": run_.expires_at and run_.expires_at.isoformat()}
+            actor = run_.decided_by or "ladder"
+            _record(run_, f"action.{run_.action}", actor, now, before, after, run_.reason)
+    return bool(changed)
+
+
+def _limits_before(run_: ActionRun) -> dict[str, object]:
+    """What held for this target before, for people; the policy itself needs no memory."""
+    others = ActionRun.objects.filter(
+        state__in=ladder.APPLYING, target=run_.target, applied_at__isnull=False, budget__is_sample=run_.budget.is_sample
+    )
+    held = list(others.exclude(pk=run_.pk).order_by("pk"))
+    words = ", ".join(other.plan["words"] for other in held) or "No limit"
+    return {"words": words, "runs": [other.pk for other in held]}
+
+
+def _fail(run_: ActionRun, error: str, now: datetime) -> bool:
+    with transaction.atomic():
+        changed = ActionRun.objects.filter(pk=run_.pk, state="running").update(
+            state="failed", error=error, version=F("version") + 1
+        )
+        if changed:
+            run_.refresh_from_db()
+            _tell(run_, "action_failed", "failed", now)
+    return bool(changed)
+
+
+def _places() -> dict[bool, list[PlaceFact]]:
+    """The gates of real and of sample budgets, with what their processes hold."""
+    found: dict[bool, list[PlaceFact]] = {False: [], True: []}
+    for gate in Gate.objects.prefetch_related("processes").order_by("name"):
+        processes = tuple(
+            ProcessFact(process.name, process.last_seen_at, frozenset(process.rules))
+            for process in gate.processes.all()
+        )
+        found[gate.is_sample].append(PlaceFact(gate.name, processes))
+    return found
+
+
+def _verify(run_: ActionRun, places: list[PlaceFact], now: datetime) -> bool:
+    """In force once every gate has proved that it holds the rules; else says whom it waits for."""
+    hook = KINDS[run_.plan["hook"]]()
+    rules = gate_hook.rule_ids(run_.pk, len(run_.plan["rules"]))
+    verdict = hook.verify(rules=rules, places=places, now=now)
+    if verdict.is_in_effect:
+        return _confirm(run_, verdict, now)
+    words = wording.waiting_for_gates(verdict.confirmed, verdict.expected)
+    ActionRun.objects.filter(pk=run_.pk, state="running").exclude(error=words).update(error=words)
+    run_.error = words
+    if run_.applied_at is not None and now - run_.applied_at >= CONFIRM_WITHIN:
+        line = queries.budget_line(budget_id=run_.budget_id, now=now)
+        notice = messages.not_confirmed(line, lines.run_line(run_), names=verdict.waiting, now=now)
+        _raise(run_, "action_failed", "unconfirmed", notice, now)
+    return False
+
+
+def _confirm(run_: ActionRun, verdict: Verdict, now: datetime) -> bool:
+    with transaction.atomic():
+        changed = ActionRun.objects.filter(pk=run_.pk, state="running").update(
+            state="in_force", verified_at=now, error="", version=F("version") + 1
+        )
+        if changed and run_.decided_by:
+            # What the ladder does by itself was told when the rung was passed; people wait for what they approved.
+            run_.refresh_from_db()
+            line = queries.budget_line(budget_id=run_.budget_id, now=now)
+            notice = messages.in_force(line, lines.run_line(run_), gates=verdict.confirmed)
+            _raise(run_, "action_done", "in_force", notice, now)
+    return bool(changed)
+
+
+def _tell(run_: ActionRun, kind: str, what: str, now: datetime) -> None:
+    line = queries.budget_line(budget_id=run_.budget_id, now=now)
+    shown = lines.run_line(run_)
+    notice = messages.undone(line, shown) if what == "undone" else messages.failed(line, shown)
+    _raise(run_, kind, what, notice, now)
+
+
+def _raise(run_: ActionRun, kind: str, what: str, notice: Notice, now: datetime) -> None:
+    budget: Budget = run_.budget
+    notices.raise_alert(
+        kind=kind,
+        budget=budget,
+        run=run_,
+        notice=notice,
+        key=f"run:{run_.pk}:{what}",
+        period=periods.budget_period(budget.period, run_.period_start),
+        now=now,
+    )

@@ -1,0 +1,112 @@
+"""The gate hook: the policy document that gates fetch, and the proof that they hold it."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+import orjson
+
+from alerts.hooks.base import Hook, PlaceFact, Verdict
+
+POLL_SECONDS = 1
+# A process that was silent for longer does not serve, or cannot be reached; either way it proves nothing.
+LIVE = timedelta(seconds=15)
+_MATCH_NAMES = ("team", "feature", "model", "key_id")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRule:
+    """One client key as a gate needs it."""
+
+    sha256: str
+    key_id: str
+    team: str
+    features: Sequence[str] | None
+    models: Sequence[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedRun:
+    """One action run in the policy."""
+
+    id: int
+    rules: Sequence[Mapping[str, Any]]
+    until: datetime | None
+
+
+class GateHook(Hook):
+    """Rules travel in the policy that each gate asks for every second; nothing is pushed, so nothing needs a way in.
+
+    A process proves that it holds a policy by sending its ETag with the next question.
+    """
+
+    kind: ClassVar[str] = "gate"
+
+    def verify(self, *, rules: Sequence[str], places: Sequence[PlaceFact], now: datetime) -> Verdict:
+        waiting = tuple(place.name for place in places if not _holds(place, frozenset(rules), now))
+        return Verdict(len(places) - len(waiting), len(places), waiting)
+
+
+def rule_ids(run_id: int, count: int) -> list[str]:
+    """The names of a run's rules in the policy."""
+    return [f"run-{run_id}"] if count == 1 else [f"run-{run_id}-{number}" for number in range(1, count + 1)]
+
+
+def document(*, provider: str, deployment: str, keys: Sequence[KeyRule], runs: Sequence[AppliedRun]) -> dict[str, Any]:
+    """The policy without version and time, always the same for the same keys and runs."""
+    return {
+        "poll_seconds": POLL_SECONDS,
+        "provider": provider,
+        "deployment": deployment,
+        "keys": [
+            {
+                "sha256": key.sha256,
+                "key_id": key.key_id,
+                "team": key.team,
+                "features": None if key.features is None else list(key.features),
+                "models": None if key.models is None else list(key.models),
+            }
+            for key in sorted(keys, key=lambda key: key.key_id)
+        ],
+        "rules": [rule for run in sorted(runs, key=lambda run: run.id) for rule in _rules(run)],
+        "leases": [],
+    }
+
+
+def version(content: Mapping[str, Any]) -> str:
+    """A hash of the content."""
+    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+def body(content: Mapping[str, Any], *, now: datetime) -> bytes:
+    """The document as it is sent. `generated_at` is no part of the version."""
+    sent = {"version": version(content), "generated_at": _instant(now), **content}
+    return orjson.dumps(sent)
+
+
+def _rules(run: AppliedRun) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": name,
+            "match": {key: rule["match"].get(key) for key in _MATCH_NAMES},
+            "action": rule["action"],
+            "requests_per_minute": rule.get("requests_per_minute"),
+            "max_inflight": rule.get("max_inflight"),
+            "max_tokens": rule.get("max_tokens"),
+            "retry_after_seconds": rule.get("retry_after_seconds"),
+            "message": rule["message"],
+            "until": _instant(run.until) if run.until else None,
+        }
+        for name, rule in zip(rule_ids(run.id, len(run.rules)), run.rules, strict=True)
+    ]
+
+
+def _holds(place: PlaceFact, rules: frozenset[str], now: datetime) -> bool:
+    live = [process for process in place.processes if now - process.last_seen_at <= LIVE]
+    return bool(live) and all(rules <= process.rules for process in live)
+
+
+def _instant(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
