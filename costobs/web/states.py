@@ -39,6 +39,7 @@ STATES = {
     "declined": State("Declined", "ban", "stale"),
     "expired": State("Expired", "hourglass", "stale"),
     "failed": State("Failed", "octagon-x", "over"),
+    "superseded": State("Superseded", "ban", "stale"),
     "sent": State("Sent", "check", "ok"),
     # sources and data
     "on_time": State("On time", "check", "ok"),

@@ -1,0 +1,181 @@
+"""The table of budgets: state, money, progress against time, and what the ladder does next."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.urls import reverse
+
+from alerts.queries import BudgetLine
+from costobs.kernel import fmt
+from costobs.web.parts import Bullet, Cell, Column, Link, Notice, Row, Table
+
+_COLUMNS = (
+    Column("Budget"),
+    Column("State"),
+    Column("Budget", numeric=True),
+    Column("Actual", numeric=True, title="Effective cost so far, billed and estimated"),
+    Column("Used", numeric=True),
+    Column("Progress vs time", title="Filled: used. Mark: the share of the period that is gone"),
+    Column("Forecast", numeric=True, title="Naive pace: the average of the complete days of the period, carried on"),
+    Column("Variance at end", numeric=True, title="Forecast minus budget"),
+    Column("Next step on the ladder", wide=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over budgets of one currency and one period; None where one of them is not known."""
+
+    currency: str
+    amount: Decimal
+    spend_cost: Decimal | None
+    forecast_cost: Decimal | None
+
+    @property
+    def used_ratio(self) -> Decimal | None:
+        return None if self.spend_cost is None or not self.amount else self.spend_cost / self.amount
+
+
+def table(lines: Sequence[BudgetLine], now: datetime, short: bool) -> Table:
+    """Budgets in the order given; `short` leaves out scope, owner, period and the whole ladder of each."""
+    sums = totals(lines)
+    places = fmt.column_places([amount for line in lines for amount in (line.amount, line.spend_cost)])
+    return Table(
+        caption="Budgets",
+        columns=_COLUMNS,
+        rows=[Row(_cells(line, now, places, short)) for line in lines],
+        total=Row(_total_cells(len(lines), sums, places), kind="total") if sums and len(lines) > 1 else None,
+        empty=Notice(
+            "empty",
+            "No budget yet",
+            "A budget watches a team, a feature, a model or everything, and says what happens at each step.",
+            [Link("New budget", reverse("budget_new"), icon="plus", primary=True)],
+        ),
+        csv_url="" if short or not lines else f"{reverse('budgets')}?format=csv",
+        note=_note(lines, sums),
+    )
+
+
+def totals(lines: Sequence[BudgetLine]) -> Totals | None:
+    """The sums of all lines, or None when they have several currencies or periods and no sum means anything."""
+    if not lines or len({(line.currency, line.days) for line in lines}) > 1:
+        return None
+    return Totals(
+        currency=lines[0].currency,
+        amount=sum((line.amount for line in lines), Decimal(0)),
+        spend_cost=_sum([line.spend_cost for line in lines]),
+        forecast_cost=_sum([line.forecast_cost for line in lines]),
+    )
+
+
+def overlapping(lines: Sequence[BudgetLine]) -> list[tuple[str, str]]:
+    """Pairs of budgets that may count the same spend: no dimension keeps them apart."""
+    return [
+        (one.name, other.name)
+        for index, one in enumerate(lines)
+        for other in lines[index + 1 :]
+        if all(set(one.scope[name]) & set(other.scope[name]) for name in one.scope.keys() & other.scope.keys())
+    ]
+
+
+def variance_cell(forecast: Decimal | None, amount: Decimal, currency: str) -> Cell:
+    """`$5.0k over (+21 %)` in the tone of its sign; a dash without a forecast."""
+    if forecast is None:
+        return Cell(fmt.NOT_APPLICABLE, title="Three complete days of the period are needed")
+    text = fmt.variance(forecast, amount, currency)
+    return Cell(text, tone="unfavourable" if forecast > amount else "favourable" if forecast < amount else "")
+
+
+def next_step_words(line: BudgetLine) -> str:
+    """`Throttle to 6 requests/min at 100 %, about 26 Nov`, or why nothing is next."""
+    if line.paused_until is not None:
+        return f"Paused until {fmt.moment(line.paused_until)}"
+    if line.next_step is None:
+        return "No further step" if line.ladder_words else "No ladder"
+    step = line.next_step
+    if line.is_waiting_approval or step.on is None:
+        return step.text
+    return f"{step.text}, about {fmt.short_day(step.on)}"
+
+
+def _cells(line: BudgetLine, now: datetime, places: int, short: bool) -> list[Cell]:
+    return [
+        Cell(line.name, reverse("budget", args=[line.id]), title=line.name, note="" if short else _about(line)),
+        Cell(line.state_words, state=line.state, note=_state_note(line)),
+        Cell(fmt.money(line.amount, line.currency, places=places), note="" if short else f"a {line.period}"),
+        Cell(fmt.money(line.spend_cost, line.currency, places=places), title=_evaluated(line, now)),
+        Cell(fmt.percent(line.used_ratio) if line.used_ratio is not None else fmt.UNKNOWN),
+        _progress(line),
+        Cell(
+            fmt.NOT_APPLICABLE
+            if line.forecast_cost is None
+            else fmt.money(line.forecast_cost, line.currency, mode="short")
+        ),
+        variance_cell(line.forecast_cost, line.amount, line.currency),
+        Cell(next_step_words(line), note="" if short else line.ladder_words),
+    ]
+
+
+def _about(line: BudgetLine) -> str:
+    parts = [line.scope_words, line.owner_email, fmt.period(line.days.start, line.days.end)]
+    return " · ".join(part for part in parts if part)
+
+
+def _state_note(line: BudgetLine) -> str:
+    if line.is_waiting_approval:
+        return "waiting approval"
+    return "forecast over" if line.is_forecast_over and line.state in {"on_track", "watch"} else ""
+
+
+def _evaluated(line: BudgetLine, now: datetime) -> str:
+    if line.evaluated_at is None:
+        return "Not evaluated in this period yet"
+    parts = [f"Evaluated {fmt.moment(line.evaluated_at)}, {fmt.ago(line.evaluated_at, now)}"]
+    if line.estimated_cost:
+        parts.append(f"{fmt.money(line.estimated_cost, line.currency)} of it is estimated")
+    if line.unpriced_cost:
+        parts.append(f"{fmt.money(line.unpriced_cost, line.currency)} of it is at a conservative price")
+    return "; ".join(parts)
+
+
+def _progress(line: BudgetLine) -> Cell:
+    if line.used_ratio is None:
+        return Cell(fmt.UNKNOWN)
+    return Cell(bullet=Bullet(line.used_ratio, line.elapsed_ratio, line.state))
+
+
+def _forecast(forecast: Decimal | None, currency: str) -> str:
+    return fmt.NOT_APPLICABLE if forecast is None else fmt.money(forecast, currency, mode="short")
+
+
+def _total_cells(count: int, sums: Totals, places: int) -> list[Cell]:
+    return [
+        Cell(f"Total ({count})"),
+        Cell(),
+        Cell(fmt.money(sums.amount, sums.currency, places=places)),
+        Cell(fmt.money(sums.spend_cost, sums.currency, places=places)),
+        Cell(fmt.percent(sums.used_ratio) if sums.used_ratio is not None else fmt.UNKNOWN),
+        Cell(),
+        Cell(_forecast(sums.forecast_cost, sums.currency)),
+        variance_cell(sums.forecast_cost, sums.amount, sums.currency),
+        Cell(),
+    ]
+
+
+def _note(lines: Sequence[BudgetLine], sums: Totals | None) -> str:
+    parts = []
+    pairs = overlapping(lines)
+    if pairs:
+        names = "; ".join(f"{one} and {other}" for one, other in pairs[:3])
+        more = f"; {len(pairs) - 3} more pairs" if len(pairs) > 3 else ""
+        parts.append(f"Budgets overlap: {names}{more}. Spend in both counts in each, so rows add to more than it.")
+    if sums is None and len(lines) > 1:
+        parts.append("No total: the budgets have several currencies or periods.")
+    return " ".join(parts)
+
+
+def _sum(amounts: Sequence[Decimal | None]) -> Decimal | None:
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known, Decimal(0)) if len(known) == len(amounts) else None
