@@ -71,7 +71,7 @@ def budget(*, id: int, now: datetime, teams: Teams) -> BudgetDetail:  # noqa: A0
         burn_up=burn,
         not_final_from=next((day.day for day in burn if not day.is_final), None),
         periods=_periods(row, line),
-        keys=tuple(key for key in keys() if key.is_sample == row.is_sample and _key_in(key, row)),
+        keys=tuple(key for key in client_keys() if key.is_sample == row.is_sample and _key_in(key, row)),
         gates=tuple(gate for gate in gates(now=now) if gate.is_sample == row.is_sample),
         runs=tuple(lines.run_line(run) for run in runs),
         overlaps=_overlaps(row),
@@ -109,7 +109,7 @@ def action_log(*, teams: Teams, budget_id: int | None = None, limit: int = 100) 
     return _run_lines(teams, Q() if budget_id is None else Q(budget_id=budget_id), "-id", limit)
 
 
-def keys(*, with_revoked: bool = False) -> list[KeyLine]:
+def client_keys(*, with_revoked: bool = False) -> list[KeyLine]:
     """The client keys of the gates, by team and name."""
     rows = GateKey.objects.filter(*([] if with_revoked else [Q(revoked_at=None)])).order_by("team", "name", "pk")
     return [

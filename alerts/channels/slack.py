@@ -41,7 +41,7 @@ class Slack(Channel):
     def send(self, letter: Letter, config: Mapping[str, Any], credentials: Mapping[str, str] | None) -> None:
         address = _address(credentials)
         try:
-            # Our own client and not the one of slack-sdk, which follows redirects, away from the address that was checked.
+            # Not the client of slack-sdk: it follows redirects, away from the address that was checked.
             with http.client() as client:
                 answer = client.post(address, json=message(letter), timeout=_TIMEOUT_SECONDS)
         except httpx.HTTPError as problem:
