@@ -10,8 +10,9 @@ from django.db import connection
 
 from alerts import deliver, escalate, evaluate, execute
 from attribution import books, own
-from ingest import inbox, load, partitions, tidy as ingest_tidy
+from ingest import inbox, load, partitions
 from ingest import queries as ingest_queries
+from ingest import tidy as ingest_tidy
 from ingest.sources.base import Window
 
 log = logging.getLogger("costobs.pipeline")

@@ -29,7 +29,7 @@ def of[T](items: Iterator[T]) -> Iterator[T]:
                 queue.put(item)
                 if left.is_set():
                     break
-        except BaseException as problem:  # noqa: BLE001  # handed over to the consumer, whatever it is
+        except BaseException as problem:  # handed over to the consumer, whatever it is
             end = _End(problem)
         queue.put(end)
 

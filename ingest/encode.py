@@ -77,7 +77,9 @@ class Encoder:
             orient="row",
         )
         if len(steps) == len(distinct):
-            priced = frame.join(table.drop("context_from"), on=["offering_id", "day"], how="left", maintain_order="left")
+            priced = frame.join(
+                table.drop("context_from"), on=["offering_id", "day"], how="left", maintain_order="left"
+            )
         else:
             priced = _by_prompt_size(frame, table)
         return priced.drop("day")

@@ -88,7 +88,9 @@ def connect(source_id: int) -> Kind:
 
 def _claim(*, source: Source, raw: Raw, now: datetime) -> Load | None:
     """A running Load, or None when these bytes are in the books. Whoever holds the lock may take over a dead try."""
-    same = Load.objects.filter(source=source, content_hash=raw.content_hash) if raw.content_hash else Load.objects.none()
+    same = (
+        Load.objects.filter(source=source, content_hash=raw.content_hash) if raw.content_hash else Load.objects.none()
+    )
     same.filter(state="running").update(state="failed", error="interrupted; loaded again", finished_at=now)
     if same.filter(state="succeeded").exists():
         return None

@@ -216,7 +216,9 @@ def _line(source: Source, recent: dict[str, int], now: datetime) -> SourceLine:
 def _status(source: Source, *, late: bool, is_pushed: bool) -> str:
     if not source.is_active:
         return "paused"
-    if source.last_error and (source.last_load_at is None or (source.last_error_at or source.last_load_at) >= source.last_load_at):
+    if source.last_error and (
+        source.last_load_at is None or (source.last_error_at or source.last_load_at) >= source.last_load_at
+    ):
         return "failed"
     if source.complete_through is None:
         return "waiting"

@@ -28,7 +28,9 @@ class TokenAuthentication(authentication.BaseAuthentication):
             return None
         token = tokens.find(text.strip(), now=timezone.now())
         if token is None:
-            raise exceptions.AuthenticationFailed("the token is unknown or was revoked; make one with: costobs token create")
+            raise exceptions.AuthenticationFailed(
+                "the token is unknown or was revoked; make one with: costobs token create"
+            )
         return TokenUser(), token
 
     def authenticate_header(self, request: Request) -> str:

@@ -19,7 +19,9 @@ PARAMETERS = [
     OpenApiParameter("group_by", str, description=f"Comma-separated, up to four of: {', '.join(DIMENSIONS)}"),
     OpenApiParameter("cost", str, enum=list(COSTS), description="Which cost column. Default: effective."),
     OpenApiParameter("currency", str, description="ISO 4217 code."),
-    OpenApiParameter("f", str, many=True, description="Filter as dimension:value, dimension!:value or dimension~:value."),
+    OpenApiParameter(
+        "f", str, many=True, description="Filter as dimension:value, dimension!:value or dimension~:value."
+    ),
 ]
 
 
@@ -69,4 +71,3 @@ def _day(request: Request, name: str, default: date) -> date:
         return date.fromisoformat(text) if text else default
     except ValueError as problem:
         raise BadScope(f"expected {name} as YYYY-MM-DD, found {text!r}") from problem
-

@@ -16,7 +16,9 @@ from costobs.api.errors import Bad
 from ingest import configure, inbox
 from ingest import queries as ingest_queries
 
-_DOUBLE = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="Repeats of a key are stored once.")
+_DOUBLE = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER, description="Repeats of a key are stored once."
+)
 
 
 class _AnyBody(BaseParser):
@@ -32,7 +34,9 @@ class _JsonAlways(BaseContentNegotiation):
     def select_parser(self, request: Request, parsers: list[BaseParser]) -> BaseParser:
         return parsers[0]
 
-    def select_renderer(self, request: Request, renderers: list[object], format_suffix: str | None = None) -> tuple[object, str]:
+    def select_renderer(
+        self, request: Request, renderers: list[object], format_suffix: str | None = None
+    ) -> tuple[object, str]:
         return renderers[0], "application/json"
 
 
@@ -71,7 +75,11 @@ class _Push(APIView):
 class UsageEvents(_Push):
     """NDJSON of LLM calls, one a line."""
 
-    @extend_schema(request={"application/x-ndjson": OpenApiTypes.BINARY}, parameters=[_DOUBLE], responses={202: OpenApiTypes.OBJECT})
+    @extend_schema(
+        request={"application/x-ndjson": OpenApiTypes.BINARY},
+        parameters=[_DOUBLE],
+        responses={202: OpenApiTypes.OBJECT},
+    )
     def post(self, request: Request) -> Response:
         """Takes a batch of usage events, gzip or plain; 202 means they are safe."""
         return self.accept(request)
@@ -85,7 +93,9 @@ class UsageEvents(_Push):
 class FineTuneRuns(_Push):
     """Fine-tune runs as JSON, one object or one a line."""
 
-    @extend_schema(request={"application/json": OpenApiTypes.OBJECT}, parameters=[_DOUBLE], responses={202: OpenApiTypes.OBJECT})
+    @extend_schema(
+        request={"application/json": OpenApiTypes.OBJECT}, parameters=[_DOUBLE], responses={202: OpenApiTypes.OBJECT}
+    )
     def post(self, request: Request) -> Response:
         """Takes fine-tune runs; a later report of the same external_id replaces the earlier one."""
         return self.accept(request)

@@ -40,9 +40,7 @@ def _counts(viewer: scopes.Viewer) -> dict[str, dict[str, str]]:
 def _sample(viewer: scopes.Viewer) -> dict[str, str] | None:
     if not ingest_queries.has_sample():
         return None
-    strip = {
-        "text": "Sample: these figures belong to an invented organisation. Remove it when your own sources are connected."
-    }
+    strip = {"text": "These figures belong to an invented organisation. Remove it when your own sources are connected."}
     if ingest_queries.is_sample_loading():
         strip["progress"] = "Still loading; figures grow until it is done."
     if viewer.may_manage:

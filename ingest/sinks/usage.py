@@ -9,7 +9,7 @@ import pyarrow as pa
 from django.db import connection, transaction
 from psycopg.errors import UniqueViolation
 
-from ingest import encode, partitions
+from ingest import encode, partitions, price
 from ingest.rows import TOKEN_KINDS, Rejected
 from ingest.sinks.base import Context, Placed, Sink
 
@@ -25,7 +25,8 @@ _FOLD_COLUMNS = ", ".join((*_KEY, *_SUMS))
 
 _STAGE = """
 CREATE TEMPORARY TABLE stage_usage (
-    staged bigint GENERATED ALWAYS AS IDENTITY, source_id bigint, attribute_set_id bigint, offering_id bigint, price_id bigint, occurred_at timestamptz,
+    staged bigint GENERATED ALWAYS AS IDENTITY, source_id bigint, attribute_set_id bigint, offering_id bigint,
+    price_id bigint, occurred_at timestamptz,
     input_uncached integer, cache_read integer, cache_write_5m integer, cache_write_1h integer, output integer,
     reasoning integer, audio_input integer, audio_output integer, image_input integer, latency_ms integer,
     ttft_ms integer, status smallint, usage_known boolean, event_id text, outcome text, trace_id text, session_id text,
@@ -62,10 +63,13 @@ INSERT INTO ingest_usagehour AS old ({_FOLD_COLUMNS}) SELECT {_FOLD_COLUMNS} FRO
 ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET {", ".join(f"{name} = old.{name} + excluded.{name}" for name in _SUMS)}
 """
 
+_DIFFERENCES = ", ".join(
+    f"CASE WHEN s.{kind} <> e.{kind} THEN '{kind}: kept ' || e.{kind} || ', found ' || s.{kind} END" for kind in TOKEN_KINDS
+)
 # Staged rows that were not inserted because their identity exists with other content.
 _CONTRADICTIONS = f"""
 SELECT s.staged, s.event_id, s.occurred_at,
-    concat_ws(', ', {", ".join(f"CASE WHEN s.{kind} <> e.{kind} THEN '{kind}: kept ' || e.{kind} || ', found ' || s.{kind} END" for kind in TOKEN_KINDS)},
+    concat_ws(', ', {_DIFFERENCES},
         CASE WHEN s.offering_id <> e.offering_id THEN 'another model' END)
 FROM stage_usage s
 JOIN ingest_usageevent e ON e.source_id = %(source)s AND e.event_id = s.event_id AND e.occurred_at = s.occurred_at
@@ -93,7 +97,7 @@ class UsageSink(Sink):
         self._columns: list[str] = []
         self._numbers: list[pl.Series] = []
         self._staged = 0
-        self._spool: IO[bytes] = tempfile.TemporaryFile()
+        self._spool: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by drop
 
     def open(self) -> None:
         self._spool.seek(0)
@@ -108,6 +112,8 @@ class UsageSink(Sink):
         self._staged += len(frame)
         frame = frame.with_columns(
             pl.lit(self.context.source.pk).alias("source_id"),
+            # What was not said is counted as unknown (usage_known), and adds nothing here.
+            pl.col(TOKEN_KINDS).fill_null(0),
             pl.when(pl.col("extra") == "").then(None).otherwise(pl.col("extra")).alias("extra"),
         )
         self._sums.append(_sums(frame))
@@ -130,6 +136,7 @@ class UsageSink(Sink):
         folded = pl.concat(self._sums).group_by(_KEY).agg(pl.col(_SUMS).sum()).sort(_KEY)
         _fold(folded, source_id=self.context.source.pk)
         last = max(frame["last"].max() for frame in self._sums)  # type: ignore[type-var]  # a column of instants
+        self._settle_prices()
         return Placed(self._staged, 0, (), sorted(self._days), complete_through=last)
 
     def drop(self) -> None:
@@ -149,8 +156,14 @@ class UsageSink(Sink):
             numbers = pl.concat(self._numbers)
             quarantined = [self._contradiction(numbers[row - 1], *more) for row, *more in cursor.fetchall()]
             cursor.execute("DROP TABLE stage_usage")
+        self._settle_prices()
         duplicate = self._staged - loaded - len(quarantined)
         return Placed(loaded, duplicate, quarantined, sorted(self._days), complete_through=last)
+
+    def _settle_prices(self) -> None:
+        """Somebody may have changed a price since the rows were encoded; then this load follows before it is seen."""
+        used = {price_id for sums in self._sums for price_id in sums["price_id"].unique().to_list()}
+        price.settle(price_ids=used, since=min(self._days))
 
     def _within_window(self, frame: pl.DataFrame) -> pl.DataFrame:
         limit = self.context.now + timedelta(days=1)

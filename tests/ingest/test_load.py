@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import pytest
 from django.db import connection
 
+from costobs.embedded import paths
 from ingest import configure, load, queries
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "azure-llm-inference-2023"
@@ -127,7 +129,9 @@ def test_it_folds_the_same_sums_in_any_order_of_files(tmp_path: Path) -> None:
     assert found[0] == found[1] == (61, 610)
 
 
-def test_it_keeps_the_first_of_two_contradicting_events_and_quarantines_the_other(source_id: int, tmp_path: Path) -> None:
+def test_it_keeps_the_first_of_two_contradicting_events_and_quarantines_the_other(
+    source_id: int, tmp_path: Path
+) -> None:
     path = write(tmp_path / "log.ndjson", [event("e1"), event("e1", **{"gen_ai.usage.output_tokens": 11}), event("e2")])
 
     result = run(source_id, path)
@@ -166,6 +170,17 @@ def test_it_refuses_a_truncated_file_by_name_and_loads_the_others(source_id: int
     assert sums()[0] == 1
 
 
+def test_it_counts_a_call_without_usage_as_unknown_not_as_zero_cost(source_id: int, tmp_path: Path) -> None:
+    silent = {name: value for name, value in event("e1").items() if not name.startswith("gen_ai.usage")}
+
+    result = run(source_id, write(tmp_path / "log.ndjson", [silent, event("e2")]))
+
+    assert result.rows_loaded == 2
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sum(requests), sum(unknown_usage) FROM ingest_usagehour")
+        assert cursor.fetchone() == (2, 1)
+
+
 def test_it_touches_the_days_that_changed(source_id: int, tmp_path: Path) -> None:
     days = ["2026-11-18", "2026-11-20"]
 
@@ -177,7 +192,9 @@ def test_it_touches_the_days_that_changed(source_id: int, tmp_path: Path) -> Non
 def test_it_loses_and_doubles_nothing_when_the_worker_is_killed(source_id: int, tmp_path: Path) -> None:
     path = write(tmp_path / "log.ndjson", [event(f"e{number}") for number in range(3000)])
     for point in ("staged", "placed"):
-        child = subprocess.run([sys.executable, "-c", _DIES, point, str(source_id), str(path)], env=_environment(), check=False)
+        child = subprocess.run(
+            [sys.executable, "-c", _DIES, point, str(source_id), str(path)], env=_environment(), check=False
+        )
         assert child.returncode == -signal.SIGKILL
         assert sums()[0] == 0
 
@@ -211,6 +228,5 @@ list(load.from_paths(source_id=int(source_id), paths=[path], now=datetime(2026, 
 
 
 def _environment() -> dict[str, str]:
-    settings = connection.settings_dict
-    url = f"postgres://{settings['USER']}@{settings['HOST'].replace('/', '%2F')}/{settings['NAME']}"
-    return {**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "costobs.settings"}
+    address = urlsplit(paths.database_url())._replace(path=f"/{connection.settings_dict['NAME']}")
+    return {**os.environ, "DATABASE_URL": address.geturl(), "DJANGO_SETTINGS_MODULE": "costobs.settings"}

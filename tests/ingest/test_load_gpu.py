@@ -18,7 +18,9 @@ NOW = datetime(2026, 11, 21, tzinfo=UTC)
 pytestmark = pytest.mark.django_db
 
 
-def sample(minute: int, *, activity: float | None = 0.5, energy: int | None = None, **changes: object) -> dict[str, object]:
+def sample(
+    minute: int, *, activity: float | None = 0.5, energy: int | None = None, **changes: object
+) -> dict[str, object]:
     return {
         **{name: "" for name in GPU_SAMPLE.names if pa.types.is_string(GPU_SAMPLE.field(name).type)},
         "row_number": minute,
@@ -44,7 +46,10 @@ def place(rows: list[dict[str, object]]) -> None:
 
 
 def test_it_turns_activity_into_busy_and_covered_milliseconds() -> None:
-    place([sample(minute, activity=0.25) for minute in range(30)] + [sample(minute, activity=None) for minute in range(30, 40)])
+    place(
+        [sample(minute, activity=0.25) for minute in range(30)]
+        + [sample(minute, activity=None) for minute in range(30, 40)]
+    )
 
     hour = GpuHour.objects.get()
 
@@ -62,7 +67,9 @@ def test_it_changes_nothing_when_samples_come_again() -> None:
 
 
 def test_it_never_covers_more_than_the_hour() -> None:
-    overlapping = [sample(minute, activity=1.0, sampled_at=HOUR + timedelta(minutes=minute, seconds=7)) for minute in range(60)]
+    overlapping = [
+        sample(minute, activity=1.0, sampled_at=HOUR + timedelta(minutes=minute, seconds=7)) for minute in range(60)
+    ]
 
     place([sample(minute, activity=1.0) for minute in range(60)] + overlapping)
 

@@ -515,3 +515,14 @@ def test_it_says_what_s3_refuses_without_the_secret(s3: dict[str, str]) -> None:
         list(found.read({}, ALWAYS))
 
     assert "hush" not in str(refused.value)
+
+
+def test_it_refuses_a_row_with_a_nul_character() -> None:
+    _, rejected = read(f"{HEADER},x_Note\n{ROW},fine\n{ROW},a\x00b\n")
+
+    assert [(each.row, each.field) for each in rejected] == [(2, "text")]
+
+
+def test_it_refuses_text_that_is_not_utf8_by_file() -> None:
+    with pytest.raises(BadDelivery, match=r"bill\.csv.*UTF8"):
+        read(f"{HEADER},x_Note\n{ROW},".encode() + b"\xff\n")

@@ -359,3 +359,13 @@ def test_it_takes_the_gate_for_our_own_gpus_unless_it_says_otherwise() -> None:
         ("openai", "chat-small"),
     ]
     assert source.is_pushed
+
+
+@pytest.mark.parametrize("bad", [b"\xff", b"\x00", b"\\u0000", b"\\ud800"])
+def test_it_rejects_text_that_no_database_can_hold(bad: bytes) -> None:
+    line = orjson.dumps(EVENT | {"event_id": "@"}).replace(b"@", bad)
+
+    rows, rejected = read(ndjson(EVENT, line, EVENT | {"event_id": "é"}))
+
+    assert [row["event_id"] for row in rows] == ["e1", "é"]
+    assert [(each.row, each.field) for each in rejected] == [(2, "line")]

@@ -14,10 +14,14 @@ from costobs.access.scopes import ROLES
 
 
 class Command(BaseCommand):
-    help = "Print a one-time sign-in link, valid for an hour: costobs sign-in-link --email ada@example.com --role finance"
+    help = (
+        "Print a one-time sign-in link, valid for an hour: costobs sign-in-link --email ada@example.com --role finance"
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--email", default="", help="whose link (default: the administrator's); the account is made if new")
+        parser.add_argument(
+            "--email", default="", help="whose link (default: the administrator's); the account is made if new"
+        )
         parser.add_argument("--role", default="", choices=["", *ROLES], help="role of a new account")
         parser.add_argument("--team", action="append", default=[], help="teams of a lead; repeat for several")
         parser.add_argument("--format", default="text", choices=["text", "url"])
@@ -30,7 +34,9 @@ class Command(BaseCommand):
             role = options["role"] or ("admin" if not options["email"] else "")
             if not role:
                 raise CommandError(f"{email} has no account; say which role it gets with --role")
-            user = users.create_user(username=email, email=email, is_superuser=role == "admin", is_staff=role == "admin")  # type: ignore[attr-defined]  # the default user manager
+            user = users.create_user(
+                username=email, email=email, is_superuser=role == "admin", is_staff=role == "admin"
+            )  # type: ignore[attr-defined]  # the default user manager
             Membership.objects.create(user=user, role=role, teams=options["team"])
         url = f"{settings.COSTOBS_URL}{reverse('sign_in')}{get_query_string(user)}"
         self.stdout.write(url if options["format"] == "url" else f"Sign in as {email}, once, within an hour:\n{url}")

@@ -20,8 +20,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--group-by", default="", help=f"up to four of {', '.join(scope.DIMENSIONS)}")
-        parser.add_argument("--from", dest="start", default="", help="first day, YYYY-MM-DD (default: the first in the books)")
-        parser.add_argument("--to", dest="end", default="", help="last day, inclusive, YYYY-MM-DD (default: the last one)")
+        parser.add_argument(
+            "--from", dest="start", default="", help="first day, YYYY-MM-DD (default: the first in the books)"
+        )
+        parser.add_argument(
+            "--to", dest="end", default="", help="last day, inclusive, YYYY-MM-DD (default: the last one)"
+        )
         parser.add_argument("--cost", default="effective", help=f"one of {', '.join(scope.COSTS)}")
         parser.add_argument("--currency", default=settings.COSTOBS_CURRENCY)
         parser.add_argument("--filter", action="append", default=[], metavar="DIM=VALUE[,VALUE]")
@@ -39,11 +43,15 @@ class Command(BaseCommand):
             self.stderr.write(f"not included: spend in {other}; ask for it with --currency {other}")
         match options["format"]:
             case "json":
-                self.stdout.write(orjson.dumps(_document(asked, group_by, rows, total), option=orjson.OPT_INDENT_2).decode())
+                self.stdout.write(
+                    orjson.dumps(_document(asked, group_by, rows, total), option=orjson.OPT_INDENT_2).decode()
+                )
             case "csv":
                 writer = csv.writer(self.stdout)
                 writer.writerow([*group_by, "cost", "estimated_cost", "currency"])
-                writer.writerows([*row.keys, money.text(row.cost), money.text(row.estimated_cost), asked.currency] for row in rows)
+                writer.writerows(
+                    [*row.keys, money.text(row.cost), money.text(row.estimated_cost), asked.currency] for row in rows
+                )
             case _:
                 self._table(group_by, rows, total, asked.currency)
 
@@ -68,7 +76,9 @@ def _scope(options: dict[str, Any]) -> scope.SpendScope:
         if not found:
             raise scope.BadScope(f"expected --filter DIM=VALUE, found {text!r}")
         filters.append(scope.Filter(name, tuple(values.split(","))))
-    return scope.SpendScope(Days(start, max(start, end)), tuple(filters), options["cost"], options["currency"], teams=None)
+    return scope.SpendScope(
+        Days(start, max(start, end)), tuple(filters), options["cost"], options["currency"], teams=None
+    )
 
 
 def _document(asked: scope.SpendScope, group_by: list[str], rows: list[Any], total: Decimal) -> dict[str, Any]:

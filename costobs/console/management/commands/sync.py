@@ -17,7 +17,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("names", nargs="*", help="names of sources (default: all that are read on schedule)")
-        parser.add_argument("--days", type=int, default=2, help="how many days back a source that has no cursor is read")
+        parser.add_argument(
+            "--days", type=int, default=2, help="how many days back a source that has no cursor is read"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = datetime.now(UTC)
@@ -31,7 +33,9 @@ class Command(BaseCommand):
             window = Window(now - timedelta(days=options["days"]), now)
             for result in load.sync(source_id=line.id, window=window, now=now):
                 failed += result.state in {"failed", "refused"}
-                self.stdout.write(f"{line.name}: {result.name}: {result.state} {result.rows_loaded} rows {result.error}".strip())
+                self.stdout.write(
+                    f"{line.name}: {result.name}: {result.state} {result.rows_loaded} rows {result.error}".strip()
+                )
         while pipeline.settle(datetime.now(UTC)):
             continue
         if failed:

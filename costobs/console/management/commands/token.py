@@ -18,7 +18,9 @@ class Command(BaseCommand):
         acts = parser.add_subparsers(dest="act", required=True)
         create = acts.add_parser("create", help="make a token; it is shown once")
         create.add_argument("name")
-        create.add_argument("--grant", action="append", choices=tokens.GRANTS, help="repeat for several (default: read)")
+        create.add_argument(
+            "--grant", action="append", choices=tokens.GRANTS, help="repeat for several (default: read)"
+        )
         create.add_argument("--team", action="append", help="only rows of this team; repeat for several (default: all)")
         create.add_argument("--source-kind", default="usage_log", help="kind of the source that pushed rows belong to")
         create.add_argument("--source-name", default="", help="its name (default: the token's name)")

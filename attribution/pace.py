@@ -1,0 +1,35 @@
+"""The naive pace: what a period comes to if its open days cost what its complete days did on average. Labelled as such."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from costobs.kernel.period import Days
+
+METHOD = "naive pace"
+_FEWEST_DAYS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """`amount` is the whole period at the average of its `complete_days`; `low` and `high` use its cheapest and dearest day."""
+
+    amount: Decimal
+    low: Decimal
+    high: Decimal
+    complete_days: int
+
+
+def of(*, by_day: Mapping[date, Decimal], period: Days, today: date) -> Pace | None:
+    """The pace of `period`, None with fewer than three complete days. A day without rows costs nothing, which is known."""
+    complete = [by_day.get(day, Decimal(0)) for day in period.until(today)]
+    if len(complete) < _FEWEST_DAYS:
+        return None
+    spent, left = sum(complete, Decimal(0)), len(period) - len(complete)
+    return Pace(
+        amount=spent + spent / len(complete) * left,
+        low=spent + min(complete) * left,
+        high=spent + max(complete) * left,
+        complete_days=len(complete),
+    )

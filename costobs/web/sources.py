@@ -1,0 +1,327 @@
+"""Sources: is the data complete, fresh and fully priced?"""
+
+import csv
+from collections.abc import Iterable
+from datetime import date, timedelta
+from decimal import Decimal, InvalidOperation
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from attribution import queries
+from costobs import sample_removal
+from costobs.access import scopes
+from costobs.kernel import fmt
+from costobs.kernel.period import Days
+from costobs.web.page import no_permission
+from costobs.web.page import page as page_view
+from costobs.web.parts import Cell, Column, Kpi, Notice, Row, Table
+from ingest import price
+from ingest import queries as ingest_queries
+
+_DAYS = 28
+_LOAD_STATES = {
+    "succeeded": "done",
+    "superseded": "ended",
+    "running": "running",
+    "refused": "failed",
+    "failed": "failed",
+}
+
+
+@page_view
+def page(request: HttpRequest) -> HttpResponse:
+    now, viewer = timezone.now(), scopes.viewer(request.user)
+    if not viewer.may_see_all:
+        return no_permission(
+            request, "Sources show every team's data. Ask an administrator or finance to look for you."
+        )
+    lines = ingest_queries.sources(now=now)
+    unpriced = price.unpriced(days=Days(now.date() - timedelta(days=_DAYS), now.date() + timedelta(days=1)))
+    context = {
+        "page": "sources",
+        "heading": _heading(lines),
+        "sub": f"As of {fmt.moment(now)}. Days and times are UTC.",
+        "kpis": _kpis(lines, unpriced),
+        "sources": _sources(lines),
+        "completeness": _completeness(lines, now.date()),
+        "unpriced": _unpriced(unpriced),
+        "loads": _loads(),
+        "quarantined": _quarantined(),
+        "may_manage": viewer.may_manage,
+        "is_busy": ingest_queries.is_sample_loading() or bool(ingest_queries.open_days()),
+        "today": now.date(),
+        "scope": None,
+    }
+    return render(request, "pages/sources.html", context)
+
+
+@require_POST
+@page_view
+def set_price(request: HttpRequest) -> HttpResponse:
+    """The operator's price for a model; usage since then is priced anew within seconds."""
+    viewer = scopes.viewer(request.user)
+    if not viewer.may_manage:
+        return no_permission(request, "Only administrators set prices.")
+    try:
+        amounts = {
+            kind: Decimal(request.POST[kind]) for kind in ("input", "output", "cache_read") if request.POST.get(kind)
+        }
+        moved = price.set_override(
+            provider=request.POST.get("provider", "").strip(),
+            model=request.POST.get("model", "").strip(),
+            valid_from=date.fromisoformat(request.POST.get("valid_from", "")),
+            prices=amounts,
+            set_by=viewer.name,
+            now=timezone.now(),
+        )
+    except (price.BadPrice, ValueError, InvalidOperation) as problem:
+        messages.error(request, f"The price was not set: {problem}")
+        return redirect("sources")
+    messages.success(request, f"The price is set; {fmt.integer(moved.events)} calls are priced anew.")
+    return redirect("sources")
+
+
+@require_POST
+@page_view
+def remove_sample(request: HttpRequest) -> HttpResponse:
+    """Takes the sample organisation out of the books; own data stay."""
+    viewer = scopes.viewer(request.user)
+    if not viewer.may_manage:
+        return no_permission(request, "Only administrators remove the sample.")
+    sample_removal.remove(by=viewer.name, now=timezone.now())
+    messages.success(request, "The sample organisation is removed. Connect your own sources to go on.")
+    return redirect("sources")
+
+
+@page_view
+def quarantined_csv(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+    """Quarantined rows as they came, for repair."""
+    if not scopes.viewer(request.user).may_see_all:
+        return no_permission(request, "Quarantined rows show every team's data.")
+    response = StreamingHttpResponse(_quarantined_lines(), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = 'attachment; filename="quarantined.csv"'
+    return response
+
+
+class _Echo:
+    """A file that hands back what is written to it, so that csv can stream."""
+
+    def write(self, value: str) -> str:
+        return value
+
+
+def _quarantined_lines() -> Iterable[str]:
+    writer = csv.writer(_Echo())
+    yield writer.writerow(["source", "file", "row", "field", "reason", "raw", "loaded_at"])
+    for row in ingest_queries.quarantined(limit=100_000):
+        yield writer.writerow(
+            [row.source, row.file, row.row_number, row.field, row.reason, row.raw, row.loaded_at.isoformat()]
+        )
+
+
+def _heading(lines: list[ingest_queries.SourceLine]) -> str:
+    if not lines:
+        return "No source is connected yet"
+    good = sum(line.status == "on_time" for line in lines)
+    if good == len(lines):
+        return f"All {len(lines)} sources are up to date"
+    return f"{good} of {len(lines)} sources are up to date"
+
+
+def _kpis(lines: list[ingest_queries.SourceLine], unpriced: list[price.Unpriced]) -> list[Kpi]:
+    final = queries.last_final_day()
+    waiting = ingest_queries.quarantined_count()
+    cost = sum((one.cost_at_conservative_price for one in unpriced), Decimal(0))
+    open_days = len(ingest_queries.open_days())
+    return [
+        Kpi(
+            "Billed and complete through",
+            fmt.day(final) if final else fmt.NOT_APPLICABLE,
+            note="Later days are estimated from usage",
+        ),
+        Kpi("Rows loaded, 28 days", fmt.count(sum(line.rows_28d for line in lines)), note=f"{len(lines)} sources"),
+        Kpi("Quarantined rows", fmt.integer(waiting), note="Kept as they came; the rest of their file is loaded"),
+        Kpi(
+            "Unpriced calls, 28 days",
+            fmt.integer(sum(one.requests for one in unpriced)),
+            note=f"{fmt.money(cost, places=2)} at conservative prices"
+            + (f"; {open_days} days being recomputed" if open_days else ""),
+        ),
+    ]
+
+
+def _sources(lines: list[ingest_queries.SourceLine]) -> Table:
+    columns = [
+        Column("Source"),
+        Column("Kind"),
+        Column("Status"),
+        Column("Complete through"),
+        Column("Expected lag"),
+        Column("Last load"),
+        Column("Rows 28 d", numeric=True),
+        Column("Quarantined", numeric=True),
+        Column("What is wrong, and what to do", wide=True),
+    ]
+    rows = [
+        Row(
+            [
+                Cell(line.name, note="sample" if line.is_sample else ""),
+                Cell(line.title, title=line.kind),
+                Cell("", state=line.status),
+                Cell(fmt.moment(line.complete_through) if line.complete_through else "no data yet"),
+                Cell(fmt.duration(timedelta(seconds=line.expected_lag_seconds))),
+                Cell(fmt.moment(line.last_load_at) if line.last_load_at else fmt.NOT_APPLICABLE),
+                Cell(fmt.count(line.rows_28d)),
+                Cell(fmt.integer(line.quarantined_28d)),
+                Cell(line.last_error or _late(line)),
+            ]
+        )
+        for line in lines
+    ]
+    empty = Notice(
+        "empty",
+        "Connect one source",
+        "Load a file: costobs load focus_export bill.csv. Or make a token (costobs token create app --grant ingest) and push"
+        " usage to /api/v1/usage-events.",
+    )
+    return Table("Sources", columns, rows, empty=empty)
+
+
+def _late(line: ingest_queries.SourceLine) -> str:
+    if line.status != "late":
+        return ""
+    return (
+        f"late by {fmt.duration(timedelta(seconds=line.late_seconds))}; totals of these days are low until it arrives"
+    )
+
+
+def _completeness(lines: list[ingest_queries.SourceLine], today: date) -> Table:
+    first = today - timedelta(days=_DAYS - 1)
+    found = ingest_queries.completeness(first=first, last=today)
+    days = [first + timedelta(days=offset) for offset in range(_DAYS)]
+    rows = []
+    for line in lines:
+        have = found.get(line.name, set())
+        missing = [
+            day
+            for day in days
+            if day not in have and (not line.complete_through or day <= line.complete_through.date())
+        ]
+        gaps = ", ".join(fmt.short_day(day) for day in missing[:6]) + ("…" if len(missing) > 6 else "")
+        rows.append(
+            Row(
+                [
+                    Cell(line.name),
+                    Cell(f"{len(have)} of {_DAYS}"),
+                    Cell(share=Decimal(len(have)) / _DAYS),
+                    Cell(gaps or "none"),
+                ]
+            )
+        )
+    columns = [
+        Column("Source"),
+        Column("Days with data", numeric=True),
+        Column("Share"),
+        Column("Gaps before the newest day", wide=True),
+    ]
+    return Table("Completeness, last 28 days", columns, rows, empty=Notice("empty", "Nothing to check yet", ""))
+
+
+def _unpriced(found: list[price.Unpriced]) -> Table:
+    columns = [
+        Column("Model"),
+        Column("Provider"),
+        Column("Calls", numeric=True),
+        Column("Tokens", numeric=True),
+        Column("At conservative price", numeric=True, title="The dearest known price of the provider"),
+        Column("Last seen"),
+    ]
+    rows = [
+        Row(
+            [
+                Cell(one.model, mono=True),
+                Cell(one.provider),
+                Cell(fmt.integer(one.requests)),
+                Cell(fmt.count(one.tokens)),
+                Cell(fmt.money(one.cost_at_conservative_price, one.currency, places=2), title=one.provenance),
+                Cell(fmt.moment(one.last_seen)),
+            ],
+            kind="unpriced",
+        )
+        for one in found
+    ]
+    empty = Notice(
+        "info", "Every call has a price", "Models without one would be listed here and counted at a conservative price."
+    )
+    return Table("Unpriced usage, last 28 days", columns, rows, empty=empty)
+
+
+def _loads() -> Table:
+    columns = [
+        Column("File or batch"),
+        Column("Source"),
+        Column("State"),
+        Column("Started"),
+        Column("Rows read", numeric=True),
+        Column("Loaded", numeric=True),
+        Column("Known", numeric=True, title="Rows that were in the books already"),
+        Column("Quarantined", numeric=True),
+        Column("Error", wide=True),
+    ]
+    rows = [
+        Row(
+            [
+                Cell(one.name),
+                Cell(one.source),
+                Cell(one.state.capitalize(), state=_LOAD_STATES.get(one.state, "unknown")),
+                Cell(fmt.moment(one.started_at)),
+                Cell(fmt.integer(one.rows_read)),
+                Cell(fmt.integer(one.rows_loaded)),
+                Cell(fmt.integer(one.rows_duplicate)),
+                Cell(fmt.integer(one.rows_quarantined)),
+                Cell(one.error),
+            ]
+        )
+        for one in ingest_queries.loads(limit=30)
+    ]
+    return Table(
+        "Newest loads",
+        columns,
+        rows,
+        empty=Notice("empty", "Nothing was loaded yet", ""),
+        note="Read = loaded + known + quarantined; a refused bill loads nothing and keeps the one before.",
+    )
+
+
+def _quarantined() -> Table:
+    columns = [
+        Column("File"),
+        Column("Row", numeric=True),
+        Column("Field"),
+        Column("Why", wide=True),
+        Column("Source"),
+        Column("Loaded"),
+    ]
+    rows = [
+        Row(
+            [
+                Cell(one.file, title=one.raw[:300]),
+                Cell(fmt.integer(one.row_number)),
+                Cell(one.field, mono=True),
+                Cell(one.reason),
+                Cell(one.source),
+                Cell(fmt.moment(one.loaded_at)),
+            ]
+        )
+        for one in ingest_queries.quarantined(limit=50)
+    ]
+    csv_url = reverse("quarantined_csv") if rows else ""
+    empty = Notice(
+        "info", "No row is quarantined", "Rows that cannot be understood are kept here with file, row and field."
+    )
+    return Table("Quarantined rows", columns, rows, empty=empty, csv_url=csv_url)
