@@ -136,6 +136,9 @@ def _checked(frame: pl.DataFrame, file: str) -> tuple[list[Rejected], pl.DataFra
         checks.append((name, unread, "expected a moment in time, found {}"))
     backwards = pl.col("charge_period_end") < pl.col("charge_period_start")
     checks.append(("charge_period_end", backwards, "{} is before the charge period begins"))
+    texts = [name for name, kind in frame.schema.items() if kind == pl.String]
+    nul = pl.any_horizontal(pl.col(name).str.contains("\x00", literal=True) for name in texts)
+    checks.append(("text", nul, "the row holds a NUL character, which no text can keep"))
     checks.append(("billing_currency", pl.col("billing_currency") == "", "expected a currency code, found {}"))
     wrong = frame.select(pl.any_horizontal(mask.fill_null(False) for _, mask, _ in checks).alias("wrong"))["wrong"]
     if not wrong.any():
@@ -145,11 +148,11 @@ def _checked(frame: pl.DataFrame, file: str) -> tuple[list[Rejected], pl.DataFra
     rejected = []
     for verdict, row in zip(verdicts.iter_rows(), bad.iter_rows(named=True), strict=True):
         name, _, reason = checks[verdict.index(True)]
-        found = row.get(f"{name}_text", row[name])
+        found = row.get(f"{name}_text", row.get(name, ""))
         raw = ", ".join(
             f"{key.removeprefix('+')}={value}" for key, value in row.items() if isinstance(value, str) and value
         )
-        title = focus_columns.NAMES[name][0]
+        title = focus_columns.NAMES.get(name, (name,))[0]
         rejected.append(Rejected(file, row["row_number"], title, reason.format(repr(found)), raw[:_MAX_RAW]))
     return rejected, frame.filter(~wrong)
 

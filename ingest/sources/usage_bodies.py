@@ -92,12 +92,22 @@ def event(line: bytes) -> dict[str, Any]:
         parsed = orjson.loads(line)
     except orjson.JSONDecodeError as problem:
         raise Unreadable("line", f"not valid JSON: {problem}") from problem
+    if b"\\u0000" in line and _holds_nul(parsed):
+        raise Unreadable("line", "holds a NUL character, which no text can keep")
     if not isinstance(parsed, dict):
         raise Unreadable("line", f"expected a JSON object, found {type(parsed).__name__}")
     flat = _from_body(parsed) if is_body(parsed) else _renamed(parsed)
     if not flat.get("event_id"):
         flat["event_id"] = content_id(parsed)
     return _typed(flat)
+
+
+def _holds_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_holds_nul(key) or _holds_nul(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return any(map(_holds_nul, value))
+    return isinstance(value, str) and "\x00" in value
 
 
 def is_body(parsed: Mapping[str, Any]) -> bool:

@@ -33,6 +33,10 @@ _AMBIGUOUS = {
 }  # aliases that may as well be somebody's own extra key
 
 
+# NUL, which PostgreSQL cannot hold, and halves of surrogate pairs.
+_ODD_TEXT = (b"\x00", b"\\u0000", b"\\ud", b"\\uD")
+
+
 @dataclass(frozen=True, slots=True)
 class Defaults:
     """What a source fills in where a line says nothing."""
@@ -73,9 +77,11 @@ def _normalized(block: lines.Block, name: str, defaults: Defaults) -> Iterator[N
 
 def _columnar(block: lines.Block) -> pl.DataFrame | None:
     """The block read as columns, or None when any line of it needs a closer look."""
-    if not len(block.rows):
+    if not len(block.rows) or any(odd in block.data for odd in _ODD_TEXT):
         return None
     try:
+        if not block.data.isascii():
+            block.data.decode("utf-8")  # Arrow's reader would pass on what is not UTF-8
         first = orjson.loads(block.line(0))
         if not isinstance(first, dict) or usage_bodies.is_body(first):
             return None

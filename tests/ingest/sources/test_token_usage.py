@@ -1,5 +1,5 @@
 """Token usage of real responses, against the recorded oracle and against numbers worked out by hand."""
-# ruff: noqa: E501  # the bodies are a table, one line each
+# the bodies are a table, one line each
 
 import gzip
 from pathlib import Path
