@@ -77,6 +77,7 @@ class Supervisor:
         self._printing = threading.Lock()
         self._asked = threading.Event()
         self._asked_by = ""
+        self._is_stopping = False
         self._previous: dict[signal.Signals, object] = {}
         self._colour = self._out.isatty() and not os.environ.get("NO_COLOR")
 
@@ -86,6 +87,7 @@ class Supervisor:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_stopping = True
         self._asked.clear()  # from here on, being asked again means: at once
         try:
             self.stop()
@@ -102,8 +104,9 @@ class Supervisor:
             try:
                 self._out.write(f"{prefix}{text}\n")
                 self._out.flush()
-            except (BrokenPipeError, ValueError):  # nobody reads any more
-                self._ask("its output was closed")
+            except (BrokenPipeError, ValueError):  # nobody reads any more; it still stops in good order
+                if not self._is_stopping:
+                    self._ask("its output was closed")
 
     def start(self, program: Program, *, wait: bool = True) -> None:
         """Starts `program` and waits until it is ready. Raises Failed, and Asked when told to stop meanwhile."""

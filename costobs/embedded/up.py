@@ -19,6 +19,15 @@ from costobs.embedded import keys, locks, paths, postgres, valkey
 from costobs.embedded.supervisor import Asked, Failed, OnExit, Program, Supervisor
 
 _WORKERS = 2
+# Celery's warning to root is about pickled messages; ours are JSON.
+_AS_ROOT = (
+    "SecurityWarning",
+    "potential security issue",
+    "absolutely not recommended",
+    "specify a different user using",
+    "User information: uid=",
+)
+_QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
 class Refused(RuntimeError):
@@ -123,9 +132,6 @@ def _run(supervisor: Supervisor, options: Options) -> int:
     return supervisor.watch()
 
 
-_QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-
-
 def _environment(options: Options) -> dict[str, str]:
     (options.data / "static").mkdir(parents=True, exist_ok=True)
     return {
@@ -170,7 +176,7 @@ def _django(name: str, environment: dict[str, str], *args: str, on_exit: OnExit 
 
 def _celery(name: str, environment: dict[str, str], *args: str) -> Program:
     argv = [sys.executable, "-m", "celery", "--app", "costobs.celery", "--quiet", *args, "--loglevel", "WARNING"]
-    return Program(name=name, argv=argv, environment=environment, on_exit=OnExit.RESTART)
+    return Program(name=name, argv=argv, environment=environment, on_exit=OnExit.RESTART, hides=_AS_ROOT)
 
 
 def _web(options: Options, environment: dict[str, str]) -> Program:
