@@ -118,7 +118,8 @@ class StreamMeter:
 
     def _keeps(self, event: bytes) -> bool:
         """Read one whole event; False when it is nothing but the usage."""
-        # In JSON text the quotes of a string's content are escaped, so these bytes are always keys of the document.
+        # In JSON text the quotes inside a string are escaped, so no text of a model looks like `"content":""`. It may be
+        # the one word `usage`, though: this is only a reason to parse.
         if b'"usage"' in event or b'"error"' in event:
             document = _object(_data(event))
             self.failed = self.failed or bool(document.get("error"))
