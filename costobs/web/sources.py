@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from attribution import queries
-from costobs import sample_removal
+from costobs.access import sample_data
 from costobs.access import scopes
 from costobs.kernel import fmt
 from costobs.kernel.period import Days
@@ -93,7 +93,7 @@ def remove_sample(request: HttpRequest) -> HttpResponse:
     viewer = scopes.viewer(request.user)
     if not viewer.may_manage:
         return no_permission(request, "Only administrators remove the sample.")
-    sample_removal.remove(by=viewer.name, now=timezone.now())
+    sample_data.remove(by=viewer.name, now=timezone.now())
     messages.success(request, "The sample organisation is removed. Connect your own sources to go on.")
     return redirect("sources")
 
