@@ -19,7 +19,7 @@ _SUPPORT_SHARE = Decimal("0.03")
 _TAX_SHARE = Decimal("0.0125")
 _CORRECTED_GIGABYTES = Decimal("-2360")
 # What a day uses of each service of the excerpt, in its pricing unit, and how the resource is tagged.
-_DAILY = (
+_DAILY: tuple[tuple[str, int, dict[str, str]], ...] = (
     ("requests", 38_000_000, {"team": "data-platform", "environment": "prod"}),
     ("volumes", 410, {"team": "data-platform", "environment": "prod"}),
     ("egress", 118, {"team": "search", "environment": "prod"}),

@@ -43,7 +43,7 @@ def query_range(told: Story, *, since: datetime, until: datetime, step_seconds: 
             for gpu in range(node.gpus):
                 _gpu_day(told, node, gpu, day, hourly, (since, until, step_seconds), series)
     result = [
-        {"metric": {"__name__": metric, **one.labels}, "values": points}
+        {"metric": one.labels | {"__name__": metric}, "values": points}
         for one in series.values()
         for metric, points in one.points.items()
         if points
