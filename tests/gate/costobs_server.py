@@ -49,6 +49,7 @@ class CostobsServer:
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.asked: list[int] = []
+        self.instances: set[str] = set()
         self.batches: dict[str, list[dict[str, Any]]] = {}
         self.posts: list[tuple[str, int]] = []
         self.usage_status = 202
@@ -117,6 +118,7 @@ class CostobsServer:
                 self._answer(status, body, [("ETag", costobs._etag)])
                 with costobs.changed:
                     costobs.asked.append(status)
+                    costobs.instances.add(self.headers["X-Costobs-Gate-Instance"])
                     costobs.changed.notify_all()
 
             def do_POST(self) -> None:

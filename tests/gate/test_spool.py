@@ -120,6 +120,8 @@ def test_it_keeps_the_spools_of_living_processes_apart(
     assert sorted(event["event_id"] for event in costobs.events) == sorted(ids)
     assert len(list((tmp_path / "gate" / "spool").iterdir())) == 2
     assert {event["outcome"] for event in costobs.events} == {"ok"}
+    # costobs counts a rule as in force when every process has shown that it holds it.
+    assert costobs.instances == {home.name for home in (tmp_path / "gate" / "spool").iterdir()}
 
 
 def _event(id_: str, **more: object) -> dict[str, object]:

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.serving import gate_check, install, vllm_server
+from tests.serving import budget_check, costobs_stack, gate_check, install, vllm_server
 
 HOME = install.ROOT / ".costobs" / "serving"
 
@@ -38,7 +38,10 @@ def main() -> int:
     try:
         if only != "budget":
             gate_check.check(python=python, model=model, port=free_port(), work=work, say=say)
-    except (AssertionError, vllm_server.DidNotStart) as problem:
+        if only != "gate":
+            ports = (free_port(), free_port(), free_port())
+            budget_check.check(python=python, model=model, ports=ports, work=work, say=say)
+    except (AssertionError, vllm_server.DidNotStart, costobs_stack.DidNotStart) as problem:
         say(f"FAILED: {problem}")
         print(f"logs: {work.relative_to(Path.cwd())}", file=sys.stderr)
         return 1

@@ -99,16 +99,19 @@ class Backoff:
 class PolicyPuller:
     """Keeps the policy fresh. A policy that is broken or cannot be had leaves the last good one in force."""
 
-    def __init__(self, config: Config, store: PolicyStore, metrics: Metrics) -> None:
+    def __init__(self, config: Config, store: PolicyStore, metrics: Metrics, *, instance: str) -> None:
         self._client = Client(config)
+        self._instance = instance  # costobs waits until each process of a server holds a rule
         self._store = store
         self._metrics = metrics
         self._complained = ""
         self.confirmed_at: float | None = None  # monotonic
 
-    def pull(self) -> bool:
-        """Ask once; True when costobs confirmed or changed the policy."""
-        headers = {"If-None-Match": self._store.etag} if self._store.etag else {}
+    def pull(self) -> str:
+        """Ask once, showing what this process holds. Gives the result: changed, unchanged, failed or broken."""
+        headers = {"X-Costobs-Gate-Instance": self._instance}
+        if self._store.etag:
+            headers["If-None-Match"] = self._store.etag
         try:
             answer = self._client.ask("GET", "/api/v1/gate/policy", headers)
             result, problem = self._take(answer)
@@ -122,18 +125,20 @@ class PolicyPuller:
             self._complained = problem
         if not problem:
             self.confirmed_at = time.monotonic()
-        return not problem
+        return result
 
     def run(self, stop: threading.Event) -> None:
         """Pull until told to stop."""
-        backoff = Backoff(FIRST_BACKOFF_SECONDS)
+        backoff, result = Backoff(FIRST_BACKOFF_SECONDS), ""
         while not stop.is_set():
-            if self.pull():
-                backoff.reset()
-                current = self._store.current
-                pause = current.poll_seconds if current is not None else 1.0
-            else:
+            before, result = result, self.pull()
+            current = self._store.current
+            if result in ("failed", "broken") or current is None:
                 pause = backoff.grow()
+            else:
+                backoff.reset()
+                # Asking again at once tells costobs that this process holds the change.
+                pause = 0.0 if result == "changed" and before != "changed" else current.poll_seconds
             stop.wait(pause)
         self._client.close()
 

@@ -1,0 +1,152 @@
+"""The whole product: spend of two teams on the overview, a budget that crosses, a mail, a throttle for one team, and undo."""
+
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from tests.serving import costobs_stack, traffic, vllm_server
+
+Say = Callable[[str], None]
+PRICES = {"input": Decimal(1), "cache_read": Decimal(1), "output": Decimal(5)}  # USD for 1M tokens
+BUDGET = Decimal("0.002")
+SPEND_SECONDS = 10
+ACTION_SECONDS = 30
+
+
+def check(*, python: Path, model: Path, ports: tuple[int, int, int], work: Path, say: Say) -> None:
+    """Start costobs and vLLM and walk from the first request to the undo. Raises AssertionError."""
+    web, mail, serving = ports
+    begun = time.monotonic()
+    with costobs_stack.running(data=work / "data", port=web, mail_port=mail, log=work / "costobs.log") as costobs:
+        say(f"costobs ready after {time.monotonic() - begun:.0f} s")
+        token = costobs.run("gate", "create", "--name", "vllm-1", "--deployment", "tiny").splitlines()[-1]
+        keys = {team: _key(costobs, team) for team in ("alpha", "beta")}
+        _prices(costobs)
+        _budget(costobs)
+        gate = {
+            "COSTOBS_URL": costobs.url,
+            "COSTOBS_GATE_TOKEN": token,
+            "COSTOBS_GATE_DIR": str(work / "gate-budget"),
+            "COSTOBS_ENVIRONMENT": "serving-test",
+        }
+        begun = time.monotonic()
+        log = work / "vllm-budget.log"
+        with vllm_server.running(python=python, model=model, port=serving, log=log, gate=gate) as url:
+            say(f"vLLM healthy after {time.monotonic() - begun:.0f} s")
+            alpha, beta = (traffic.Team(team, keys[team], url) for team in ("alpha", "beta"))
+            _spend(costobs, alpha, beta, say)
+            _notify(costobs, beta, say)
+            run = _throttle(costobs, alpha, beta, say)
+            _undo(costobs, run, beta, say)
+        _sums(costobs, alpha, beta, say)
+
+
+def _key(costobs: costobs_stack.Stack, team: str) -> str:
+    return costobs.run("gate", "key", "create", "--team", team, "--feature", "answers").splitlines()[-1]
+
+
+def _prices(costobs: costobs_stack.Stack) -> None:
+    amounts = [word for name in ("input", "output") for word in (f"--{name}", str(PRICES[name]))]
+    costobs.run("price", "set", "--provider", "self_hosted", "--model", vllm_server.MODEL, *amounts)
+
+
+def _budget(costobs: costobs_stack.Stack) -> None:
+    costobs.run("channels", "email", "--name", "finance", "--to", "finance@example.com")
+    rungs = ("--rung", "60:notify", "--rung", "100:throttle:requests_per_minute=1,retry_after_seconds=30")
+    costobs.run(
+        "budgets", "create", "--name", "Beta", "--team", "beta", "--amount", str(BUDGET), "--period", "month", *rungs
+    )
+
+
+def _spend(costobs: costobs_stack.Stack, alpha: traffic.Team, beta: traffic.Team, say: Say) -> None:
+    browser = costobs.browser()
+    for team in (alpha, beta):
+        assert team.ask().status_code == 200
+        assert team.ask(stream=True).status_code == 200
+    begun = time.monotonic()
+    expected = {team.name: _cost(team) for team in (alpha, beta)}
+    page = _within(SPEND_SECONDS, lambda: _overview_with(browser, ("alpha", "beta")))
+    say(f"both teams on the overview {time.monotonic() - begun:.1f} s after their requests ({len(page)} characters)")
+    spent = _within(SPEND_SECONDS, lambda: (found := _by_team(costobs)) == expected and found)
+    say(f"costobs spend says {spent}, as counted by the clients, {time.monotonic() - begun:.1f} s after the requests")
+
+
+def _notify(costobs: costobs_stack.Stack, beta: traffic.Team, say: Say) -> None:
+    while _cost(beta) < BUDGET * Decimal("0.6"):
+        assert beta.ask().status_code == 200
+    begun = time.monotonic()
+    assert _cost(beta) < BUDGET
+    mails = _within(ACTION_SECONDS, lambda: [mail for mail in costobs.mailbox.mails if "Beta" in mail])
+    subject = next(line for line in mails[0].splitlines() if line.lower().startswith("subject:"))
+    say(
+        f"at {100 * _cost(beta) / BUDGET:.0f} % of the budget a mail after {time.monotonic() - begun:.1f} s: {subject!r}"
+    )
+    assert beta.ask(max_tokens=1).status_code == 200
+
+
+def _throttle(costobs: costobs_stack.Stack, alpha: traffic.Team, beta: traffic.Team, say: Say) -> int:
+    while _cost(beta) <= BUDGET:
+        assert beta.ask(stream=True).status_code == 200
+    begun = time.monotonic()
+    _within(ACTION_SECONDS, lambda: beta.ask(max_tokens=1).status_code == 429)
+    took = time.monotonic() - begun
+    refusal = beta.refusals[-1]
+    assert refusal.headers["retry-after"] == "30", dict(refusal.headers)
+    assert refusal.json()["error"]["code"] == "budget_exceeded"
+    for stream in (False, True):
+        assert alpha.ask(stream=stream).status_code == 200
+    say(
+        f"over the budget, team beta gets 429 after {took:.1f} s with Retry-After 30: {refusal.json()['error']['message']!r}"
+    )
+    say("team alpha is served, streamed and not")
+    run = _within(ACTION_SECONDS, lambda: _action(costobs, "in_force"))
+    say(f"action {run['id']}: {run['action']} for {run['target']}, {run['state']}")
+    return int(run["id"])
+
+
+def _undo(costobs: costobs_stack.Stack, run: int, beta: traffic.Team, say: Say) -> None:
+    begun = time.monotonic()
+    costobs.run("budgets", "undo", str(run), "--reason", "serving test")
+    _within(ACTION_SECONDS, lambda: all(beta.ask(max_tokens=1).status_code == 200 for _ in range(3)))
+    say(f"undone: team beta is served again {time.monotonic() - begun:.1f} s after the command began")
+
+
+def _sums(costobs: costobs_stack.Stack, alpha: traffic.Team, beta: traffic.Team, say: Say) -> None:
+    """After the gate has gone: to the last token, what the clients counted."""
+    expected = {team.name: _cost(team) for team in (alpha, beta)}
+    spent = _within(ACTION_SECONDS, lambda: (found := _by_team(costobs)) == expected and found)
+    refused = len(beta.refusals)
+    say(f"in the end costobs spend says {spent}, exactly what the clients counted; {refused} requests were refused")
+    say(costobs.run("verify").splitlines()[-1])
+
+
+def _cost(team: traffic.Team) -> Decimal:
+    return (team.input_tokens * PRICES["input"] + team.output_tokens * PRICES["output"]) / 1_000_000
+
+
+def _by_team(costobs: costobs_stack.Stack) -> dict[str, Decimal]:
+    rows = costobs.json("spend", "--group-by", "team")
+    rows = rows["rows"] if isinstance(rows, dict) else rows
+    return {row["team"]: Decimal(row["cost"]) for row in rows}
+
+
+def _overview_with(browser: Any, teams: tuple[str, ...]) -> str:
+    page = browser.get("/")
+    assert page.status_code == 200, page.text[:500]
+    return page.text if all(team in page.text for team in teams) else ""
+
+
+def _action(costobs: costobs_stack.Stack, state: str) -> dict[str, Any] | None:
+    runs = [run for run in costobs.json("budgets", "actions") if run["state"] == state]
+    return runs[0] if runs else None
+
+
+def _within[Found](seconds: float, ask: Callable[[], Found]) -> Found:
+    """Ask until the answer is worth something; the last answer is in the message when it never is."""
+    deadline = time.monotonic() + seconds
+    while not (found := ask()):
+        assert time.monotonic() < deadline, f"not within {seconds} s, the last answer was {found!r}"
+        time.sleep(0.3)
+    return found
