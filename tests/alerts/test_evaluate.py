@@ -1,0 +1,130 @@
+"""Budgets against the books."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from alerts import evaluate, queries
+from alerts.models import BudgetState
+from attribution import queries as spend_queries
+from costobs.kernel.period import month
+from costobs.kernel.scope import Filter, SpendScope
+from tests.alerts.conftest import Books, at, make_budget, rung
+
+pytestmark = pytest.mark.django_db
+
+
+def test_it_finds_the_total_that_a_page_with_the_same_filters_shows(books: Books) -> None:
+    make_budget()
+    books.spend(at(2).date(), "123.456789012345678901")
+    books.spend(at(3).date(), "0.1", basis="billed")
+    books.spend(at(3).date(), "500", team="support")
+
+    (found,) = evaluate.run(now=at(5))
+
+    scope = SpendScope(month(at(5).date()), (Filter("team", ("search",)),), teams=None)
+    assert found.spend_cost == spend_queries.total(scope=scope).cost == Decimal("123.556789012345678901")
+    assert BudgetState.objects.get().estimated_cost == Decimal("123.456789012345678901")
+
+
+def test_it_counts_unpriced_usage_at_its_conservative_price(books: Books) -> None:
+    make_budget()
+    books.spend(at(2).date(), "10")
+    books.spend_unpriced(at(2).date(), "90")
+
+    (found,) = evaluate.run(now=at(5))
+
+    assert found.used_percent == Decimal(10)
+    assert BudgetState.objects.get().unpriced_cost == Decimal(90)
+
+
+def test_it_counts_only_the_current_period(books: Books) -> None:
+    make_budget(period="day")
+    books.spend(at(4).date(), "400")
+    books.spend(at(5).date(), "5")
+
+    (found,) = evaluate.run(now=at(5))
+
+    assert (found.spend_cost, found.days.start) == (Decimal(5), at(5).date())
+
+
+def test_it_labels_its_forecast_a_naive_pace(books: Books) -> None:
+    make_budget()
+    for day in (1, 2, 3, 4):
+        books.spend(at(day).date(), "30")
+
+    (found,) = evaluate.run(now=at(4))
+
+    assert found.forecast_cost == Decimal(900)
+    assert BudgetState.objects.get().forecast_method == "naive pace"
+
+
+def test_it_says_unknown_when_the_books_are_stale_and_keeps_the_figures(books: Books) -> None:
+    make_budget()
+    books.spend(at(2).date(), "100")
+    books.fail(at(2))
+
+    (found,) = evaluate.run(now=at(2))
+
+    assert (found.state, found.is_stale, found.spend_cost) == ("unknown", True, Decimal(100))
+
+
+def test_it_says_unknown_when_nothing_was_ever_loaded() -> None:
+    make_budget()
+
+    (found,) = evaluate.run(now=at(2))
+
+    assert found.state == "unknown"
+
+
+def test_it_keeps_one_row_for_a_period_however_often_it_runs(books: Books) -> None:
+    make_budget()
+
+    evaluate.run(now=at(2))
+    evaluate.run(now=at(2) + timedelta(seconds=1))
+
+    assert BudgetState.objects.get().evaluated_at == at(2) + timedelta(seconds=1)
+
+
+def test_it_shows_the_line_of_the_evaluation(books: Books) -> None:
+    make_budget(rung("60", "notify"), rung("75", "throttle"), owner_email="ada@example.com")
+    for day in (1, 2, 3):
+        books.spend(at(day).date(), "50")
+    evaluate.run(now=at(4, 0))
+
+    (line,) = queries.budgets(now=at(4, 0), teams=None)
+
+    assert (line.spend_cost, line.used_percent, line.elapsed_percent) == (Decimal(150), Decimal(15), Decimal(10))
+    assert (line.forecast_cost, line.variance_cost, line.state) == (Decimal(1500), Decimal(500), "watch")
+    assert line.next_step is not None
+    assert (line.next_step.text, line.next_step.on) == ("Notify at 60 %", at(12).date())
+    assert line.ladder_words == "60 notify · 75 throttle"
+    assert line.scope_words == "team search"
+
+
+def test_it_asks_the_database_a_few_times_for_each_budget(books: Books) -> None:
+    for number in range(20):
+        make_budget(rung("60", "notify"), name=f"budget {number}")
+
+    with CaptureQueriesContext(
+        connection,
+    ) as asked:
+        evaluate.run(now=at(10))
+
+    assert len(asked) <= 2 * 20 + 12
+
+
+def test_it_hides_budgets_of_other_teams(books: Books) -> None:
+    mine = make_budget(name="mine")
+    for name, scope in (("theirs", {"team": ["support"]}), ("both", {"team": ["search", "support"]}), ("all", {})):
+        make_budget(name=name, scope=scope)
+
+    assert [line.name for line in queries.budgets(now=at(2), teams=("search",))] == ["mine"]
+    assert len(queries.budgets(now=at(2), teams=None)) == 4
+    assert queries.budgets(now=at(2), teams=()) == []
+    assert queries.budget(id=mine, now=at(2), teams=("search",)).line.name == "mine"
+    with pytest.raises(queries.NotFound):
+        queries.budget(id=mine, now=at(2), teams=("support",))
