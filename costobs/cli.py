@@ -26,6 +26,7 @@ def run(argv: Sequence[str]) -> int:
             return _list_commands()
         if argv[0] == "up":
             return up.main(argv[1:])
+        _name_the_running_address()
         return _dispatch(argv[0], list(argv[1:]))
     except KeyboardInterrupt:
         return 130
@@ -35,6 +36,13 @@ def run(argv: Sequence[str]) -> int:
     except postgres.ServerFailed as problem:
         sys.stderr.write(f"costobs: {problem}\n")
         return 1
+
+
+def _name_the_running_address() -> None:
+    # Links that a command prints lead to the stack that runs beside it, whatever port that one has.
+    address = up.running_address(paths.data_dir())
+    if address:
+        os.environ.setdefault("COSTOBS_URL", address)
 
 
 def _list_commands() -> int:

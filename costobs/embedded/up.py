@@ -19,14 +19,8 @@ from costobs.embedded import keys, locks, paths, postgres, valkey
 from costobs.embedded.supervisor import Asked, Failed, OnExit, Program, Supervisor
 
 _WORKERS = 2
-# Celery's warning to root is about pickled messages; ours are JSON.
-_AS_ROOT = (
-    "SecurityWarning",
-    "potential security issue",
-    "absolutely not recommended",
-    "specify a different user using",
-    "User information: uid=",
-)
+# Celery warns root, and numbers without a name, about pickled messages; ours are JSON.
+_NO_PICKLE = "ignore:::celery.platforms,ignore:::celery.apps.worker"
 _QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
@@ -67,6 +61,21 @@ def main(argv: Sequence[str]) -> int:
         lock.close()
 
 
+def running_address(data: Path) -> str | None:
+    """Where the stack that runs on `data` answers, or None when none runs."""
+    path = data / "locks" / "up"
+    if not path.exists():
+        return None
+    lock = locks.FileLock(path)
+    try:
+        lock.acquire(shared=True, wait=False)
+    except locks.Held as held:
+        return _noted(held.note).get("address")
+    finally:
+        lock.close()
+    return None
+
+
 def _options(argv: Sequence[str]) -> Options:
     parser = argparse.ArgumentParser(prog="costobs up", description="Run everything on this machine; Ctrl-C stops it.")
     parser.add_argument("--port", type=int, default=int(os.environ.get("COSTOBS_PORT") or "8080"))
@@ -99,11 +108,17 @@ def _claim(lock: locks.FileLock, options: Options) -> None:
 
 
 def _describe(note: str) -> str:
-    try:
-        known = json.loads(note)
-        return f"{known['address']} (process {known['pid']})"
-    except (ValueError, KeyError, TypeError):
+    known = _noted(note)
+    if not known:
         return "it is just starting or stopping"
+    return f"{known['address']} (process {known['pid']})"
+
+
+def _noted(note: str) -> dict[str, str]:
+    try:
+        return {str(key): str(value) for key, value in json.loads(note).items()}
+    except (ValueError, AttributeError):
+        return {}
 
 
 def _database(options: Options) -> AbstractContextManager[None]:
@@ -176,7 +191,8 @@ def _django(name: str, environment: dict[str, str], *args: str, on_exit: OnExit 
 
 def _celery(name: str, environment: dict[str, str], *args: str) -> Program:
     argv = [sys.executable, "-m", "celery", "--app", "costobs.celery", "--quiet", *args, "--loglevel", "WARNING"]
-    return Program(name=name, argv=argv, environment=environment, on_exit=OnExit.RESTART, hides=_AS_ROOT)
+    quieter = {**environment, "PYTHONWARNINGS": _NO_PICKLE}
+    return Program(name=name, argv=argv, environment=quieter, on_exit=OnExit.RESTART)
 
 
 def _web(options: Options, environment: dict[str, str]) -> Program:

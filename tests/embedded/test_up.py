@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from costobs.embedded import locks, paths
+from costobs.embedded import locks, paths, up
 
 _COSTOBS = [sys.executable, "-c", "from costobs import cli; cli.main()"]
 # The stack of `up` without the product: the two servers, and a program whose child has a child.
@@ -104,6 +104,18 @@ def test_it_says_where_the_other_one_runs(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"it runs already on {tmp_path}: http://127.0.0.1:8080 (process 4711)" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_it_leads_links_to_the_stack_that_runs_beside_the_command(tmp_path: Path) -> None:
+    lock = locks.FileLock(tmp_path / "locks" / "up")
+    lock.acquire()
+    lock.write(json.dumps({"pid": 4711, "address": "http://127.0.0.1:8199"}))
+
+    while_it_runs = up.running_address(tmp_path)
+    lock.close()
+
+    assert while_it_runs == "http://127.0.0.1:8199"
+    assert up.running_address(tmp_path) is None
 
 
 def test_it_says_that_the_port_is_taken(tmp_path: Path) -> None:
