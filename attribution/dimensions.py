@@ -52,6 +52,31 @@ ALIASES = {
     "x.ai": "xAI",
 }
 
+# Sell much besides models: of their bills only model lines and AI services are about tokens. Of everyone else, all usage is.
+CLOUDS = ("AWS", "Microsoft", "Google Cloud", "IBM", "Oracle", "Alibaba Cloud", "Tencent Cloud")
+AI_CATEGORY = "AI and Machine Learning"
+
+# Which source counts where several tell of the same money, the most specific first.
+USAGE_SPECIFICITY = (
+    "gate",
+    "litellm",
+    "usage_log",
+    "otlp",
+    "bedrock_log",
+    "openai_usage",
+    "anthropic_usage",
+    "prometheus_llm",
+)
+BILLING_SPECIFICITY = (
+    "openai_costs",
+    "anthropic_costs",
+    "owned_capacity",
+    "focus_export",
+    "aws_cur",
+    "gcp_billing",
+    "azure_costs",
+)
+
 
 def canonical(provider_name: str) -> str:
     """The one name behind the spellings of a provider on bills."""

@@ -152,3 +152,21 @@ class FineTuneCost(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run_id", "day", "currency"], name="fine_tune_cost_day")]
+
+
+class Pool(models.Model):
+    """What one split divided on one day: the origin its parts add to, in each of the four cost columns."""
+
+    day = models.DateField()
+    source_id = models.BigIntegerField()
+    pool = models.TextField()
+    currency = models.TextField()
+    method = models.TextField()
+    charges = models.BigIntegerField()
+    billed_cost = MoneyField()
+    effective_cost = MoneyField()
+    list_cost = MoneyField()
+    contracted_cost = MoneyField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["day", "source_id", "pool", "currency"], name="pool_day")]

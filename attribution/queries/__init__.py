@@ -10,7 +10,9 @@ from attribution.queries.explaining import (
     explain,
 )
 from attribution.queries.extents import currencies, extent, last_final_day
+from attribution.queries.focus import FocusRow, focus_rows, service_categories
 from attribution.queries.gpus import GpuCost, GpuHourCell, GpuNodeCost, gpu_costs, gpu_node_costs, gpu_utilisation
+from attribution.queries.rules import RuleLine, rules_in_force
 from attribution.queries.runs import AgentRunLine, FineTuneLine, agent_runs, fine_tune_runs
 from attribution.queries.spending import (
     DaySpend,
@@ -35,6 +37,7 @@ __all__ = [
     "DayUnitCost",
     "EstimateLine",
     "Explanation",
+    "FocusRow",
     "FineTuneLine",
     "FromDelivery",
     "FromMethod",
@@ -46,6 +49,7 @@ __all__ = [
     "GpuNodeCost",
     "Mover",
     "Reconciliation",
+    "RuleLine",
     "SpendRow",
     "SpendTotal",
     "Statement",
@@ -58,6 +62,7 @@ __all__ = [
     "explain",
     "extent",
     "fine_tune_runs",
+    "focus_rows",
     "gpu_costs",
     "gpu_node_costs",
     "gpu_utilisation",
@@ -65,6 +70,8 @@ __all__ = [
     "movers",
     "other_currencies",
     "reconciliation",
+    "rules_in_force",
+    "service_categories",
     "spend",
     "spend_by_day",
     "statement",

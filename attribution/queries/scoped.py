@@ -63,7 +63,7 @@ USAGE = {
     **_KEY,
 }
 
-_OWNER_JOIN = """
+OWNER_JOIN = """
 LEFT JOIN attribution_ownership own_any ON own_any.ruleset_id = (SELECT id FROM attribution_rulesetversion WHERE is_current)
     AND own_any.attribute_set_id = d.attribute_set_id AND own_any.model = ''
     AND d.day >= own_any.valid_from AND d.day < own_any.valid_to
@@ -119,7 +119,7 @@ class Scoped:
         if "source" in used:
             joins.append(_SOURCE_JOIN)
         if used & {*_OWNED, "share_kind"} or self.scope.teams is not None:
-            joins.append(_OWNER_JOIN.format(model="f.model" if is_usage else "d.model"))
+            joins.append(OWNER_JOIN.format(model="f.model" if is_usage else "d.model"))
         if "cost_centre" in used:
             joins.append(_TEAM_JOIN)
         return " ".join(joins)

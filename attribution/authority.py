@@ -1,0 +1,92 @@
+"""Which source counts where several tell of the same money: a person's choice, else the most specific one."""
+
+from datetime import date
+
+from django.db import connection
+
+from attribution.dimensions import BILLING_SPECIFICITY, USAGE_SPECIFICITY
+from costobs.kernel.period import Days
+
+# A person's choice: the chosen source counts, every other one does not, where the chosen one has anything to say. A choice for
+# one account goes before a choice for all.
+_CHOSEN = """
+UPDATE {table} b SET counts = FALSE FROM ingest_authority t
+WHERE t.role = %(role)s AND NOT t.is_default AND t.source_id <> b.source_id AND t.provider_name = b.{provider}
+    AND coalesce(t.valid_from <= %(day)s, TRUE) AND coalesce(t.valid_to > %(day)s, TRUE) AND t.account IN ('', {accounts})
+    AND (t.account <> '' OR NOT EXISTS (SELECT FROM ingest_authority o WHERE o.role = t.role AND NOT o.is_default
+        AND o.provider_name = t.provider_name AND o.account <> '' AND o.account IN ({accounts})
+        AND coalesce(o.valid_from <= %(day)s, TRUE) AND coalesce(o.valid_to > %(day)s, TRUE)))
+    AND EXISTS (SELECT FROM {table} x WHERE x.source_id = t.source_id AND x.{provider} = t.provider_name
+        AND t.account IN ('', {others}))
+"""
+
+
+def _chosen(table: str, provider: str, *columns: str) -> str:
+    listed = {alias: ", ".join(f"{alias}.{column}" for column in columns) for alias in ("b", "x")}
+    return _CHOSEN.format(table=table, provider=provider, accounts=listed["b"], others=listed["x"])
+
+
+# Else, where several sources bill one account on one day, the most specific kind counts, the oldest of one kind.
+_BILLING = """
+WITH ranked AS (
+    SELECT seen.*, count(*) OVER w AS sources,
+        row_number() OVER (w ORDER BY coalesce(array_position(%(billing)s, s.kind), 1000), s.id) AS place
+    FROM (SELECT DISTINCT provider, billing_account_id, sub_account_id, source_id FROM book_charge WHERE counts) seen
+    JOIN ingest_source s ON s.id = seen.source_id
+    WINDOW w AS (PARTITION BY provider, billing_account_id, sub_account_id)
+), shown AS (
+    INSERT INTO ingest_authority (provider_name, account, role, source_id, is_default)
+    SELECT provider, sub_account_id, 'billing', min(source_id), TRUE FROM ranked WHERE sources > 1 AND place = 1 GROUP BY 1, 2
+    ON CONFLICT (provider_name, account, role, valid_from) DO NOTHING
+)
+UPDATE book_charge c SET counts = FALSE FROM ranked r
+WHERE r.place > 1 AND (c.provider, c.billing_account_id, c.sub_account_id, c.source_id)
+    = (r.provider, r.billing_account_id, r.sub_account_id, r.source_id)
+"""
+
+# The same for usage. Two sources of one kind are two applications, each with its own calls, unless they share an event.
+_USAGE_AUTHORITY = """
+WITH ranked AS (
+    SELECT seen.*, s.kind, row_number() OVER (PARTITION BY provider_name, account, deployment
+        ORDER BY coalesce(array_position(%(usage)s, s.kind), 1000), s.id) AS place
+    FROM (SELECT DISTINCT provider_name, coalesce(nullif(account, ''), project) AS account, deployment, source_id
+          FROM book_usage WHERE counts) seen
+    JOIN ingest_source s ON s.id = seen.source_id
+), second AS (
+    SELECT r.*, f.source_id AS first_id FROM ranked r JOIN ranked f USING (provider_name, account, deployment)
+    WHERE f.place = 1 AND r.place > 1 AND (r.kind <> f.kind OR EXISTS (
+        SELECT FROM ingest_usageevent x JOIN ingest_usageevent y ON y.event_id = x.event_id AND y.source_id = f.source_id
+        WHERE x.source_id = r.source_id AND x.occurred_at >= %(start)s AND x.occurred_at < %(end)s
+            AND y.occurred_at >= %(start)s AND y.occurred_at < %(end)s))
+), shown AS (
+    INSERT INTO ingest_authority (provider_name, account, role, source_id, is_default)
+    SELECT DISTINCT provider_name, coalesce(nullif(account, ''), deployment), 'usage', first_id, TRUE FROM second
+    ON CONFLICT (provider_name, account, role, valid_from) DO NOTHING
+)
+UPDATE book_usage u SET counts = FALSE FROM second r
+WHERE (u.provider_name, coalesce(nullif(u.account, ''), u.project), u.deployment, u.source_id)
+    = (r.provider_name, r.account, r.deployment, r.source_id)
+"""
+
+
+def run(*, day: date) -> None:
+    """Marks the staged charges and usage that do not count. Only sources with data on the day compete, so money is never lost
+    to a source that is silent; what was decided by default is listed in the authority table for people to change.
+    """
+    days = Days(day, date.fromordinal(day.toordinal() + 1))
+    values = {
+        "day": day,
+        "start": days.start_at,
+        "end": days.end_at,
+        "billing": list(BILLING_SPECIFICITY),
+        "usage": list(USAGE_SPECIFICITY),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _chosen("book_charge", "provider", "sub_account_id", "billing_account_id"), {**values, "role": "billing"}
+        )
+        cursor.execute(
+            _chosen("book_usage", "provider_name", "account", "project", "deployment"), {**values, "role": "usage"}
+        )
+        cursor.execute(_BILLING, values)
+        cursor.execute(_USAGE_AUTHORITY, values)

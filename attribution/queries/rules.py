@@ -1,0 +1,75 @@
+"""The rules in force, in their order, in words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from attribution import rules
+from attribution.models import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class RuleLine:
+    """One rule: `kind` is its title for people, `summary` says what it does."""
+
+    position: int
+    kind: str
+    name: str
+    summary: str
+    valid_from: date | None = None
+    valid_to: date | None = None  # exclusive
+
+
+def rules_in_force() -> list[RuleLine]:
+    """The active rules of the current version, the first to be asked first."""
+    found = Rule.objects.filter(ruleset__is_current=True, is_active=True).order_by("position")
+    return [
+        RuleLine(rule.position, rules.KINDS[rule.kind].title, rule.name, _summary(rule), rule.valid_from, rule.valid_to)
+        for rule in found
+    ]
+
+
+def _summary(rule: Rule) -> str:
+    config: Mapping[str, Any] = rule.config
+    match rule.kind:
+        case "match":
+            parts = [_lookup(config.get("lookup", {})), *_sets(config.get("set", {})), _conditions(config, "when")]
+        case "even_split":
+            parts = [f"equal shares for {_listed(config.get('teams', []))}", _conditions(config, "select")]
+        case "fixed_split":
+            shares = [f"{team} {share}" for team, share in config.get("shares", {}).items()]
+            parts = [f"shares {_listed(shares)}", _conditions(config, "select")]
+        case "gpu_share":
+            owners = [f"{name} to {team}" for name, team in config.get("deployment_owners", {}).items()]
+            parts = [
+                "busy time to the requests",
+                f"idle time of {_listed(owners)}" if owners else "idle time has no owner",
+            ]
+        case _:
+            parts = ["by tokens used", _conditions(config, "select")]
+    return "; ".join(part for part in parts if part)
+
+
+def _lookup(lookup: Mapping[str, Any]) -> str:
+    if not lookup:
+        return ""
+    table = lookup.get("table") or {}
+    known = " or the value itself, if a team is called so" if lookup.get("known_teams") else ""
+    return f"team by {lookup['attribute']}, {len(table)} listed{known}"
+
+
+def _sets(sets: Mapping[str, str]) -> list[str]:
+    return [f"{name} = {text.replace('$', '').replace('|', ', else ')}" for name, text in sets.items()]
+
+
+def _conditions(config: Mapping[str, Any], key: str) -> str:
+    found = config.get(key) or {}
+    return " and ".join(f"where {name} is {_listed(values, 'or')}" for name, values in found.items())
+
+
+def _listed(values: Sequence[Any], last: str = "and") -> str:
+    words = [str(value) for value in values]
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"

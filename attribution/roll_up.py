@@ -1,0 +1,120 @@
+"""Writes one day of the books: the parts of splits, the charges nobody split, and the estimates no bill has replaced."""
+
+from datetime import date, datetime
+
+from django.db import connection
+
+from attribution.dimensions import SELF_HOSTED
+from attribution.splitting import COSTS
+
+_COSTS = ", ".join(COSTS)
+_SUMS = ", ".join(f"sum({cost})" for cost in COSTS)
+
+_CLEAR = """
+DELETE FROM attribution_dailycost WHERE day = %(day)s;
+DELETE FROM attribution_allocatedcharge WHERE day = %(day)s;
+DELETE FROM attribution_pool WHERE day = %(day)s;
+DELETE FROM attribution_finetunecost WHERE day = %(day)s
+"""
+_POOLS = f"""
+INSERT INTO attribution_pool (day, source_id, pool, currency, method, charges, {_COSTS})
+SELECT %(day)s, c.source_id, c.pool, c.currency, (SELECT min(p.method) FROM book_part p WHERE p.pool = c.pool), count(*), {_SUMS}
+FROM book_charge c WHERE c.pool IS NOT NULL GROUP BY c.source_id, c.pool, c.currency
+"""
+_PART = """source_id, pool, method, rule_id, attribute_set_id, provider_name, sub_account, service_name, region,
+    invoice_issuer_name, charge_category, charge_class, model, deployment, token_kind, share_kind, currency"""
+_PARTS = f"""
+INSERT INTO attribution_allocatedcharge (day, ruleset_id, is_estimated_weight, {_PART}, weight, {_COSTS})
+SELECT %(day)s, (SELECT id FROM attribution_rulesetversion WHERE is_current), bool_or(is_estimated_weight), {_PART}, sum(weight), {_SUMS}
+FROM book_part GROUP BY {_PART}
+"""
+_BOOKED = """source_id, currency, provider_name, sub_account, service_name, region, invoice_issuer_name, charge_category,
+    charge_class, attribute_set_id, model, deployment, token_kind, share_kind, method"""
+_BOOK = f"INSERT INTO attribution_dailycost (day, basis, is_current, is_unpriced, {_BOOKED}, {_COSTS})"
+_FROM_PARTS = f"""
+{_BOOK} SELECT %(day)s, 'billed', TRUE, FALSE, {_BOOKED}, {_SUMS} FROM book_part GROUP BY {_BOOKED}
+"""
+# Of a day whose bill is not complete, what the estimates tell sooner does not count yet.
+_FROM_CHARGES = f"""
+{_BOOK}
+SELECT %(day)s, 'billed', c.counts AND NOT (c.is_llm AND NOT c.is_complete AND u.provider_name IS NOT NULL), FALSE,
+    c.source_id, c.currency, c.service_provider_name, c.sub_account_id, c.service_name, c.region_id, c.invoice_issuer_name,
+    c.charge_category, c.charge_class, c.attribute_set_id, c.model, '', c.token_kind, 'direct',
+    CASE WHEN c.counts THEN 'charge' ELSE 'duplicate' END, {", ".join(f"sum(c.{cost})" for cost in COSTS)}
+FROM book_charge c
+LEFT JOIN (SELECT DISTINCT provider_name FROM book_usage WHERE counts) u ON u.provider_name = c.provider
+WHERE c.pool IS NULL
+GROUP BY 3, c.source_id, c.currency, c.service_provider_name, c.sub_account_id, c.service_name, c.region_id,
+    c.invoice_issuer_name, c.charge_category, c.charge_class, c.attribute_set_id, c.model, c.token_kind, c.counts
+"""
+# An estimate is replaced where a bill that counts, complete for the day, charges for models of the same provider; for own
+# GPUs, where the bill of the node has been split over the deployment.
+_FROM_USAGE = f"""
+{_BOOK}
+SELECT %(day)s, 'estimated', u.counts AND b.provider IS NULL AND g.deployment IS NULL, u.is_unpriced, u.source_id, u.currency,
+    u.provider_name, coalesce(nullif(u.account, ''), u.project), u.service_name, '', '', 'Usage', '', u.attribute_set_id,
+    u.model, u.deployment, u.token_kind, 'direct', CASE WHEN u.counts THEN 'usage' ELSE 'duplicate' END,
+    sum(u.cost), sum(u.cost), sum(u.cost), sum(u.cost)
+FROM book_usage u
+LEFT JOIN (SELECT DISTINCT provider FROM book_charge WHERE is_llm AND is_complete AND counts) b ON b.provider = u.provider_name
+LEFT JOIN (SELECT DISTINCT deployment FROM book_part WHERE method = 'gpu_share' AND deployment <> '') g
+    ON g.deployment = u.deployment AND u.provider = '{SELF_HOSTED}'
+GROUP BY 3, u.is_unpriced, u.source_id, u.currency, u.provider_name, 8, u.service_name, u.attribute_set_id, u.model,
+    u.deployment, u.token_kind, u.counts
+"""
+
+# Useful seconds as reported; without them a run that ended well was useful throughout and one that did not was wasted.
+_RUNS = """
+WITH spent AS (
+    SELECT p.run_id, p.currency, sum(p.effective_cost) AS cost FROM book_part p WHERE p.run_id IS NOT NULL GROUP BY 1, 2
+), timed AS (
+    SELECT s.*, r.state IN ('failed', 'preempted', 'cancelled') AS is_lost, r.useful_seconds, greatest(1,
+        floor(extract(epoch FROM coalesce(r.ended_at, %(now)s) - r.started_at)))::numeric AS seconds
+    FROM spent s JOIN ingest_finetunerun r ON r.id = s.run_id
+), useful AS (
+    SELECT *, CASE WHEN useful_seconds IS NULL THEN CASE WHEN is_lost THEN 0 ELSE cost END
+        ELSE div(cost * least(useful_seconds, seconds) * 1000000000000, seconds) * 0.000000000001 END AS useful_cost FROM timed
+)
+INSERT INTO attribution_finetunecost (run_id, day, currency, useful_cost, idle_cost, wasted_cost, gpu_ms, is_estimated)
+SELECT u.run_id, %(day)s, u.currency, u.useful_cost, CASE WHEN is_lost THEN 0 ELSE cost - useful_cost END,
+    CASE WHEN is_lost THEN cost - useful_cost ELSE 0 END,
+    coalesce((SELECT floor(sum(t.amount) / 7) FROM book_run_time t WHERE t.run_id = u.run_id), 0), FALSE FROM useful u
+"""
+_CONSUMED = """
+UPDATE ingest_touched t SET rolled_up_version = greatest(t.rolled_up_version, v.version)
+FROM unnest(%(sources)s::bigint[], %(versions)s::bigint[]) AS v (source_id, version)
+WHERE t.source_id = v.source_id AND t.day = %(day)s
+"""
+
+
+def lock(*, day: date) -> dict[int, int]:
+    """Takes the day for this transaction and returns the versions of its sources, read before any of their rows.
+
+    What commits later has a higher version, so the day stays open for it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('costobs books'), %s)", [day.toordinal()])
+        cursor.execute("SELECT source_id, version FROM ingest_touched WHERE day = %s", [day])
+        return dict(cursor.fetchall())
+
+
+def run(*, day: date, versions: dict[int, int], now: datetime) -> int:
+    """Writes the staged day to the books in place of what was there; returns the number of rows.
+
+    Repeated, it writes the same rows. Part of the caller's transaction, after `lock`.
+    """
+    values = {"day": day, "now": now, "sources": list(versions), "versions": list(versions.values())}
+    with connection.cursor() as cursor:
+        for statement in _CLEAR.split(";"):
+            cursor.execute(statement, values)
+        cursor.execute("SELECT EXISTS (SELECT FROM book_part)")
+        if cursor.fetchone()[0]:
+            cursor.execute(_POOLS, values)
+            cursor.execute(_PARTS, values)
+        written = 0
+        for statement in (_FROM_PARTS, _FROM_CHARGES, _FROM_USAGE):
+            cursor.execute(statement, values)
+            written += cursor.rowcount
+        cursor.execute(_RUNS, values)
+        cursor.execute(_CONSUMED, values)
+    return written
