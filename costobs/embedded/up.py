@@ -92,7 +92,7 @@ def _options(argv: Sequence[str]) -> Options:
 
 def _claim(lock: locks.FileLock, options: Options) -> None:
     try:
-        lock.acquire(wait=False)
+        _acquire(lock)
     except locks.Held as held:
         raise Refused(f"it runs already on {options.data}: {_describe(held.note)}. Stop that one first.") from held
     lock.write(json.dumps({"pid": os.getpid(), "address": options.address}))
@@ -105,6 +105,14 @@ def _claim(lock: locks.FileLock, options: Options) -> None:
             raise Refused(
                 f"port {options.port} of 127.0.0.1 cannot be used ({problem.strerror}); {advice}"
             ) from problem
+
+
+def _acquire(lock: locks.FileLock) -> None:
+    try:
+        lock.acquire(wait=False)
+    except locks.Held:
+        time.sleep(0.2)  # a command that looked whether a stack runs has let go by now
+        lock.acquire(wait=False)
 
 
 def _describe(note: str) -> str:
