@@ -139,6 +139,21 @@ def reprice(*, provider: str, model: str, since: date) -> Repriced:
     raise PriceMoved(f"the prices of {provider}/{canonical} change all the time")
 
 
+def withdraw(*, set_by: str, now: datetime) -> int:
+    """Ends the prices that someone set, as if they had never been: usage gets the price it has without them.
+
+    The rows stay, with `known_to`. Returns how many prices ended; repeated, none.
+    """
+    with transaction.atomic():
+        held = UnitPrice.objects.filter(provenance=OPERATOR, set_by=set_by, known_to=None)
+        keys = sorted({(row.provider, row.model, row.valid_from.date()) for row in held})
+        ended = held.update(known_to=now)
+        for provider, model, since in keys:
+            reprice(provider=provider, model=model, since=since)
+            record.write(actor=set_by, act="price.withdrawn", subject=f"price:{provider}/{model}", at=now)
+    return ended
+
+
 def refresh(*, now: datetime, open_from: date) -> int:
     """Brings stored list prices to the installed list, after an update of it, and re-prices usage from `open_from`.
 

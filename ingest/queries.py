@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from django.db import connection
 from django.db.models import Count, Max, Sum
@@ -162,6 +163,11 @@ def is_sample_loading() -> bool:
 def source_named(*, kind: str, name: str) -> int | None:
     """The id of a source by kind and name."""
     return Source.objects.filter(kind=kind, name=name).values_list("pk", flat=True).first()
+
+
+def cursor(*, source_id: int) -> dict[str, Any]:
+    """Where the next read of a source begins; empty before the first. What it holds is the source's own affair."""
+    return dict(Source.objects.values_list("cursor", flat=True).get(pk=source_id))
 
 
 def active_sources() -> list[int]:

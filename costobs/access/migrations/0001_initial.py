@@ -7,7 +7,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -16,42 +15,45 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='ApiToken',
+            name="ApiToken",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.TextField(unique=True)),
-                ('sha256', models.TextField(unique=True)),
-                ('prefix', models.TextField()),
-                ('grants', django.contrib.postgres.fields.ArrayField(base_field=models.TextField())),
-                ('teams', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), null=True)),
-                ('source_id', models.BigIntegerField(null=True)),
-                ('created_at', models.DateTimeField()),
-                ('created_by', models.TextField()),
-                ('last_used_at', models.DateTimeField(null=True)),
-                ('revoked_at', models.DateTimeField(null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.TextField(unique=True)),
+                ("sha256", models.TextField(unique=True)),
+                ("prefix", models.TextField()),
+                ("grants", django.contrib.postgres.fields.ArrayField(base_field=models.TextField())),
+                ("teams", django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), null=True)),
+                ("source_id", models.BigIntegerField(null=True)),
+                ("created_at", models.DateTimeField()),
+                ("created_by", models.TextField()),
+                ("last_used_at", models.DateTimeField(null=True)),
+                ("revoked_at", models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Membership',
+            name="Membership",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.TextField()),
-                ('teams', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), default=list)),
-                ('user', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("role", models.TextField()),
+                ("teams", django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), default=list)),
+                (
+                    "user",
+                    models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, to=settings.AUTH_USER_MODEL),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='SavedView',
+            name="SavedView",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('page', models.TextField()),
-                ('name', models.TextField()),
-                ('query', models.TextField()),
-                ('is_shared', models.BooleanField(db_default=False, default=False)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("page", models.TextField()),
+                ("name", models.TextField()),
+                ("query", models.TextField()),
+                ("is_shared", models.BooleanField(db_default=False, default=False)),
+                ("user", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('user', 'page', 'name'), name='saved_view_once')],
+                "constraints": [models.UniqueConstraint(fields=("user", "page", "name"), name="saved_view_once")],
             },
         ),
     ]

@@ -3,11 +3,13 @@
 import csv
 from bisect import bisect_left
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from importlib import resources
 from itertools import accumulate
 
 RESOLUTION = 4096
+_MOST_WATTS = 700  # of the GPUs in the excerpt
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +24,7 @@ class Trace:
 @cache
 def trace(service: str) -> Trace:
     """The trace of a service of the Azure excerpt: conv or code."""
-    pairs = [
-        (float(row["context_tokens"]), float(row["generated_tokens"])) for row in _rows("azure_requests.csv", service)
-    ]
+    pairs = [(int(row["context_tokens"]), int(row["generated_tokens"])) for row in _rows("azure_requests.csv", service)]
     context, generated = (
         tuple(value / (sum(column) / len(column)) for value in column) for column in zip(*pairs, strict=True)
     )
@@ -41,13 +41,13 @@ def services() -> tuple[dict[str, str], ...]:
 @cache
 def idle_power() -> tuple[float, ...]:
     """What free GPUs of a real node draw, as shares of the 700 W they may draw."""
-    return tuple(float(row["power_watts"]) / 700 for row in _read("dcgm_h100.csv") if row["memory_used_mib"] == "0")
+    return tuple(_share(row["power_watts"]) for row in _read("dcgm_h100.csv") if row["memory_used_mib"] == "0")
 
 
 @cache
 def loaded_power() -> float:
     """What a real GPU draws that has a model loaded and nothing to do, as a share of what it may draw."""
-    return next(float(row["power_watts"]) / 700 for row in _read("dcgm_h100.csv") if row["memory_used_mib"] != "0")
+    return next(_share(row["power_watts"]) for row in _read("dcgm_h100.csv") if row["memory_used_mib"] != "0")
 
 
 @cache
@@ -55,6 +55,11 @@ def exporter() -> tuple[str, str]:
     """The namespace and workload that free GPUs carry in a real Prometheus: the exporter's own."""
     row = next(row for row in _read("dcgm_h100.csv") if row["memory_used_mib"] == "0")
     return row["namespace"], row["workload"]
+
+
+def _share(watts: str) -> float:
+    part = Fraction(watts) / _MOST_WATTS
+    return part.numerator / part.denominator
 
 
 def _inverse(counts: list[tuple[int, int]]) -> tuple[float, ...]:

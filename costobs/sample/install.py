@@ -9,17 +9,15 @@ from pathlib import Path
 
 from django.db import connection
 
-from attribution import own
-from attribution.models import Team
+from attribution import own, teams
 from costobs import pipeline
-from costobs.access import sample_budgets, sample_plan, sample_removal, sample_rules
 from costobs.audit import record
 from costobs.audit.models import AuditEntry
 from costobs.embedded import paths
 from costobs.embedded.sample import organisation, story
 from costobs.embedded.sample.story import Story
-from ingest import configure, inbox, load
-from ingest.models import Load, Source
+from costobs.sample import budgets, plan, removal, rules
+from ingest import configure, inbox, load, queries
 
 PREFIX = f"{organisation.LABEL}: "
 _SUBJECT = "sample"
@@ -48,16 +46,16 @@ def run(*, clock: _CLOCK, is_asked: bool = False) -> Iterator[Progress]:
     Raises NotWanted.
     """
     until = clock().astimezone(UTC).replace(second=0, microsecond=0)
-    is_new = not Source.objects.filter(is_sample=True).exists()
+    is_new = not queries.has_sample()
     if is_new and not is_asked:
-        _refuse_where_not_wanted()
+        _refuse_where_not_wanted(now=clock())
     with _locked("costobs sample"):
         sources = _set_up(now=clock(), is_new=is_new)
         told = _story(sources["usage"], until=until)
-        sample_rules.add_prices(told=told, now=clock())
+        rules.add_prices(told=told, now=clock())
         yield from _load(told, sources, until=until, clock=clock, is_new=is_new)
         with _locked("costobs tick"):
-            made = sample_budgets.create(usage_source_id=sources["usage"], now=clock())
+            made = budgets.create(usage_source_id=sources["usage"], now=clock())
         if made:
             yield Progress("budgets and their ladders", "succeeded", made, 100)
 
@@ -69,19 +67,19 @@ def remove(*, by: str, now: datetime) -> int:
     that it was removed, and the next start does not bring it back.
     """
     with _locked("costobs sample"), _locked("costobs tick"):
-        gone = sample_removal.run(by=by, now=now)
+        gone = removal.run(by=by, now=now)
         if gone:
             record.write(actor=by, act="sample.removed", subject=_SUBJECT, at=now)
         return gone
 
 
-def _refuse_where_not_wanted() -> None:
+def _refuse_where_not_wanted(*, now: datetime) -> None:
     how = "`costobs sample --again` loads it"
     if AuditEntry.objects.filter(subject=_SUBJECT).order_by("-at", "-pk").values_list("act", flat=True).first() == (
         "sample.removed"
     ):
         raise NotWanted(f"the sample was removed; {how}")
-    if Load.objects.filter(state="succeeded").exists():
+    if any(line.last_load_at for line in queries.sources(now=now)):
         raise NotWanted(f"there are other data here, and the sample would stand beside them; {how}")
 
 
@@ -90,19 +88,16 @@ def _set_up(*, now: datetime, is_new: bool) -> dict[str, int]:
     if is_new:
         record.write(actor=organisation.SET_BY, act="sample.loaded", subject=_SUBJECT, at=now)
     for team in organisation.TEAMS:
-        Team.objects.get_or_create(
-            name=team.name,
-            defaults={"title": team.title, "cost_centre": team.cost_centre, "email": team.email, "is_sample": True},
-        )
+        teams.ensure(name=team.name, title=team.title, cost_centre=team.cost_centre, email=team.email, is_sample=True)
     own.ensure_default_ruleset(now=now)
-    sample_rules.add(now=now)
+    rules.add(now=now)
     wanted: dict[str, tuple[str, str, dict[str, object]]] = {
         "usage": ("usage_log", "gateway log", {}),
         "openai": ("focus_export", "OpenAI bill", {}),
         "anthropic": ("focus_export", "Anthropic bill", {}),
         "aws": ("focus_export", "AWS bill", {}),
-        "gpus": ("dcgm", "GPU telemetry", {"step_seconds": sample_plan.MINUTE}),
-        "gpu_history": ("dcgm", "GPU telemetry, each quarter hour", {"step_seconds": sample_plan.QUARTER}),
+        "gpus": ("dcgm", "GPU telemetry", {"step_seconds": plan.MINUTE}),
+        "gpu_history": ("dcgm", "GPU telemetry, each quarter hour", {"step_seconds": plan.QUARTER}),
         "fine_tunes": ("fine_tunes", "fine-tune runs", {}),
     }
     return {
@@ -113,12 +108,12 @@ def _set_up(*, now: datetime, is_new: bool) -> dict[str, int]:
 
 def _story(source_id: int, *, until: datetime) -> Story:
     """The story that was begun here, or a new one that ends now."""
-    begun = Source.objects.get(pk=source_id).cursor.get("story_start")
+    begun = queries.cursor(source_id=source_id).get("story_start")
     return Story(date.fromisoformat(begun) if begun else story.starting(until=until))
 
 
 def _load(told: Story, sources: dict[str, int], *, until: datetime, clock: _CLOCK, is_new: bool) -> Iterator[Progress]:
-    groups = [*sample_plan.groups(told, sources, until=until, is_new=is_new)]
+    groups = [*plan.groups(told, sources, until=until, is_new=is_new)]
     total, done = sum(one.weight for group in groups for one in group) or 1, 0
     for group in groups:
         # The tick waits meanwhile: it would roll up the same days beside us, and judge budgets by half a month.
@@ -132,7 +127,7 @@ def _load(told: Story, sources: dict[str, int], *, until: datetime, clock: _CLOC
                 continue
 
 
-def _load_one(one: sample_plan.Slice, now: datetime) -> load.LoadResult:
+def _load_one(one: plan.Slice, now: datetime) -> load.LoadResult:
     """Writes the slice's file, loads it as any file is loaded, and deletes it."""
     folder = paths.data_dir() / "sample"
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from costobs.embedded.sample import bills, fine_tunes, gpus, story, usage
 from costobs.embedded.sample.story import Story
 from costobs.embedded.sample.tally import Tally
-from ingest.models import Source
+from ingest import queries
 
 PROVIDERS = ("openai", "anthropic", "aws")
 MINUTE, QUARTER = 60, 900
@@ -73,7 +73,7 @@ def _usage(told: Story, source_id: int, tally: Tally, *, until: datetime) -> Ite
 
 def _telemetry(told: Story, sources: Mapping[str, int], tally: Tally, *, until: datetime) -> Iterator[Slice]:
     start = story.midnight(told.start)
-    begun = Source.objects.get(pk=sources["gpus"]).cursor.get("from")
+    begun = queries.cursor(source_id=sources["gpus"]).get("from")
     split = datetime.fromisoformat(begun) if begun else story.midnight(until.date() - timedelta(days=_MINUTE_DAYS - 1))
     split = max(split, start)
     for name, first, last, step, days in (
@@ -118,7 +118,7 @@ def _spans(
     """The spans a source misses of [start, until): forward from where it ends, then backward from where it begins, none
     across the end of a month. A source that has nothing gets [recent, until) first.
     """
-    cursor = Source.objects.get(pk=source_id).cursor
+    cursor = queries.cursor(source_id=source_id)
     since = datetime.fromisoformat(cursor["since"]) if "since" in cursor else recent
     through = datetime.fromisoformat(cursor["through"]) if "through" in cursor else recent
     while through < until:

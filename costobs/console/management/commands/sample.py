@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from costobs.access import sample_data
+from costobs.sample import install
 
 
 class Command(BaseCommand):
@@ -20,21 +20,21 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["act"] == "remove":
-            gone = sample_data.remove(by="command line", now=_now())
+            gone = install.remove(by="command line", now=_now())
             self.stdout.write("sample: removed" if gone else "sample: there is none")
             return
         try:
-            for step in sample_data.run(clock=_now, is_asked=options["again"]):
+            for step in install.run(clock=_now, is_asked=options["again"]):
                 if step.state != "unchanged":
                     self.stdout.write(_sentence(step))
                     self.stdout.flush()
-        except sample_data.NotWanted as why:
+        except install.NotWanted as why:
             self.stdout.write(f"sample: not loaded. {why}")
             return
         self.stdout.write("sample: ready")
 
 
-def _sentence(step: sample_data.Progress) -> str:
+def _sentence(step: install.Progress) -> str:
     done = "loaded" if step.state == "succeeded" else step.state
     return f"sample: {step.what} {done}, {step.rows:,} rows, {step.percent} %"
 

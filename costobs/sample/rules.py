@@ -7,7 +7,6 @@ from attribution.own import RuleDraft
 from costobs.embedded.sample import organisation
 from costobs.embedded.sample.story import Story
 from ingest import price
-from ingest.models import UnitPrice
 
 PREFIX = f"{organisation.LABEL}: "
 _PRICED_SINCE = date(2024, 1, 1)
@@ -76,8 +75,4 @@ def add_prices(*, told: Story, now: datetime) -> None:
 
 def take_prices_away(*, now: datetime) -> None:
     """Ends the sample's prices. Usage of other sources that had them gets the price it would have had."""
-    ended = UnitPrice.objects.filter(set_by=organisation.SET_BY, known_to=None)
-    if not ended.update(known_to=now):
-        return
-    for name in _OWN_MODELS:
-        price.reprice(provider=organisation.MODELS[name].provider, model=name, since=_PRICED_SINCE)
+    price.withdraw(set_by=organisation.SET_BY, now=now)

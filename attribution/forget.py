@@ -1,0 +1,23 @@
+"""Takes a source out of the books, before ingest deletes its rows."""
+
+from django.db import connection, transaction
+
+
+def source(*, source_id: int) -> None:
+    """Deletes what the books, the splits and the owners say about one source. Safe to repeat.
+
+    Days it shares with other sources must be rebuilt once it is gone.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("DELETE FROM attribution_dailycost WHERE source_id = %s", [source_id])
+        cursor.execute("DELETE FROM attribution_allocatedcharge WHERE source_id = %s", [source_id])
+        cursor.execute(
+            """DELETE FROM attribution_finetunecost WHERE run_id IN
+                   (SELECT id FROM ingest_finetunerun WHERE source_id = %s)""",
+            [source_id],
+        )
+        cursor.execute(
+            """DELETE FROM attribution_ownership WHERE attribute_set_id IN
+                   (SELECT id FROM ingest_attributeset WHERE source_id = %s)""",
+            [source_id],
+        )

@@ -1,1 +1,0 @@
-"""Commands that hand out access."""
