@@ -24,6 +24,7 @@ urlpatterns = [
     path("unit-costs/export.csv", unit_costs.export, name="unit_costs_export"),
     path("budgets/", budgets.page, name="budgets"),
     path("budgets/new/", budget_forms.new, name="budget_new"),
+    path("budgets/pause-all/", budget_forms.pause_all, name="budget_pause_all"),
     path("budgets/<int:budget_id>/", budgets.detail, name="budget"),
     path("budgets/<int:budget_id>/edit/", budget_forms.edit, name="budget_edit"),
     path("budgets/<int:budget_id>/pause/", budget_forms.pause, name="budget_pause"),

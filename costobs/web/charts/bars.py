@@ -158,8 +158,10 @@ def ghost(days: Sequence[date], values: Sequence[Value]) -> frame.Json:
     }
 
 
-def cone(forecast: Sequence[ForecastDay], band: str, line: str, currency: str) -> list[frame.Json]:
-    """Median dashed inside its 80 % band."""
+def cone(
+    forecast: Sequence[ForecastDay], band: str, line: str, currency: str, label: str = "forecast, 80 % range"
+) -> list[frame.Json]:
+    """The middle dashed inside its band; `label` says what the band is."""
     if not forecast:
         return []
     x = [frame.stamp(point.day) for point in forecast]
@@ -184,7 +186,7 @@ def cone(forecast: Sequence[ForecastDay], band: str, line: str, currency: str) -
             "y": [frame.number(point.mid) for point in forecast],
             "line": {"color": f"var(--{line})", "width": 2, "dash": "dash"},
             "customdata": words,
-            "hovertemplate": "%{customdata[0]}<extra>Forecast, 80 %</extra>",
+            "hovertemplate": f"%{{customdata[0]}}<extra>{label}</extra>",
         },
     ]
 

@@ -21,6 +21,7 @@ def burn_up(
     rungs: Sequence[RungLine] = (),
     marks: Sequence[Mark] = (),
     forecast: Sequence[ForecastDay] = (),
+    forecast_label: str = "forecast, 80 % range",
     not_final_from: date | None = None,
     currency: str = "USD",
     height: Height = "main",
@@ -36,7 +37,7 @@ def burn_up(
     known: list[Value] = [*actual, *(rung.amount for rung in levels), *(point.high for point in forecast)]
     axis = frame.value_axis(known, frame.money_writer(currency))
     traces = [_even_pace(start, last, budget), *_actual(days, actual, not_final_from, currency)]
-    traces += bars.cone(forecast, "band-1", "c1", currency)
+    traces += bars.cone(forecast, "band-1", "c1", currency, forecast_label)
     if any(mark.amount is not None for mark in marks):
         traces.append(_markers(marks))
     top = max(Decimal(value) for value in known if value is not None)
@@ -50,7 +51,7 @@ def burn_up(
     }
     legend = [LegendItem("actual", "c1", "line"), LegendItem("even pace", "border-strong", "thin")]
     if forecast:
-        legend.append(LegendItem("forecast, 80 % range", "c1", "dash"))
+        legend.append(LegendItem(forecast_label, "c1", "dash"))
     return Chart(frame.figure(traces, layout), height, tuple(legend), tuple(marks))
 
 

@@ -1,0 +1,274 @@
+"""The parts of one budget's page and of an action's: burn-up, ladder, variance, who is affected, what happened when."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from alerts.queries import BudgetDetail, BudgetLine, RungRow, RunLine
+from attribution import pace
+from costobs.access.scopes import Viewer
+from costobs.kernel import fmt
+from costobs.web import action_tables, budget_table, charts
+from costobs.web.parts import Cell, ChartCard, Column, Kpi, Row, Rung, Table
+
+_VERBS = {"notify": "Notify", "throttle": "Throttle", "shutdown": "Shut down"}
+_TOKENS = {"notify": "watch", "throttle": "thr", "shutdown": "over"}
+_HELD = {"running", "in_force"}
+
+
+def heading(found: BudgetDetail) -> str:
+    """`Search is forecast to pass $24,000 about 26 Nov and end at $29.0k`."""
+    line = found.line
+    amount = fmt.money(line.amount, line.currency)
+    held = next((rung.run for rung in found.rungs if rung.run and rung.run.state in _HELD), None)
+    tail = f"; {line.state_words.lower()} since {fmt.moment(held.applied_at or held.asked_at)}" if held else ""
+    if line.used_ratio is None:
+        return f"{line.name}: {amount} a {line.period}, not evaluated in this period yet"
+    if line.used_ratio >= 1:
+        return f"{line.name} has passed {amount}: {fmt.percent(line.used_ratio)} is used{tail}"
+    if line.forecast_cost is not None and line.is_forecast_over:
+        whole = next((rung.expected_on for rung in found.rungs if rung.percent == 100), None)
+        about = f" about {fmt.short_day(whole)}" if whole else ""
+        end = fmt.money(line.forecast_cost, line.currency, mode="short")
+        return f"{line.name} is forecast to pass {amount}{about} and end at {end}{tail}"
+    end = (
+        f", forecast to end at {fmt.money(line.forecast_cost, line.currency, mode='short')}"
+        if line.forecast_cost
+        else ""
+    )
+    return f"{line.name} has used {fmt.percent(line.used_ratio)} of {amount}{end}{tail}"
+
+
+def sub(line: BudgetLine, now: datetime) -> str:
+    """Scope, period, owner, and how fresh the figures are."""
+    parts = [
+        line.scope_words[:1].upper() + line.scope_words[1:],
+        f"{fmt.period(line.days.start, line.days.end)}, by {line.period}",
+    ]
+    if line.owner_email:
+        parts.append(f"owner {line.owner_email}")
+    if line.evaluated_at:
+        parts.append(f"evaluated {fmt.ago(line.evaluated_at, now)}")
+    if line.complete_through:
+        parts.append(f"complete to {fmt.moment(line.complete_through)}")
+    if line.paused_until:
+        parts.append(f"ladder paused until {fmt.moment(line.paused_until)}")
+    return " · ".join(parts)
+
+
+def kpis(line: BudgetLine) -> list[Kpi]:
+    """State, actual, forecast, variance."""
+    variance = budget_table.variance_cell(line.forecast_cost, line.amount, line.currency).text
+    estimated = (
+        f"{fmt.money(line.estimated_cost, line.currency)} of it estimated" if line.estimated_cost else "all billed"
+    )
+    step = budget_table.next_step_words(line)
+    return [
+        Kpi(
+            "Actual",
+            fmt.money(line.spend_cost, line.currency, mode="kpi"),
+            state=line.state,
+            note=estimated if line.spend_cost is not None else "Not evaluated in this period yet",
+        ),
+        Kpi(
+            "Used",
+            fmt.UNKNOWN if line.used_ratio is None else fmt.percent(line.used_ratio),
+            compare=f"{fmt.percent(line.elapsed_ratio)} of the period is gone",
+            note=f"Even pace would be {fmt.money(line.amount * line.elapsed_ratio, line.currency)}",
+        ),
+        Kpi(
+            "Forecast at end",
+            fmt.NOT_APPLICABLE
+            if line.forecast_cost is None
+            else fmt.money(line.forecast_cost, line.currency, mode="short"),
+            compare=variance if line.forecast_cost is not None else "",
+            note="Naive pace: the average of the complete days"
+            if line.forecast_cost is not None
+            else "Three complete days of the period are needed",
+        ),
+        Kpi(
+            "Budget",
+            fmt.money(line.amount, line.currency, mode="kpi"),
+            compare=f"a {line.period}",
+            note=f"Next: {step}",
+        ),
+    ]
+
+
+def burn_up(found: BudgetDetail, now: datetime) -> ChartCard:
+    """Cumulative spend against the ladder, with what fired as numbered points."""
+    line = found.line
+    reached = {day.day: day.cumulative_cost for day in found.burn_up}
+    fired = [run for run in reversed(found.runs) if run.asked_at.date() in reached and run.state != "superseded"]
+    marks = [
+        charts.Mark(
+            number, run.asked_at.date(), f"{fmt.moment(run.asked_at)}: {_fired(run)}", reached[run.asked_at.date()]
+        )
+        for number, run in enumerate(fired, start=1)
+    ]
+    forecast = forecast_days(found, now)
+    chart = charts.burn_up(
+        start=line.days.start,
+        end=line.days.end,
+        days=[day.day for day in found.burn_up],
+        actual=[day.cumulative_cost for day in found.burn_up],
+        budget=line.amount,
+        rungs=[_rung_line(rung) for rung in found.rungs],
+        marks=marks,
+        forecast=forecast,
+        forecast_label="naive pace; band: at the cheapest and the dearest day",
+        not_final_from=found.not_final_from,
+        currency=line.currency,
+    )
+    return ChartCard(
+        id="burn-up",
+        title="Burn-up against the ladder",
+        caption=f"{line.currency}, effective cost, cumulative, UTC days. Dotted: billed data have not arrived.",
+        chart=chart,
+        summary=_pace_sentence(line),
+        table=_burn_table(found),
+    )
+
+
+def forecast_days(found: BudgetDetail, now: datetime) -> list[charts.ForecastDay]:
+    """The naive pace from the last complete day to the end of the period, between its cheapest and its dearest day."""
+    line, today = found.line, now.date()
+    by_day = {day.day: day.cost for day in found.burn_up}
+    ahead = pace.of(by_day=by_day, period=line.days, today=today)
+    left = [day for day in line.days if day >= today]
+    if ahead is None or line.forecast_cost is None or not left:
+        return []
+    base = sum((cost for day, cost in by_day.items() if day < today), Decimal(0))
+    start = charts.ForecastDay(today - timedelta(days=1), base, base, base)
+    return [
+        start,
+        *(
+            charts.ForecastDay(
+                day,
+                low=base + (ahead.low - base) * step / len(left),
+                mid=base + (ahead.amount - base) * step / len(left),
+                high=base + (ahead.high - base) * step / len(left),
+            )
+            for step, day in enumerate(left, start=1)
+        ),
+    ]
+
+
+def rungs(found: BudgetDetail, viewer: Viewer) -> list[Rung]:
+    """The ladder, each step with its state, when it fired or would, and what may be decided."""
+    return [
+        Rung(
+            label=f"{rung.percent.normalize():f} %",
+            action=rung.words,
+            marker=rung.state,
+            when=_when(rung, found.line),
+            note=_rung_note(rung, found.line),
+            actions=action_tables.links(viewer, rung.run) if rung.run else (),
+        )
+        for rung in found.rungs
+    ]
+
+
+def variance(found: BudgetDetail) -> Table:
+    """Budget against actual by period, newest first; the open period is judged by its forecast."""
+    line = found.line
+    places = fmt.column_places([line.amount, *(period.actual_cost for period in found.periods)])
+    columns = [
+        Column(line.period.capitalize()),
+        Column("Budget", numeric=True),
+        Column("Actual", numeric=True),
+        Column("Forecast", numeric=True),
+        Column(
+            "Variance", numeric=True, title="Forecast minus budget while the period is open, then actual minus budget"
+        ),
+        Column("Word"),
+    ]
+    rows = [
+        Row(
+            [
+                Cell(period.label, note="open" if period.is_current else ""),
+                Cell(fmt.money(period.amount, line.currency, places=places)),
+                Cell(fmt.money(period.actual_cost, line.currency, places=places)),
+                Cell(
+                    fmt.NOT_APPLICABLE
+                    if period.forecast_cost is None
+                    else fmt.money(period.forecast_cost, line.currency, mode="short")
+                ),
+                budget_table.variance_cell(period.forecast_cost or period.actual_cost, period.amount, line.currency),
+                Cell("Favourable" if period.is_favourable else "Unfavourable"),
+            ]
+        )
+        for period in found.periods
+    ]
+    note = "Earlier periods are measured against today's amount; spend is what the books say now."
+    return Table(f"Variance by {line.period}", columns, rows, note=note)
+
+
+def _fired(run: RunLine) -> str:
+    return f"{run.words} at {run.percent.normalize():f} %, {run.state_words.lower()}"
+
+
+def _rung_line(rung: RungRow) -> charts.RungLine:
+    return charts.RungLine(
+        f"{_VERBS[rung.action]} {rung.percent.normalize():f} %", rung.threshold_cost, _TOKENS[rung.action]
+    )
+
+
+def _pace_sentence(line: BudgetLine) -> str:
+    if line.spend_cost is None:
+        return "This period has not been evaluated yet."
+    even = line.amount * line.elapsed_ratio
+    ahead = fmt.money(abs(line.spend_cost - even), line.currency)
+    word = "more" if line.spend_cost > even else "less"
+    return (
+        f"{fmt.money(line.spend_cost, line.currency)} is used with {fmt.percent(line.elapsed_ratio, places=0)} of the"
+        f" period gone: {ahead} {word} than an even pace. One day of it is"
+        f" {fmt.money(line.amount / len(line.days), line.currency)} (est.)."
+    )
+
+
+def _burn_table(found: BudgetDetail) -> Table:
+    currency = found.line.currency
+    places = fmt.column_places([day.cumulative_cost for day in found.burn_up])
+    return Table(
+        caption="Cumulative spend by day",
+        columns=[Column("Day"), Column("Spend", numeric=True), Column("Cumulative", numeric=True)],
+        rows=[
+            Row(
+                [
+                    Cell(fmt.day(day.day), note="" if day.is_final else "not final"),
+                    Cell(fmt.money(day.cost, currency, places=places)),
+                    Cell(fmt.money(day.cumulative_cost, currency, places=places)),
+                ]
+            )
+            for day in found.burn_up
+        ],
+    )
+
+
+def _when(rung: RungRow, line: BudgetLine) -> str:
+    if rung.at is not None:
+        return fmt.moment(rung.at)
+    if rung.expected_on is not None:
+        return f"about {fmt.short_day(rung.expected_on)}, at {fmt.money(rung.threshold_cost, line.currency)}"
+    known = "not in this period at this pace" if line.forecast_cost is not None else "no forecast yet"
+    return f"at {fmt.money(rung.threshold_cost, line.currency)}; {known}"
+
+
+def _rung_note(rung: RungRow, line: BudgetLine) -> str:
+    parts = []
+    if rung.approval != "automatic":
+        people = (
+            f"the lead of {', '.join(line.teams)}, finance or an administrator"
+            if line.teams
+            else "finance or an administrator"
+        )
+        parts.append(f"needs approval by {people}")
+    if rung.run is not None:
+        run = rung.run
+        if run.decided_by:
+            parts.append(f"decided by {action_tables.actor(run.decided_by)}")
+        if run.state in _HELD and run.expires_at:
+            parts.append(f"until {fmt.moment(run.expires_at)} or undo")
+        if run.error:
+            parts.append(run.error)
+    return "; ".join(parts)

@@ -1,0 +1,325 @@
+"""Making, changing and pausing budgets: plain forms that keep what was typed and name every mistake."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST
+
+from alerts import budgets as budget_steps
+from alerts import queries as alert_queries
+from alerts.queries import BudgetDetail
+from costobs.access import scopes
+from costobs.kernel.period import Days
+from costobs.kernel.scope import SpendScope
+from costobs.web import budget_access, filters
+from costobs.web.page import no_permission
+from costobs.web.page import page as page_view
+
+SCOPES = {
+    "team": "Teams",
+    "feature": "Features",
+    "model": "Models",
+    "key": "Keys",
+    "provider_name": "Providers",
+}
+MOST_RUNGS = 5
+_ACTIONS = [("", "–"), ("notify", "Notify"), ("throttle", "Throttle"), ("shutdown", "Shut down")]
+_APPROVALS = [("automatic", "Automatic"), ("one", "Needs approval")]
+_ON = [("actual", "Actual spend"), ("forecast", "Forecast")]
+_SETTINGS = ("requests_per_minute", "max_inflight", "max_tokens", "retry_after_seconds")
+_APPLIES = {"throttle": _SETTINGS, "shutdown": ("retry_after_seconds",), "notify": ("on",)}
+_DEFAULT_RUNGS = [{"percent": "80", "action": "notify"}, {"percent": "100", "action": "notify"}]
+
+
+class BudgetForm(forms.Form):
+    """Name, amount, period, owner and scope. What a budget may be is decided by `alerts.budgets`, not here."""
+
+    name = forms.CharField(label="Name", max_length=100, required=False)
+    amount = forms.CharField(label="Amount", required=False, help_text="For one period, such as 24000")
+    currency = forms.CharField(label="Currency", required=False, max_length=3)
+    period = forms.ChoiceField(label="Period", choices=[(name, name.capitalize()) for name in budget_steps.PERIODS])
+    owner_email = forms.EmailField(label="Owner's e-mail", required=False, help_text="Who is told, beside the channels")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, label in SCOPES.items():
+            self.fields[f"scope_{name}"] = forms.CharField(label=label, required=False)
+            self.fields[f"scope_{name}"].widget.attrs["list"] = f"values-{name}"
+        _style(self)
+
+    def scope(self) -> dict[str, list[str]]:
+        """Dimension to values, as typed, separated by commas."""
+        found = {name: self.cleaned_data.get(f"scope_{name}", "").split(",") for name in SCOPES}
+        return {
+            name: [value.strip() for value in values] for name, values in found.items() if any(map(str.strip, values))
+        }
+
+
+class RungForm(forms.Form):
+    """One step of the ladder; an empty percent and action mean no step."""
+
+    percent = forms.CharField(label="At, %", required=False)
+    action = forms.ChoiceField(label="Action", choices=_ACTIONS, required=False)
+    on = forms.ChoiceField(label="Notify on", choices=_ON, required=False)
+    approval = forms.ChoiceField(label="Approval", choices=_APPROVALS, required=False)
+    requests_per_minute = forms.CharField(label="Requests / min", required=False)
+    max_inflight = forms.CharField(label="At a time", required=False)
+    max_tokens = forms.CharField(label="Output tokens each", required=False)
+    retry_after_seconds = forms.CharField(label="Retry after, s", required=False)
+    expires_after_hours = forms.CharField(label="For, hours", required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _style(self)
+        for name in ("percent", *_SETTINGS, "expires_after_hours"):
+            self.fields[name].widget.attrs |= {"inputmode": "decimal", "size": "6"}
+
+    def is_blank(self) -> bool:
+        return not self.cleaned_data.get("percent", "").strip() and not self.cleaned_data.get("action")
+
+    def spec(self) -> budget_steps.RungSpec:
+        """The step as asked for; what does not belong to its action is left out. Raises ValueError with the mistake."""
+        data = self.cleaned_data
+        action = data.get("action", "")
+        if not action:
+            raise ValueError("choose what happens at this percentage")
+        hours = data.get("expires_after_hours", "").strip()
+        if hours and not hours.isdigit():
+            raise ValueError(f"for, hours: expected a whole number, found {hours!r}")
+        try:
+            percent = Decimal(data.get("percent", "").strip().removesuffix("%").strip())
+        except InvalidOperation:
+            raise ValueError(f"expected a percentage such as 80, found {data.get('percent', '')!r}") from None
+        return budget_steps.RungSpec(
+            percent=percent,
+            action=action,
+            config={name: data[name].strip() for name in _APPLIES[action] if data.get(name, "").strip()},
+            approval="automatic" if action == "notify" else data.get("approval") or "automatic",
+            expires_after_hours=int(hours) if hours else None,
+        )
+
+
+RungForms = forms.formset_factory(RungForm, extra=MOST_RUNGS, max_num=MOST_RUNGS, absolute_max=MOST_RUNGS)
+
+
+@require_http_methods(["GET", "POST"])
+@page_view
+def new(request: HttpRequest) -> HttpResponse:
+    viewer = scopes.viewer(request.user)
+    if not budget_access.may_manage(viewer):
+        return no_permission(request, budget_access.NOT_MANAGER)
+    if request.method == "GET":
+        initial = {"currency": settings.COSTOBS_CURRENCY, "period": "month", "owner_email": request.user.email}
+        form, rungs = BudgetForm(initial=initial), RungForms(prefix="rungs", initial=_DEFAULT_RUNGS)
+        return _form_page(request, form, rungs, "New budget")
+    form, rungs = BudgetForm(request.POST), RungForms(request.POST, prefix="rungs")
+    given = _given(form, rungs)
+    if given is not None:
+        try:
+            budget_id = budget_steps.create(**given, by=viewer.name, now=timezone.now())
+        except budget_steps.Invalid as problem:
+            _tell(form, rungs, problem.errors)
+        else:
+            messages.success(request, f"{given['name'].strip()} is set. It is evaluated within seconds.")
+            return redirect("budget", budget_id)
+    return _form_page(request, form, rungs, "New budget", status=400)
+
+
+@require_http_methods(["GET", "POST"])
+@page_view
+def edit(request: HttpRequest, budget_id: int) -> HttpResponse:
+    viewer, now = scopes.viewer(request.user), timezone.now()
+    if not budget_access.may_manage(viewer):
+        return no_permission(request, budget_access.NOT_MANAGER)
+    try:
+        found = alert_queries.budget(id=budget_id, now=now, teams=viewer.teams)
+    except alert_queries.NotFound:
+        return budget_access.not_found(request, "budget")
+    if request.method == "GET":
+        form, rungs = BudgetForm(initial=_initial(found)), RungForms(prefix="rungs", initial=_initial_rungs(found))
+        return _form_page(request, form, rungs, f"Edit {found.line.name}", found)
+    form, rungs = BudgetForm(request.POST), RungForms(request.POST, prefix="rungs")
+    given = _given(form, rungs)
+    if given is not None:
+        # Dimensions this form does not show stay as they are.
+        given["scope"] |= {name: list(values) for name, values in found.line.scope.items() if name not in SCOPES}
+        try:
+            budget_steps.update(budget_id=budget_id, **given, by=viewer.name, now=now)
+        except budget_steps.Invalid as problem:
+            _tell(form, rungs, problem.errors)
+        else:
+            messages.success(request, "Changed. What is in force keeps the plan it was started with.")
+            return redirect("budget", budget_id)
+    return _form_page(request, form, rungs, f"Edit {found.line.name}", found, status=400)
+
+
+@require_POST
+@page_view
+def pause(request: HttpRequest, budget_id: int) -> HttpResponse:
+    """Pauses one ladder for some hours; 0 hours resumes it."""
+    viewer, now = scopes.viewer(request.user), timezone.now()
+    if not budget_access.may_manage(viewer):
+        return no_permission(request, budget_access.NOT_MANAGER)
+    hours = request.POST.get("hours", "")
+    if not hours.isdigit() or int(hours) > 24 * 92:
+        messages.error(request, f"Expected a number of hours, found {hours!r}. Nothing was changed.")
+        return redirect("budget", budget_id)
+    until = now + timedelta(hours=int(hours)) if int(hours) else None
+    try:
+        reason = request.POST.get("reason", "").strip()
+        budget_steps.pause(budget_id=budget_id, until=until, by=viewer.name, now=now, reason=reason)
+    except budget_steps.Invalid:
+        return budget_access.not_found(request, "budget")
+    messages.success(request, "The ladder is paused." if until else "The ladder is on again.")
+    return redirect("budget", budget_id)
+
+
+@require_POST
+@page_view
+def pause_all(request: HttpRequest) -> HttpResponse:
+    """Break glass: every ladder for an hour."""
+    viewer, now = scopes.viewer(request.user), timezone.now()
+    if not budget_access.may_manage(viewer):
+        return no_permission(request, budget_access.NOT_MANAGER)
+    reason = request.POST.get("reason", "").strip()
+    count = budget_steps.pause_all(until=now + timedelta(hours=1), by=viewer.name, now=now, reason=reason)
+    messages.success(request, f"{count} ladders are paused for an hour.")
+    return redirect("budgets")
+
+
+def _style(form: forms.Form) -> None:
+    for field in form.fields.values():
+        field.widget.attrs["class"] = "input"
+
+
+def _given(form: BudgetForm, rungs: Any) -> dict[str, Any] | None:  # a formset, whose class is made by its factory
+    """The arguments of the step, or None when a field already says what is wrong."""
+    is_fine = form.is_valid() & rungs.is_valid()
+    specs = []
+    for row in rungs.forms:
+        if not hasattr(row, "cleaned_data") or row.is_blank():
+            continue
+        try:
+            specs.append(row.spec())
+        except ValueError as problem:
+            row.add_error("percent", str(problem))
+            is_fine = False
+    if not is_fine:
+        return None
+    names = ("name", "amount", "currency", "period", "owner_email")
+    return {**{name: form.cleaned_data[name] for name in names}, "scope": form.scope(), "rungs": specs}
+
+
+def _tell(form: BudgetForm, rungs: Any, errors: Mapping[str, str]) -> None:  # a formset, as above
+    """Puts the mistakes of the step beside the fields they are about."""
+    filled = [row for row in rungs.forms if not row.is_blank()]
+    for name, text in errors.items():
+        head, _, index = name.partition(".")
+        if head == "rungs" and index.isdigit() and int(index) < len(filled):
+            filled[int(index)].add_error("percent", text)
+        elif name in form.fields:
+            form.add_error(name, text)
+        elif head == "scope":
+            form.add_error(_scope_field(form, text), text)
+        else:
+            form.add_error(None, f"{'Ladder' if head == 'rungs' else head.capitalize()}: {text}")
+
+
+def _scope_field(form: BudgetForm, text: str) -> str:
+    """The scope field a message is about, else the first of them."""
+    return next((f"scope_{name}" for name in SCOPES if text.startswith(name)), "scope_team")
+
+
+def _initial(found: BudgetDetail) -> dict[str, str]:
+    line = found.line
+    return {
+        "name": line.name,
+        "amount": f"{line.amount:f}",
+        "currency": line.currency,
+        "period": line.period,
+        "owner_email": line.owner_email,
+        **{f"scope_{name}": ", ".join(line.scope.get(name, ())) for name in SCOPES},
+    }
+
+
+def _initial_rungs(found: BudgetDetail) -> list[dict[str, str]]:
+    return [
+        {
+            "percent": f"{rung.percent.normalize():f}",
+            "action": rung.action,
+            "approval": rung.approval,
+            "expires_after_hours": "" if rung.expires_after_hours is None else str(rung.expires_after_hours),
+            **{name: str(rung.config[name]) for name in (*_SETTINGS, "on") if name in rung.config},
+        }
+        for rung in found.rungs
+    ]
+
+
+def _form_page(
+    request: HttpRequest,
+    form: BudgetForm,
+    rungs: Any,  # a formset, as above
+    heading: str,
+    found: BudgetDetail | None = None,
+    *,
+    status: int = 200,
+) -> HttpResponse:
+    back = reverse("budget", args=[found.line.id]) if found else reverse("budgets")
+    context = {
+        "page": "budgets",
+        "scope": None,
+        "heading": heading,
+        "form": form,
+        "rungs": rungs,
+        "scope_fields": [form[f"scope_{name}"] for name in SCOPES],
+        "known": _known(request),
+        "summary": _summary(form, rungs),
+        "back": back,
+        "armed": found is not None and any(rung.state in {"running", "in_force"} for rung in found.rungs),
+        "other_scope": [
+            f"{name}: {', '.join(values)}" for name, values in found.line.scope.items() if name not in SCOPES
+        ]
+        if found
+        else [],
+    }
+    return render(request, "pages/budget_form.html", context, status=status)
+
+
+def _summary(form: BudgetForm, rungs: Any) -> Sequence[tuple[str, str]]:  # a formset, as above
+    """Every mistake with the id of its field, for the list at the top."""
+    if not form.is_bound:
+        return []
+    found = [
+        (f"id_{name}", f"{form.fields[name].label}: {text}")
+        for name, texts in form.errors.items()
+        if name in form.fields
+        for text in texts
+    ]
+    found += [("id_name", text) for text in form.non_field_errors()]
+    found += [
+        (f"id_{row.prefix}-{name}", f"Step {number}: {text}")
+        for number, row in enumerate(rungs.forms, start=1)
+        for name, texts in row.errors.items()
+        for text in texts
+    ]
+    return found
+
+
+def _known(request: HttpRequest) -> list[tuple[str, list[str]]]:
+    """Values of the last 90 days by spend, offered while typing."""
+    today = timezone.now().date()
+    days = Days(today - timedelta(days=90), today + timedelta(days=1))
+    scope = SpendScope(days, currency=settings.COSTOBS_CURRENCY, teams=scopes.viewer(request.user).teams)
+    return [
+        (name, [value for value, _ in filters.known_values(scope=scope, dimension=name, search="") if value])
+        for name in SCOPES
+    ]
