@@ -1,7 +1,9 @@
 """What other rooms and the pages may ask about sources: health, freshness, loads and quarantined rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 from typing import Any
 
 from django.db import connection
@@ -179,7 +181,8 @@ def active_sources() -> list[int]:
 
 def newest_change() -> datetime | None:
     """When anything was loaded last; the validator of cached answers."""
-    return Source.objects.aggregate(at=Max("last_load_at"))["at"]
+    newest: datetime | None = Source.objects.aggregate(at=Max("last_load_at"))["at"]
+    return newest
 
 
 def open_days() -> list[date]:
@@ -194,7 +197,7 @@ def counts() -> dict[str, int]:
     return {row["state"]: row["n"] for row in Load.objects.values("state").annotate(n=Count("pk"))}
 
 
-def _line(source: Source, recent: dict[str, int], now: datetime) -> SourceLine:
+def _line(source: Source, recent: Mapping[str, Any], now: datetime) -> SourceLine:
     kind = KINDS[source.kind]
     lag = kind.expected_lag_seconds
     behind = int((now - source.complete_through).total_seconds()) if source.complete_through else 0

@@ -13,7 +13,7 @@ class MoneyField(models.DecimalField):  # type: ignore[type-arg]  # not subscrip
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
         """A plain DecimalField, so that migrations import nothing of ours."""
         name, _path, args, kwargs = super().deconstruct()
-        return name, "django.db.models.DecimalField", args, kwargs
+        return name, "django.db.models.DecimalField", list(args), kwargs
 
 
 class EncryptedField(models.BinaryField):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -21,7 +21,7 @@ class EncryptedField(models.BinaryField):  # type: ignore[type-arg]  # not subsc
 
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
         name, _path, args, kwargs = super().deconstruct()
-        return name, "django.db.models.BinaryField", args, kwargs
+        return name, "django.db.models.BinaryField", list(args), kwargs
 
     def get_prep_value(self, value: Any) -> Any:
         return None if value is None else secrets.seal(value)

@@ -16,7 +16,8 @@ def bucket(milliseconds: int) -> int:
 
 def middle(index: int) -> int:
     """The duration in milliseconds that stands for bucket `index`."""
-    return round(RATIO ** (index + 0.5))
+    duration: float = RATIO ** (index + 0.5)
+    return round(duration)
 
 
 def percentile(counts: Iterable[tuple[int, int]], *, permille: int) -> int | None:

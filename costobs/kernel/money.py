@@ -62,10 +62,13 @@ def round_minor(amount: Decimal, currency: str) -> Decimal:
     return amount.quantize(Decimal(1).scaleb(-MINOR_UNITS.get(currency, 2)), rounding=ROUND_HALF_EVEN)
 
 
-def largest_remainder(amounts: Sequence[Decimal], currency: str) -> list[Decimal]:
-    """Amounts at the minor unit that add to the rounded total: the largest remainders move first, ties by position."""
+def largest_remainder(amounts: Sequence[Decimal], currency: str, *, target: Decimal | None = None) -> list[Decimal]:
+    """Amounts at the minor unit that add to the rounded total: the largest remainders move first, ties by position.
+
+    `target` is what they add to instead, when the total was itself rounded to one of its two neighbours.
+    """
     quantum = Decimal(1).scaleb(-MINOR_UNITS.get(currency, 2))
-    target = round_minor(total(amounts), currency)
+    target = round_minor(total(amounts), currency) if target is None else target
     floors = [_floor(amount, quantum) for amount in amounts]
     missing = int((target - total(floors)) / quantum)
     by_remainder = sorted(range(len(amounts)), key=lambda index: (-(amounts[index] - floors[index]), index))

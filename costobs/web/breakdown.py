@@ -71,7 +71,7 @@ def _series(
         key or f"·{share}",
         label,
         [amounts.get(day, Decimal(0)) for day in days],
-        kind=kind if kind in {"idle", "unallocated", "unpriced", "shared", "other"} else "",  # type: ignore[arg-type]
+        kind="" if kind == "total" else kind,
         urls=[url] * len(days) if url else (),
     )
 

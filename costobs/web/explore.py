@@ -233,8 +233,9 @@ def _cells(
     url: str,
 ) -> list[Cell]:
     currency = asked.scope.currency
-    per_million = unit.cost_per_million_tokens if unit else None
-    per_request = unit.cost_per_request if unit else None
+    tokens = unit.cost_per_million_tokens if unit else None
+    per_million = fmt.unit_cost(None if tokens is None else tokens / 1_000_000, "token", currency, scale=1_000_000)
+    per_request = fmt.unit_cost(unit.cost_per_request if unit else None, "request", currency, scale=1)
     return [
         Cell(group.label, url, title=group.key or group.label),
         Cell(fmt.money(group.cost, currency, places=places)),
@@ -244,12 +245,8 @@ def _cells(
         if group.before is not None
         else Cell(fmt.NOT_APPLICABLE),
         Cell(fmt.count(unit.tokens) if unit and unit.tokens else fmt.NOT_APPLICABLE),
-        Cell(
-            fmt.unit_cost(per_million / 1_000_000, "token", currency, scale=1_000_000).amount
-            if per_million
-            else fmt.NOT_APPLICABLE
-        ),
-        Cell(fmt.unit_cost(per_request, "request", currency, scale=1).amount if per_request else fmt.NOT_APPLICABLE),
+        Cell(per_million.amount if per_million else fmt.NOT_APPLICABLE),
+        Cell(per_request.amount if per_request else fmt.NOT_APPLICABLE),
         Cell(spark=Spark(list(spark), open_end=True, label=f"{group.label} by day")),
     ]
 

@@ -219,12 +219,15 @@ def _bar(
         currency=scope.currency,
         freshness=freshness(now),
         hidden=[(name, request.GET[name]) for name in ("view", "unit", "gran") if name in request.GET],
-        previous_url=url(request, preset="custom", **{"from": earlier.start, "to": earlier.last}),
-        next_url=url(request, preset="custom", **{"from": later.start, "to": later.last})
-        if later.start <= now.date()
-        else "",
+        previous_url=_days_url(request, earlier),
+        next_url=_days_url(request, later) if later.start <= now.date() else "",
         share_url=request.build_absolute_uri(),
     )
+
+
+def _days_url(request: HttpRequest, days: Days) -> str:
+    changes: dict[str, Any] = {"preset": "custom", "from": days.start, "to": days.last}
+    return url(request, **changes)
 
 
 def _chips(request: HttpRequest, scope: SpendScope) -> list[Chip]:

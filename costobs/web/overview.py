@@ -111,23 +111,26 @@ def _forecast(asked: filters.Asked, ahead: pace.Pace | None) -> Kpi:
 
 def _unit(asked: filters.Asked) -> Kpi:
     rows = queries.unit_costs(scope=asked.complete, group_by=[])
-    if not rows or rows[0].cost_per_million_tokens is None or rows[0].cost_per_request is None:
+    now = rows[0].cost_per_million_tokens if rows else None
+    shown = fmt.unit_cost(_per_token(now), "token", asked.scope.currency, scale=1_000_000)
+    request = fmt.unit_cost(rows[0].cost_per_request if rows else None, "request", asked.scope.currency)
+    if shown is None or request is None:
         return Kpi("Blended unit cost", fmt.NOT_APPLICABLE, note="No tokens in these days")
-    now = rows[0]
     before = queries.unit_costs(scope=asked.compare, group_by=[]) if asked.compare else []
     was = before[0].cost_per_million_tokens if before else None
-    cost = now.cost_per_million_tokens / 1_000_000 if now.cost_per_million_tokens is not None else Decimal(0)
-    shown = fmt.unit_cost(cost, "token", asked.scope.currency, scale=1_000_000)
-    request = fmt.unit_cost(now.cost_per_request or Decimal(0), "request", asked.scope.currency)
     return Kpi(
         title="Blended unit cost",
         value=shown.amount,
         unit=shown.per,
-        delta=fmt.unit_delta(cost, was / 1_000_000 if was is not None else None, "token", asked.scope.currency),
+        delta=fmt.unit_delta(_per_token(now), _per_token(was), "token", asked.scope.currency),
         compare=asked.compare_label,
         note=f"{request.amount} {request.per}",
         url=f"{reverse('unit_costs')}?{asked.query}",
     )
+
+
+def _per_token(per_million: Decimal | None) -> Decimal | None:
+    return None if per_million is None else per_million / 1_000_000
 
 
 def _attributed(asked: filters.Asked, total: queries.SpendTotal) -> Kpi:

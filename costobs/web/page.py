@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
 from costobs.access import scopes
@@ -13,14 +14,14 @@ from costobs.kernel.scope import BadScope
 from costobs.web import filters
 from costobs.web.parts import Link, Notice
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def page(view: View) -> View:
     """A page for signed-in people. A wrong scope is answered with 400 and what is known; no role with a clear word."""
 
     @wraps(view)
-    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not scopes.viewer(request.user).teams and not scopes.viewer(request.user).may_see_all:
             return notice(request, NO_ROLE, status=403)
         cleaned = filters.added_filter(request)

@@ -13,15 +13,16 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from attribution import queries
-from costobs.access import sample_data
 from costobs.access import scopes
 from costobs.kernel import fmt
 from costobs.kernel.period import Days
+from costobs.sample import install
 from costobs.web.page import no_permission
 from costobs.web.page import page as page_view
 from costobs.web.parts import Cell, Column, Kpi, Notice, Row, Table
 from ingest import price
 from ingest import queries as ingest_queries
+from ingest.price_usage import Unpriced
 
 _DAYS = 28
 _LOAD_STATES = {
@@ -93,7 +94,7 @@ def remove_sample(request: HttpRequest) -> HttpResponse:
     viewer = scopes.viewer(request.user)
     if not viewer.may_manage:
         return no_permission(request, "Only administrators remove the sample.")
-    sample_data.remove(by=viewer.name, now=timezone.now())
+    install.remove(by=viewer.name, now=timezone.now())
     messages.success(request, "The sample organisation is removed. Connect your own sources to go on.")
     return redirect("sources")
 
@@ -133,7 +134,7 @@ def _heading(lines: list[ingest_queries.SourceLine]) -> str:
     return f"{good} of {len(lines)} sources are up to date"
 
 
-def _kpis(lines: list[ingest_queries.SourceLine], unpriced: list[price.Unpriced]) -> list[Kpi]:
+def _kpis(lines: list[ingest_queries.SourceLine], unpriced: list[Unpriced]) -> list[Kpi]:
     final = queries.last_final_day()
     waiting = ingest_queries.quarantined_count()
     cost = sum((one.cost_at_conservative_price for one in unpriced), Decimal(0))
@@ -232,7 +233,7 @@ def _completeness(lines: list[ingest_queries.SourceLine], today: date) -> Table:
     return Table("Completeness, last 28 days", columns, rows, empty=Notice("empty", "Nothing to check yet", ""))
 
 
-def _unpriced(found: list[price.Unpriced]) -> Table:
+def _unpriced(found: list[Unpriced]) -> Table:
     columns = [
         Column("Model"),
         Column("Provider"),

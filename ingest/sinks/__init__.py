@@ -12,3 +12,5 @@ SINKS: dict[str, type[Sink]] = {
     "gpu_samples": GpuSampleSink,
     "fine_tunes": FineTuneSink,
 }
+
+__all__ = ["SINKS", "Sink"]

@@ -1,6 +1,7 @@
 """GPU samples: stored once by GPU and time, and the hours they touch folded anew."""
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -77,7 +78,7 @@ class GpuSampleSink(Sink):
         if not self._staged:
             return Placed(loaded=0)
         hours = sorted(self._hours)
-        values = {
+        values: dict[str, Any] = {
             "source": self.context.source.pk,
             "start": hours[0],
             "end": hours[-1] + timedelta(hours=1),

@@ -36,7 +36,7 @@ class Command(BaseCommand):
                 raise CommandError(f"{email} has no account; say which role it gets with --role")
             user = users.create_user(
                 username=email, email=email, is_superuser=role == "admin", is_staff=role == "admin"
-            )  # type: ignore[attr-defined]  # the default user manager
+            )
             Membership.objects.create(user=user, role=role, teams=options["team"])
         url = f"{settings.COSTOBS_URL}{reverse('sign_in')}{get_query_string(user)}"
         self.stdout.write(url if options["format"] == "url" else f"Sign in as {email}, once, within an hour:\n{url}")
