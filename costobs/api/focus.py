@@ -1,0 +1,117 @@
+"""Rows of the books in the columns of FOCUS 1.2, with the owner in tags and in columns of our own."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+
+import orjson
+
+from attribution.queries import FocusRow
+from costobs.kernel import money
+from costobs.kernel.period import month
+
+COLUMNS = (
+    "BilledCost",
+    "BillingAccountId",
+    "BillingAccountName",
+    "BillingCurrency",
+    "BillingPeriodEnd",
+    "BillingPeriodStart",
+    "ChargeCategory",
+    "ChargeClass",
+    "ChargeDescription",
+    "ChargeFrequency",
+    "ChargePeriodEnd",
+    "ChargePeriodStart",
+    "ContractedCost",
+    "EffectiveCost",
+    "InvoiceIssuerName",
+    "ListCost",
+    "PricingQuantity",
+    "PricingUnit",
+    "ProviderName",
+    "PublisherName",
+    "RegionId",
+    "ServiceCategory",
+    "ServiceName",
+    "SubAccountId",
+    "Tags",
+    "x_Team",
+    "x_Feature",
+    "x_CostCentre",
+    "x_Environment",
+    "x_Model",
+    "x_Deployment",
+    "x_ShareKind",
+    "x_Basis",
+)
+_AI = "AI and Machine Learning"
+_SHARES = {
+    "direct": "direct use",
+    "shared": "part of a shared charge",
+    "idle_workload": "idle time of a deployment",
+    "idle_infrastructure": "idle time of a node",
+    "overhead": "overhead of a node",
+    "unallocated": "no owner",
+}
+
+
+def rows(
+    found: list[FocusRow], *, currency: str, categories: Mapping[tuple[str, str], str]
+) -> Iterator[tuple[str, ...]]:
+    """One row of COLUMNS for each row of the books; amounts keep every digit."""
+    for row in found:
+        yield _row(row, currency, categories)
+
+
+def _row(row: FocusRow, currency: str, categories: Mapping[tuple[str, str], str]) -> tuple[str, ...]:
+    period = month(row.day)
+    category = categories.get((row.provider_name, row.service_name)) or (_AI if row.model else "Other")
+    return (
+        money.text(row.billed_cost),
+        row.source,
+        row.source,
+        currency,
+        _moment(period.end),
+        _moment(period.start),
+        row.charge_category or "Usage",
+        row.charge_class,
+        f"{row.model or row.service_name}: {_SHARES.get(row.share_kind, row.share_kind)}",
+        "Usage-Based" if row.charge_category in {"", "Usage"} else "One-Time",
+        _moment(row.day + timedelta(days=1)),
+        _moment(row.day),
+        money.text(row.contracted_cost),
+        money.text(row.effective_cost),
+        row.invoice_issuer_name or row.provider_name,
+        money.text(row.list_cost),
+        "",
+        "",
+        row.provider_name,
+        row.provider_name,
+        row.region,
+        category,
+        row.service_name or row.provider_name,
+        row.sub_account,
+        _tags(row),
+        row.team,
+        row.feature,
+        row.cost_centre,
+        row.environment,
+        row.model,
+        row.deployment,
+        row.share_kind,
+        row.basis,
+    )
+
+
+def _tags(row: FocusRow) -> str:
+    tags = {
+        "team": row.team,
+        "feature": row.feature,
+        "cost_centre": row.cost_centre,
+        "environment": row.environment,
+    }
+    return orjson.dumps({name: value for name, value in tags.items() if value}).decode()
+
+
+def _moment(day: date) -> str:
+    return f"{datetime(day.year, day.month, day.day, tzinfo=UTC):%Y-%m-%dT%H:%M:%SZ}"

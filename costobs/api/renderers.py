@@ -1,0 +1,59 @@
+"""Which form an answer takes, and CSV that streams."""
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from django.http import StreamingHttpResponse
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.request import Request
+
+from costobs.api.errors import Bad
+
+
+class JsonUnlessAsked(BaseContentNegotiation):
+    """Errors and plain answers are JSON; the view itself reads `format` and `Accept` and writes other forms."""
+
+    def select_parser(self, request: Request, parsers: list[Any]) -> Any:
+        return parsers[0]
+
+    def select_renderer(
+        self, request: Request, renderers: list[Any], format_suffix: str | None = None
+    ) -> tuple[Any, str]:
+        return renderers[0], "application/json"
+
+
+def form(request: Request, *, forms: Sequence[str]) -> str:
+    """The form asked for: `format`, else CSV when `Accept` prefers it, else JSON. Raises Bad."""
+    asked = request.query_params.get("format", "")
+    if asked:
+        if asked not in forms:
+            raise Bad(f"expected format as one of {', '.join(forms)}, found {asked!r}")
+        return asked
+    accepted = [part.partition(";")[0].strip().lower() for part in request.headers.get("Accept", "").split(",")]
+    known = {"text/csv": "csv", "application/json": "json", "application/*": "json", "*/*": "json"}
+    return next((known[part] for part in accepted if part in known), "json")
+
+
+def csv_stream(
+    *, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]], headers: dict[str, str]
+) -> StreamingHttpResponse:
+    """A download called `name`, written while it is sent."""
+    response = StreamingHttpResponse(lines(columns, rows), content_type="text/csv; charset=utf-8", headers=headers)
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+def lines(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The lines of a CSV file."""
+    writer = csv.writer(_Echo(), lineterminator="\n")
+    yield writer.writerow(columns)
+    for row in rows:
+        yield writer.writerow(row)
+
+
+class _Echo:
+    """A file that hands back what is written to it."""
+
+    def write(self, value: str) -> str:
+        return value
