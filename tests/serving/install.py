@@ -71,7 +71,7 @@ def _install_torch(python: Path, environ: Mapping[str, str]) -> None:
     done = subprocess.run([python, *PIP, "--no-deps", *where], capture_output=True, text=True, check=False)
     if done.returncode:
         raise NotAvailable(
-            f"{TORCH} for Python 3.11 cannot be had: {done.stderr.strip().splitlines()[-1:]}\n"
+            f"{TORCH} for Python 3.11 cannot be had: {done.stderr.strip().splitlines()[-1]}\n"
             "Set COSTOBS_TORCH_WHEEL to that wheel (a file or an address), or COSTOBS_TORCH_LINKS to a folder or page of\n"
             "wheels; PyTorch publishes it in its index of CPU builds. Without it the serving test cannot run."
         )

@@ -12,7 +12,7 @@ KEPT_BYTES = 32 * 1024 * 1024  # a larger answer is forwarded, and metered from 
 TAIL_BYTES = 8 * 1024
 VECTOR_BYTES = 1024 * 1024  # vectors above this are metered from the tail: parsing them would hold the event loop
 VECTORS = frozenset({"embeddings", "score", "rerank", "classify"})
-EMPTY_PIECES = (b'"content":""', b'"text":""', b'"content": ""', b'"text": ""', b'"choices":[]', b'"choices": []')
+EMPTY_PIECE = re.compile(rb'"(?:content|text)": ?""|"choices": ?\[\]')
 DELTA_EVENTS = (
     b"event: content_block_delta",
     b"event: response.output_text.delta",
@@ -132,9 +132,11 @@ class StreamMeter:
                 )
                 if document.get("choices") == []:
                     return False
-        if event.startswith(DELTA_EVENTS) or (
-            b'"choices"' in event and not any(empty in event for empty in EMPTY_PIECES)
-        ):
+        if b'"choices"' in event:
+            # The plain searches are many times faster than the pattern, and nearly always enough.
+            is_empty = (b'""' in event or b"[]" in event) and EMPTY_PIECE.search(event)
+            self._pieces += not is_empty
+        elif event.startswith(DELTA_EVENTS):
             self._pieces += 1
         return True
 
