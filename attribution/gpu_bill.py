@@ -53,12 +53,12 @@ WITH weights AS (
     SELECT node, hour, deployment, state, sum(amount - taken) AS amount FROM book_gpu_time GROUP BY 1, 2, 3, 4
 )
 INSERT INTO book_node_work
-SELECT s.node, s.hour, u.attribute_set_id, u.model, s.deployment, u.token_kind, 'direct', NULL, s.amount * u.weight / u.whole
+SELECT s.node, s.hour, u.attribute_set_id, u.model, s.deployment, u.token_kind, 'direct', NULL::bigint, s.amount * u.weight / u.whole
 FROM spent s JOIN shares u USING (hour, deployment) WHERE s.state = 'busy' AND s.amount > 0
 UNION ALL
-SELECT s.node, s.hour, NULL, '', s.deployment, '',
+SELECT s.node, s.hour, NULL::bigint, '', s.deployment, '',
     CASE WHEN s.state = 'busy' THEN 'overhead' WHEN s.state = 'unknown' THEN 'unallocated'
-        WHEN s.deployment = '' THEN 'idle_infrastructure' ELSE 'idle_workload' END, NULL, s.amount
+        WHEN s.deployment = '' THEN 'idle_infrastructure' ELSE 'idle_workload' END, NULL::bigint, s.amount
 FROM spent s WHERE s.amount > 0 AND NOT (s.state = 'busy' AND EXISTS (
     SELECT FROM shares u WHERE u.hour = s.hour AND u.deployment = s.deployment))
 UNION ALL

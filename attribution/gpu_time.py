@@ -45,7 +45,7 @@ GROUP BY 1, 2, 3 HAVING coalesce(sum(s.amount), 0) < {_HOUR}
 
 # A fine-tune run has its GPUs from start to end. Two runs at once on one GPU share it.
 _RUNS = f"""
-WITH overlaps AS (
+WITH meeting AS (
     SELECT r.id AS run_id, g.node, g.gpu, g.hour, 7 * floor(extract(epoch FROM
             least(coalesce(r.ended_at, %(now)s), g.hour + interval '1 hour') - greatest(r.started_at, g.hour)) * 1000) AS amount
     FROM ingest_finetunerun r
@@ -56,7 +56,7 @@ WITH overlaps AS (
 )
 INSERT INTO book_run_time
 SELECT run_id, node, gpu, hour, amount * least(1, {_HOUR} / sum(amount) OVER (PARTITION BY node, gpu, hour))
-FROM overlaps WHERE amount > 0
+FROM meeting WHERE amount > 0
 """
 
 # The time of a run is taken from what it most likely was in telemetry: a deployment that served nothing, work that names no

@@ -25,6 +25,7 @@ class GpuHourCell:
     covered_ms: int
     memory_used_mib: int | None
     memory_total_mib: int | None
+    activity_source: str  # what busy was measured by: gr_engine_active or gpu_util
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def gpu_utilisation(*, scope: SpendScope) -> list[GpuHourCell]:
         SELECT node, gpu_index || CASE WHEN mig_instance <> '' THEN '/' || mig_instance ELSE '' END, max(gpu_model),
             string_agg(DISTINCT nullif(deployment, ''), ', '), hour,
             CASE WHEN sum(covered_ms) > 0 THEN (sum(busy_ms) * 1000 / sum(covered_ms))::int END,
-            sum(covered_ms)::bigint, avg(memory_used_mib)::int, max(memory_total_mib)::int
+            sum(covered_ms)::bigint, avg(memory_used_mib)::int, max(memory_total_mib)::int, max(activity_source)
         FROM ingest_gpuhour
         WHERE hour >= %(start)s AND hour < %(end)s
             AND (%(deployments)s::text[] IS NULL OR deployment = ANY(%(deployments)s))
