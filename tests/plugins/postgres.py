@@ -25,9 +25,9 @@ class _Server:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
-    if not os.environ.get("PYTEST_XDIST_WORKER"):
-        _begin()
     try:
+        if not os.environ.get("PYTEST_XDIST_WORKER"):
+            _begin()
         return (yield)
     except BaseException:
         _end()
