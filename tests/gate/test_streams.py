@@ -186,4 +186,3 @@ def _leave_in_the_middle(gate: Served, body: dict[str, object]) -> None:
             received += piece
             if '"two"' in received:
                 break
-    gate.upstream.release.set()

@@ -55,7 +55,7 @@ class Upstream:
         if steer.get("fail"):
             raise RuntimeError("the model server broke")
         if steer.get("hold") and not document.get("stream"):
-            await self._until_released(receive)
+            await self._until_released(asyncio.ensure_future(self._gone(receive)))
         if document.get("stream"):
             await self._stream(path, document, steer, receive, send)
         elif path == "/v1/embeddings":
@@ -88,7 +88,7 @@ class Upstream:
             }
         )
         gone = asyncio.ensure_future(self._gone(receive))
-        async for event in self._events(path, document, steer):
+        async for event in self._events(path, document, steer, gone):
             if gone.done():
                 self.cancelled.set()
                 return
@@ -98,7 +98,9 @@ class Upstream:
         gone.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _events(self, path: str, document: Mapping[str, Any], steer: Mapping[str, Any]) -> AsyncIterator[bytes]:
+    async def _events(
+        self, path: str, document: Mapping[str, Any], steer: Mapping[str, Any], gone: asyncio.Future[None]
+    ) -> AsyncIterator[bytes]:
         if path == "/v1/messages":
             for event in self._anthropic():
                 yield event
@@ -111,7 +113,7 @@ class Upstream:
                 chunk["usage"] = {"prompt_tokens": 305, "completion_tokens": index + 1, "total_tokens": 306 + index}
             yield _sse(chunk)
             if steer.get("hold") and index == 1:
-                await self._until_released(None)
+                await self._until_released(gone)
         if wants_usage:
             yield _sse({"model": "small", "choices": [], "usage": USAGE})
         yield b"data: [DONE]\n\n"
@@ -126,12 +128,9 @@ class Upstream:
             _sse({"type": "message_stop"}, "message_stop"),
         ]
 
-    async def _until_released(self, receive: Any) -> None:
-        gone = asyncio.ensure_future(self._gone(receive)) if receive else None
-        while not self.release.is_set() and not (gone and gone.done()):
+    async def _until_released(self, gone: asyncio.Future[None]) -> None:
+        while not self.release.is_set() and not gone.done():
             await asyncio.sleep(0.005)
-        if gone:
-            gone.cancel()
 
     async def _gone(self, receive: Any) -> None:
         while (await receive())["type"] != "http.disconnect":
