@@ -47,8 +47,8 @@ def threshold(line: BudgetLine, *, percent: Decimal, on: str, runs: Sequence[Run
         buttons=tuple(buttons),
         footer=_footer(line),
         tone="watch" if on == "forecast" else _TONES.get(line.state, "stale"),
-        used_percent=_plain(line.used_percent),
-        elapsed_percent=_plain(line.elapsed_percent),
+        bar_percent=_bar_percent(line),
+        bar_words=_bar_words(line),
     )
 
 
@@ -79,8 +79,8 @@ def approval(line: BudgetLine, run: RunLine, *, started: Sequence[RunLine], driv
         ),
         footer=_footer(line),
         tone="watch",
-        used_percent=_plain(line.used_percent),
-        elapsed_percent=_plain(line.elapsed_percent),
+        bar_percent=_bar_percent(line),
+        bar_words=_bar_words(line),
     )
 
 
@@ -182,8 +182,8 @@ def _about_run(
         buttons=buttons,
         footer=_footer(line),
         tone=tone,
-        used_percent=_plain(line.used_percent),
-        elapsed_percent=_plain(line.elapsed_percent),
+        bar_percent=_bar_percent(line),
+        bar_words=_bar_words(line),
     )
 
 
@@ -250,8 +250,12 @@ def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _plain(percent: Decimal | None) -> str:
-    return "" if percent is None else f"{min(percent, _FULL_BAR):f}"
+def _bar_percent(line: BudgetLine) -> int | None:
+    return None if line.used_percent is None else int(min(line.used_percent, _FULL_BAR))
+
+
+def _bar_words(line: BudgetLine) -> str:
+    return f"{fmt.percent(line.used_ratio)} used, {fmt.percent(line.elapsed_ratio, places=0)} of the time gone"
 
 
 def _budget_path(line: BudgetLine) -> str:

@@ -237,5 +237,5 @@ class Notice:
     buttons: tuple[Button, ...]
     footer: str
     tone: str  # ok, watch, thr, over, stop, stale
-    used_percent: str = ""  # for the bar; empty: no bar
-    elapsed_percent: str = ""
+    bar_percent: int | None = None  # how full the bar is, 0 to 100; None: no bar
+    bar_words: str = ""

@@ -49,7 +49,7 @@ class Email(Channel):
 def message(letter: Letter, to: list[str]) -> EmailMultiAlternatives:
     """The mail of one alert. Its Message-ID never changes, so a mail sent twice is shown once."""
     notice = letter.notice
-    context = {"notice": notice, "base_url": letter.base_url, "bar": _bar(notice.used_percent)}
+    context = {"notice": notice, "base_url": letter.base_url, "left_percent": 100 - (notice.bar_percent or 0)}
     html = css_inline.CSSInliner(load_remote_stylesheets=False).inline(render_to_string("alerts/notice.html", context))
     host = urlsplit(letter.base_url).hostname or "localhost"
     thread = f"<{letter.thread.replace(':', '.')}@{host}>"
@@ -63,14 +63,6 @@ def message(letter: Letter, to: list[str]) -> EmailMultiAlternatives:
     )
     mail.attach_alternative(html, "text/html")
     return mail
-
-
-def _bar(used_percent: str) -> tuple[int, int] | None:
-    """The widths of the two cells of the bar, in percent; None without a bar."""
-    if not used_percent:
-        return None
-    used = min(100, int(used_percent.partition(".")[0]))
-    return used, 100 - used
 
 
 def _is_final(problem: smtplib.SMTPResponseException) -> bool:

@@ -1,5 +1,6 @@
 """Slack, through an incoming webhook: Block Kit, with links to the pages that act."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -18,6 +19,8 @@ BUTTONS_LIMIT = 25
 BUTTON_TEXT_LIMIT = 75
 TEXT_LIMIT = 4000
 _TIMEOUT_SECONDS = 5
+# httpx logs every address it calls at INFO, and the address of a webhook is a secret.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class Slack(Channel):

@@ -34,6 +34,10 @@ class Books:
     def clear(self) -> None:
         DailyCost.objects.all().delete()
 
+    def complete(self, through: datetime) -> None:
+        """The source has delivered everything before this moment."""
+        Source.objects.filter(pk=self.source.pk).update(complete_through=through)
+
     def fail(self, now: datetime) -> None:
         """The source breaks: books are stale."""
         Source.objects.filter(pk=self.source.pk).update(last_error="no access", last_error_at=now)
