@@ -17,6 +17,10 @@ class BadBatch(ValueError):
     """The pushed bytes cannot be taken; the message says what was expected."""
 
 
+class TooLarge(BadBatch):
+    """More bytes than one batch may have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What the sender is told: how many lines are safe, under which id, and whether they had been sent before."""
@@ -87,7 +91,7 @@ def _unpack(body: bytes, encoding: str, limit: int) -> bytes:
         raise BadBatch(f"expected Content-Encoding gzip or none, found {encoding!r}")
     if encoding != "gzip":
         if len(body) > limit:
-            raise BadBatch(f"expected at most {limit} bytes, found {len(body)}; send smaller batches")
+            raise TooLarge(f"expected at most {limit} bytes, found {len(body)}; send smaller batches")
         return body
     try:
         inflate = zlib.decompressobj(wbits=31)
@@ -95,7 +99,7 @@ def _unpack(body: bytes, encoding: str, limit: int) -> bytes:
     except zlib.error as problem:
         raise BadBatch(f"expected gzip, found bytes that do not unpack: {problem}") from problem
     if inflate.unconsumed_tail:
-        raise BadBatch(f"expected at most {limit} bytes unpacked; send smaller batches")
+        raise TooLarge(f"expected at most {limit} bytes unpacked; send smaller batches")
     if not inflate.eof:
         raise BadBatch("expected a whole gzip stream, found a truncated one")
     return content

@@ -7,7 +7,7 @@ from django.utils import timezone
 from rest_framework import authentication, exceptions, permissions
 from rest_framework.request import Request
 
-from costobs.access import tokens
+from costobs.access import scopes, tokens
 from costobs.access.models import ApiToken
 
 
@@ -37,6 +37,13 @@ class TokenAuthentication(authentication.BaseAuthentication):
         return "Bearer"
 
 
+def token(request: Request) -> ApiToken:
+    """The token of a request that a grant below has let in."""
+    if not isinstance(request.auth, ApiToken):
+        raise exceptions.NotAuthenticated
+    return request.auth
+
+
 class _Granted(permissions.BasePermission):
     grant = ""
 
@@ -61,11 +68,11 @@ class IsGate(_Granted):
 
 
 class MayRead(permissions.BasePermission):
-    """Signed-in people and tokens with the grant `read`."""
+    """Signed-in people with a role and tokens with the grant `read`."""
 
-    message = "this token may not read; it needs the grant 'read'"
+    message = "you may not read: a token needs the grant 'read', a person needs a role"
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if isinstance(request.auth, ApiToken):
             return "read" in request.auth.grants
-        return bool(request.user and request.user.is_authenticated)
+        return scopes.viewer(request.user).role != "none"

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -57,7 +58,7 @@ class Chargeback(APIView):
     """The statement of one month."""
 
     permission_classes = [MayRead]
-    content_negotiation_class = renderers.JsonUnlessAsked
+    content_negotiation_class = renderers.JsonAlways
 
     @extend_schema(
         parameters=_PARAMETERS,
@@ -67,7 +68,7 @@ class Chargeback(APIView):
             304: None,
         },
     )
-    def get(self, request: Request, month: str) -> HttpResponse | Response:
+    def get(self, request: Request, month: str) -> HttpResponseBase:
         """Lines by cost centre and team, what ties them to the invoices, and a checksum; the same figures as the page."""
         form, asked = renderers.form(request, forms=FORMS), _read(request, month)
         if form == "focus":
@@ -188,7 +189,7 @@ def _csv_rows(asked: _Asked, found: queries.Statement, checksum: str) -> list[li
     ]
 
 
-def _focus(request: Request, asked: _Asked) -> HttpResponse:
+def _focus(request: Request, asked: _Asked) -> HttpResponseBase:
     rows = queries.focus_rows(scope=asked.scope)
     # A finer grain than the statement: a feature may change its owner while every line stays what it was.
     digest = hashlib.sha256()
@@ -200,4 +201,4 @@ def _focus(request: Request, asked: _Asked) -> HttpResponse:
     categories = queries.service_categories(scope=asked.scope)
     written = focus.rows(rows, currency=asked.scope.currency, categories=categories)
     name = f"{_name(asked)}-focus.csv"
-    return renderers.csv_stream(name=name, columns=focus.COLUMNS, rows=written, headers=headers)  # type: ignore[return-value]
+    return renderers.csv_stream(name=name, columns=focus.COLUMNS, rows=written, headers=headers)

@@ -29,7 +29,7 @@ class Bad(exceptions.APIException):
 
     def __init__(self, detail: str, code: int = status.HTTP_400_BAD_REQUEST) -> None:
         super().__init__(detail)
-        self.status_code = code
+        self.status_code = code  # type: ignore[assignment]  # the stubs hold it for a constant
 
 
 def problem_json(problem: Exception, context: dict[str, Any]) -> Response | None:

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from alerts import policy
-from costobs.access.authentication import IsGate, TokenAuthentication
+from costobs.access.authentication import IsGate, TokenAuthentication, token
 
 _PARAMETERS = [
     OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="The ETag of the policy that is held."),
@@ -31,7 +31,7 @@ class Policy(APIView):
         """Keys as hashes, rules and leases; 304 when the gate holds this version already."""
         try:
             answer = policy.answer(
-                source_id=request.auth.source_id,
+                source_id=token(request).source_id,
                 if_none_match=request.headers.get("If-None-Match", ""),
                 process=request.headers.get("X-Costobs-Gate-Instance", ""),
                 now=timezone.now(),

@@ -2,25 +2,22 @@
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from django.http import StreamingHttpResponse
-from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from costobs.api.errors import Bad
 
 
-class JsonUnlessAsked(BaseContentNegotiation):
-    """Errors and plain answers are JSON; the view itself reads `format` and `Accept` and writes other forms."""
-
-    def select_parser(self, request: Request, parsers: list[Any]) -> Any:
-        return parsers[0]
+class JsonAlways(DefaultContentNegotiation):
+    """Answers and errors are JSON whatever `format` and `Accept` say; a view that has other forms reads them itself."""
 
     def select_renderer(
-        self, request: Request, renderers: list[Any], format_suffix: str | None = None
-    ) -> tuple[Any, str]:
-        return renderers[0], "application/json"
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return next(iter(renderers)), "application/json"
 
 
 def form(request: Request, *, forms: Sequence[str]) -> str:

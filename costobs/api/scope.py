@@ -33,12 +33,13 @@ def viewer(request: Request) -> scopes.Viewer:
 def read(request: Request) -> SpendScope:
     """The scope in the query parameters, with the rows the viewer may see. Raises BadScope."""
     extent = queries.extent() or Days(date(1970, 1, 1), date(1970, 1, 1))
-    start = _day(request, "from", extent.start)
-    last = _day(request, "to", extent.end - timedelta(days=1) if len(extent) else extent.start)
-    if last + timedelta(days=1) < start:
+    start, last = _day(request, "from"), _day(request, "to")
+    if start and last and last < start:
         raise BadScope(f"from ({start}) lies after to ({last})")
+    first = start or min(extent.start, last or extent.start)
+    final = last or max(first, extent.last)
     return SpendScope(
-        Days(start, max(start, last + timedelta(days=1))),
+        Days(first, final + timedelta(days=1)),
         tuple(Filter.parse(text) for text in request.query_params.getlist("f")),
         request.query_params.get("cost", "effective"),
         request.query_params.get("currency", settings.COSTOBS_CURRENCY),
@@ -65,9 +66,14 @@ def document(scope: SpendScope) -> dict[str, Any]:
     }
 
 
-def _day(request: Request, name: str, default: date) -> date:
+def _day(request: Request, name: str) -> date | None:
     text = request.query_params.get(name, "")
+    if not text:
+        return None
     try:
-        return date.fromisoformat(text) if text else default
+        day = date.fromisoformat(text)
     except ValueError as problem:
         raise BadScope(f"expected {name} as YYYY-MM-DD, found {text!r}") from problem
+    if day == date.max:
+        raise BadScope(f"expected {name} before {date.max}")
+    return day

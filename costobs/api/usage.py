@@ -1,17 +1,17 @@
 """Pushed rows: acknowledged with 202 once they are durable, loaded within seconds."""
 
 from django.conf import settings
-from django.http import RawPostDataException
+from django.http import UnreadablePostError
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from costobs.access.authentication import MayIngest, TokenAuthentication
+from costobs.access.authentication import MayIngest, TokenAuthentication, token
+from costobs.api import renderers
 from costobs.api.errors import Bad
 from ingest import configure, inbox
 from ingest import queries as ingest_queries
@@ -21,30 +21,20 @@ _DOUBLE = OpenApiParameter(
 )
 
 
+_KEY_LENGTH = 200
+
+
 class _AnyBody(BaseParser):
-    """The body stays bytes: it may be gzip, and the inbox keeps it as it came."""
+    """Any media type; the body stays bytes, because it may be gzip and the inbox keeps it as it came."""
 
     media_type = "*/*"
-
-    def parse(self, stream: object, media_type: str | None = None, parser_context: object = None) -> bytes:
-        raise Bad("the body is read as bytes")
-
-
-class _JsonAlways(BaseContentNegotiation):
-    def select_parser(self, request: Request, parsers: list[BaseParser]) -> BaseParser:
-        return parsers[0]
-
-    def select_renderer(
-        self, request: Request, renderers: list[object], format_suffix: str | None = None
-    ) -> tuple[object, str]:
-        return renderers[0], "application/json"
 
 
 class _Push(APIView):
     authentication_classes = [TokenAuthentication]
     permission_classes = [MayIngest]
     parser_classes = [_AnyBody]
-    content_negotiation_class = _JsonAlways
+    content_negotiation_class = renderers.JsonAlways
 
     def source_id(self, request: Request) -> int:
         """The source the rows go to."""
@@ -52,24 +42,41 @@ class _Push(APIView):
 
     def accept(self, request: Request) -> Response:
         """Commits the body and acknowledges it."""
-        try:
-            body = request._request.body
-        except RawPostDataException as problem:
-            raise Bad("the body could not be read; send it in one piece") from problem
+        limit = settings.COSTOBS_INBOX_BYTES
         try:
             receipt = inbox.accept(
                 source_id=self.source_id(request),
-                body=body,
-                encoding=request.headers.get("Content-Encoding", ""),
-                idempotency_key=request.headers.get("Idempotency-Key", "")[:200],
-                limit=settings.COSTOBS_INBOX_BYTES,
+                body=_body(request, limit),
+                encoding=request.headers.get("Content-Encoding", "").strip().lower(),
+                idempotency_key=_key(request),
+                limit=limit,
                 now=timezone.now(),
             )
+        except inbox.TooLarge as problem:
+            raise Bad(str(problem), 413) from problem
         except inbox.BadBatch as problem:
             raise Bad(str(problem)) from problem
         return Response(
             {"accepted": receipt.lines, "batch_id": receipt.batch_id, "repeated": receipt.is_repeat}, status=202
         )
+
+
+def _body(request: Request, limit: int) -> bytes:
+    # Read here, not through request.body: its limit is meant for forms, and ours is known before the bytes are kept.
+    try:
+        body: bytes = request._request.read(limit + 1)
+    except UnreadablePostError as problem:
+        raise Bad("the body ended before all of it had arrived; send it again") from problem
+    if len(body) > limit:
+        raise Bad(f"expected at most {limit} bytes; send smaller batches", 413)
+    return body
+
+
+def _key(request: Request) -> str:
+    key = request.headers.get("Idempotency-Key", "")
+    if len(key) > _KEY_LENGTH or not key.isprintable():
+        raise Bad(f"expected an Idempotency-Key of at most {_KEY_LENGTH} printable characters, found {len(key)}")
+    return key
 
 
 class UsageEvents(_Push):
@@ -85,9 +92,10 @@ class UsageEvents(_Push):
         return self.accept(request)
 
     def source_id(self, request: Request) -> int:
-        if request.auth.source_id is None:
+        source_id = token(request).source_id
+        if source_id is None:
             raise Bad("this token belongs to no source; make one with: costobs token create NAME --grant ingest")
-        return int(request.auth.source_id)
+        return source_id
 
 
 class FineTuneRuns(_Push):
@@ -101,6 +109,6 @@ class FineTuneRuns(_Push):
         return self.accept(request)
 
     def source_id(self, request: Request) -> int:
-        name = request.auth.name
+        name = token(request).name
         found = ingest_queries.source_named(kind="fine_tunes", name=name)
         return found or configure.create_source(kind="fine_tunes", name=name, now=timezone.now())

@@ -44,6 +44,8 @@ class Filter:
             raise BadScope(f"unknown dimension {self.dimension!r}; known: {', '.join(DIMENSIONS)}")
         if self.op not in {"is", "is_not", "contains"}:
             raise BadScope(f"unknown operator {self.op!r}; known: is, is_not, contains")
+        if any("\x00" in value for value in self.values):
+            raise BadScope(f"a value of {self.dimension} holds a null character, which no name has")
 
     @classmethod
     def parse(cls, text: str) -> "Filter":
@@ -72,6 +74,8 @@ class SpendScope:
     def __post_init__(self) -> None:
         if self.cost not in COSTS:
             raise BadScope(f"unknown cost {self.cost!r}; known: {', '.join(COSTS)}")
+        if "\x00" in self.currency:
+            raise BadScope("expected a currency as three letters, found a null character")
 
     def where(self, dimension: str, *values: str) -> "SpendScope":
         """This scope, narrowed to `values` of `dimension`."""
