@@ -170,7 +170,7 @@ def other_currencies(*, scope: SpendScope) -> list[str]:
 def _unpriced_requests(scope: SpendScope) -> int:
     scoped = usage(scope)
     joined = scoped.source().replace(
-        " WHERE ", " JOIN ingest_unitprice p ON p.id = d.price_id AND p.is_conservative WHERE ", 1
+        " d ", " d JOIN ingest_unitprice p ON p.id = d.price_id AND p.is_conservative ", 1
     )
     return int(fetch(f"SELECT coalesce(sum(d.requests), 0) {joined} AND d.is_current", scoped.parameters)[0][0])
 

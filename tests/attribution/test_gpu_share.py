@@ -137,7 +137,9 @@ def test_it_counts_a_failed_run_as_wasted():
 def test_it_gives_a_providers_own_job_to_its_run_by_the_lines_of_the_bill():
     runs, bill = world.source("fine_tunes", "runs"), world.source()
     times = {"started_at": world.at(1), "ended_at": world.at(3)}
-    world.fine_tune(runs, attributes={"team": "research"}, external_id="r1", provider="openai", provider_job="ft-1", **times)
+    world.fine_tune(
+        runs, attributes={"team": "research"}, external_id="r1", provider="openai", provider_job="ft-1", **times
+    )
     world.charge(bill, "25", service_provider_name="OpenAI", service_name="Fine-tuning", resource_id="ft-1")
 
     world.settle()

@@ -63,7 +63,10 @@ def test_it_falls_back_to_the_cost_centre_of_the_team():
 
 
 def test_it_lets_a_rule_that_names_a_model_go_before_the_owner_of_the_set():
-    drafts = [RuleDraft("match", "opus", {"when": {"model": ["claude-opus*"]}, "set": {"team": "research"}}), *own.DEFAULT_RULES]
+    drafts = [
+        RuleDraft("match", "opus", {"when": {"model": ["claude-opus*"]}, "set": {"team": "research"}}),
+        *own.DEFAULT_RULES,
+    ]
     own.reattribute(drafts=drafts, now=world.NOW, by="test")
     log = world.source("usage_log", "log")
     for model in ("claude-opus-4", "claude-haiku-4"):
@@ -76,7 +79,9 @@ def test_it_lets_a_rule_that_names_a_model_go_before_the_owner_of_the_set():
 
 def test_it_changes_owners_on_the_day_a_rule_begins():
     drafts = [
-        RuleDraft("match", "new owner", {"when": {"key": ["k1"]}, "set": {"team": "new"}}, valid_from=date(2026, 3, 11)),
+        RuleDraft(
+            "match", "new owner", {"when": {"key": ["k1"]}, "set": {"team": "new"}}, valid_from=date(2026, 3, 11)
+        ),
         RuleDraft("match", "old owner", {"when": {"key": ["k*"]}, "set": {"team": "old"}}),
     ]
     own.reattribute(drafts=drafts, now=world.NOW, by="test")
@@ -156,7 +161,8 @@ def test_it_splits_by_tokens_used_and_leaves_a_day_without_usage_unallocated():
     world.settle()
 
     rows = queries.spend(scope=world.scope(), group_by=["team", "share_kind"])
-    assert {row.keys: row.cost for row in rows} == {("a", "shared"): 6, ("b", "shared"): 2, ("", "unallocated"): 5}
+    spent = {row.keys: row.cost for row in rows if row.cost}
+    assert spent == {("a", "shared"): 6, ("b", "shared"): 2, ("", "unallocated"): 5}
 
 
 @pytest.mark.parametrize(

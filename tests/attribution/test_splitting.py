@@ -14,7 +14,9 @@ pytestmark = pytest.mark.django_db
 
 _amounts = st.decimals(min_value=-(10**9), max_value=10**9, places=21, allow_nan=False, allow_infinity=False)
 _weights = st.lists(
-    st.one_of(st.integers(0, 10**12).map(Decimal), st.decimals(0, 1000, places=9, allow_nan=False)), min_size=1, max_size=12
+    st.one_of(st.integers(0, 10**12).map(Decimal), st.decimals(0, 1000, places=9, allow_nan=False)),
+    min_size=1,
+    max_size=12,
 )
 
 
@@ -48,9 +50,15 @@ def test_it_gives_the_remainder_to_the_first_of_the_heaviest():
 
 
 def _split(amounts, weights):
-    values = {"places": list(range(len(weights))), "weights": weights, **{f"c{i}": one for i, one in enumerate(amounts)}}
+    values = {
+        "places": list(range(len(weights))),
+        "weights": weights,
+        **{f"c{i}": one for i, one in enumerate(amounts)},
+    }
     columns = ", ".join(f"%(c{index})s::numeric AS {cost}" for index, cost in enumerate(splitting.COSTS))
-    weighted = f"(SELECT 1 AS p, w.*, {columns} FROM unnest(%(places)s::int[], %(weights)s::numeric[]) AS w (spot, weight))"
+    weighted = (
+        f"(SELECT 1 AS p, w.*, {columns} FROM unnest(%(places)s::int[], %(weights)s::numeric[]) AS w (spot, weight))"
+    )
     sql = splitting.parts_sql(weighted=weighted, pool="p", order="spot", carried=["spot"])
     with connection.cursor() as cursor:
         cursor.execute(f"{sql} ORDER BY spot", values)

@@ -190,7 +190,9 @@ def test_it_makes_the_same_rows_when_run_twice_and_in_any_order_of_days():
 
 
 def _books() -> list[tuple[object, ...]]:
-    columns = "day, source_id, basis, is_current, attribute_set_id, model, token_kind, share_kind, method, effective_cost"
+    columns = (
+        "day, source_id, basis, is_current, attribute_set_id, model, token_kind, share_kind, method, effective_cost"
+    )
     return world.fetch(f"SELECT {columns} FROM attribution_dailycost ORDER BY {columns}")
 
 

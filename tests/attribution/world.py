@@ -175,9 +175,7 @@ def usage(
         operation="chat",
         defaults={"model": model},
     )
-    sums = {
-        field.name: 0 for field in UsageHour._meta.get_fields() if field.get_internal_type() == "BigIntegerField"
-    }
+    sums = {field.name: 0 for field in UsageHour._meta.get_fields() if field.get_internal_type() == "BigIntegerField"}
     UsageHour.objects.create(
         hour=hour,
         source=of,
@@ -209,7 +207,9 @@ def gpu_hour(of: Source, hour: datetime, *, busy: int = 0, covered: int = 3_600_
 def fine_tune(of: Source, *, attributes: Mapping[str, str] | None = None, **columns: Any) -> FineTuneRun:
     texts = {field.name: "" for field in FineTuneRun._meta.get_fields() if field.get_internal_type() == "TextField"}
     run = FineTuneRun.objects.create(
-        source=of, attribute_set_id=attribute_set(of, **(attributes or {})), **(texts | {"state": "succeeded"} | columns)
+        source=of,
+        attribute_set_id=attribute_set(of, **(attributes or {})),
+        **(texts | {"state": "succeeded"} | columns),
     )
     touch(of, columns["started_at"].date())
     return run
@@ -226,7 +226,9 @@ def settle(*, newest_first: bool = False) -> list[date]:
     return days
 
 
-def scope(*filters: Filter, teams: tuple[str, ...] | None = None, cost: str = "effective", days: Days | None = None) -> SpendScope:
+def scope(
+    *filters: Filter, teams: tuple[str, ...] | None = None, cost: str = "effective", days: Days | None = None
+) -> SpendScope:
     return SpendScope(days or Days(DAY - timedelta(days=40), DAY + timedelta(days=40)), filters, cost=cost, teams=teams)
 
 
