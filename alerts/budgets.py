@@ -95,18 +95,16 @@ def update(
     with transaction.atomic():
         row = _locked(budget_id)
         before = _draft_of(row)
-        given = {
-            "name": name,
-            "scope": scope,
-            "amount": amount,
-            "currency": currency,
-            "period": period,
-            "owner_email": owner_email,
-            "rungs": rungs,
-        }
-        after = _checked(
-            replace(before, **{key: value for key, value in given.items() if value is not None}), budget_id
+        given = _Draft(
+            name=before.name if name is None else name,
+            scope=before.scope if scope is None else scope,
+            amount=before.amount if amount is None else amount,
+            currency=before.currency if currency is None else currency,
+            period=before.period if period is None else period,
+            owner_email=before.owner_email if owner_email is None else owner_email,
+            rungs=before.rungs if rungs is None else rungs,
         )
+        after = _checked(given, budget_id)
         moved = [key for key in ("scope", "currency", "period") if getattr(after, key) != getattr(before, key)]
         if moved and _open_runs(row).exists():
             raise Invalid(

@@ -6,6 +6,7 @@ from datetime import datetime
 from alerts import ladder, wording
 from alerts.models import ActionRun, Budget, BudgetState, Rung
 from alerts.rows import BudgetLine, NextStep, RungRow, RunLine
+from costobs.kernel import fmt
 from costobs.kernel import period as periods
 from costobs.kernel.period import Days
 
@@ -139,7 +140,7 @@ def _next_step(
     """What happens next: somebody decides, or the next rung is reached; None when nothing is left."""
     waiting = next((run for run in open_runs if run.state == "waiting_approval"), None)
     if waiting is not None:
-        until = f" until {waiting.expires_at:%H:%M} UTC" if waiting.expires_at else ""
+        until = f" until {fmt.moment(waiting.expires_at)}" if waiting.expires_at else ""
         return NextStep(f"{waiting.plan['words']} waits for approval{until}", periods.day_of(waiting.asked_at))
     used = ladder.percent_of(state.spend_cost, row.amount) if state else None
     rung = next((rung for rung in rungs_of(row) if used is None or rung.percent > used), None)

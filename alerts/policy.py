@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Q
 
@@ -42,7 +43,7 @@ def answer(*, source_id: int | None, if_none_match: str, now: datetime, process:
     return Answer(etag, None if presented == version else gate_hook.body(content, now=now))
 
 
-def _content(gate: Gate, now: datetime) -> dict[str, object]:
+def _content(gate: Gate, now: datetime) -> dict[str, Any]:
     keys = GateKey.objects.filter(revoked_at=None, is_sample=gate.is_sample)
     runs = ActionRun.objects.filter(
         Q(expires_at=None) | Q(expires_at__gt=now),
