@@ -18,6 +18,7 @@ from pathlib import Path
 import psycopg
 from costobs.embedded import postgres
 with postgres.running(Path(sys.argv[1])) as url, psycopg.connect(url) as connection:
+    connection.execute("SELECT pg_advisory_xact_lock(1)")  # IF NOT EXISTS alone is not safe when several ask at once
     connection.execute("CREATE TABLE IF NOT EXISTS seen (pid int)")
     connection.execute("INSERT INTO seen SELECT pg_backend_pid()")
     connection.commit()
