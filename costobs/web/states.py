@@ -43,6 +43,7 @@ STATES = {
     "sent": State("Sent", "check", "ok"),
     # sources and data
     "on_time": State("On time", "check", "ok"),
+    "waiting": State("Waiting for data", "hourglass", "stale"),
     "late": State("Late", "clock", "watch"),
     "partial": State("Partial", "triangle-alert", "watch"),
     "not_arrived": State("Not arrived", "hourglass", "stale"),
