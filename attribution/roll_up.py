@@ -59,6 +59,7 @@ FROM book_usage u
 LEFT JOIN (SELECT DISTINCT provider FROM book_charge WHERE is_llm AND is_complete AND counts) b ON b.provider = u.provider_name
 LEFT JOIN (SELECT DISTINCT deployment FROM book_part WHERE method = 'gpu_share' AND deployment <> '') g
     ON g.deployment = u.deployment AND u.provider = '{SELF_HOSTED}'
+WHERE u.tokens <> 0 OR u.cost <> 0
 GROUP BY 3, u.is_unpriced, u.source_id, u.currency, u.provider_name, 8, u.service_name, u.attribute_set_id, u.model,
     u.deployment, u.token_kind, u.counts
 """

@@ -83,6 +83,7 @@ CROSS JOIN LATERAL (SELECT {canonical_sql("c.service_provider_name")} AS provide
 WHERE c.charge_period_start >= %(start)s AND c.charge_period_start < %(end)s
 """
 
+# The row of no kind holds what a request costs by itself; it is there for free ones too, so that authority sees all usage.
 _KINDS = ", ".join(f"('{kind}', u.{kind}::numeric, u.{kind} * p.{kind}_price)" for kind in TOKEN_KINDS)
 _USAGE = f"""
 INSERT INTO book_usage
@@ -95,7 +96,7 @@ JOIN ingest_offering f ON f.id = u.offering_id
 JOIN ingest_unitprice p ON p.id = u.price_id
 JOIN ingest_attributeset a ON a.id = u.attribute_set_id
 CROSS JOIN LATERAL (VALUES {_KINDS}, ('', 0::numeric, u.requests * p.request_price)) AS k (kind, tokens, cost)
-WHERE u.hour >= %(start)s AND u.hour < %(end)s AND (k.tokens <> 0 OR k.cost <> 0)
+WHERE u.hour >= %(start)s AND u.hour < %(end)s AND (k.kind = '' OR k.tokens <> 0)
 GROUP BY 1, 2, 3, f.provider, 7, 8, f.model, f.deployment, p.currency, k.kind, p.is_conservative
 """
 
