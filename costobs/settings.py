@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import dj_database_url
+from django.utils.csp import CSP
 
 from costobs.embedded import keys, paths
 
@@ -33,7 +34,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SECURE_CSP = {
     "default-src": ["'none'"],
-    "script-src": ["'self'", "'nonce'"],
+    "script-src": [CSP.SELF, CSP.NONCE],
     "style-src": ["'self'"],
     # Plotly sets style attributes on its SVG; no style element and no eval is allowed.
     "style-src-attr": ["'unsafe-inline'"],

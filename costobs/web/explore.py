@@ -109,7 +109,7 @@ def _actions(request: HttpRequest) -> list[Link]:
     query = request.GET.urlencode()
     return [
         Link("Export CSV", f"{reverse('explore_export')}?{query}", icon="download"),
-        Link("Save view", f"{reverse('view_save')}?page=explore&{query}", icon="bookmark", primary=True),
+        Link("Save view", f"{reverse('view_save')}?page=explore&{query}", icon="plus", primary=True),
     ]
 
 

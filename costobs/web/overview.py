@@ -329,7 +329,7 @@ def _actions(request: HttpRequest) -> list[Link]:
         Link(
             "Save view",
             f"{reverse('view_save')}?page=overview&{request.GET.urlencode()}",
-            icon="bookmark",
+            icon="plus",
             primary=True,
         ),
     ]
@@ -343,6 +343,6 @@ def _first_run(asked: filters.Asked) -> dict[str, object]:
             "empty",
             "Load a bill or a usage log to begin",
             "On the command line: costobs load focus_export bill.csv. Or push usage to /api/v1/usage-events with a token.",
-            [Link("Sources", reverse("sources"), icon="plug", primary=True)],
+            [Link("Sources", reverse("sources"), icon="database", primary=True)],
         ),
     }
