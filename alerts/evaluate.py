@@ -1,15 +1,17 @@
 """Compare every budget with the books: how much is used, where it leads, and whether the data can be trusted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from alerts import ladder, queries
+from alerts import ladder
 from alerts.models import ActionRun, Budget, BudgetState, Rung
 from attribution import queries as spend_queries
+from costobs.kernel import money
 from costobs.kernel import period as periods
 from costobs.kernel.period import Days
+from costobs.kernel.scope import SpendScope
 from ingest import queries as ingest_queries
 
 
@@ -27,6 +29,16 @@ class Evaluation:
     is_stale: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    """The spend of a budget in its period so far; `complete_cost` is without today."""
+
+    cost: Decimal
+    estimated_cost: Decimal
+    unpriced_cost: Decimal
+    complete_cost: Decimal
+
+
 def run(*, now: datetime) -> list[Evaluation]:
     """Evaluates every active budget in its current period and keeps the result; repeating it changes only the time.
 
@@ -36,13 +48,21 @@ def run(*, now: datetime) -> list[Evaluation]:
     rows = list(Budget.objects.filter(is_active=True).order_by("pk"))
     if not rows:
         return []
-    today = periods.day_of(now)
     is_stale = ingest_queries.is_stale(now=now)
     complete_through = ingest_queries.freshness(now=now).complete_through
     in_force = _in_force(rows)
     lowest = _lowest_rungs()
+    spent = _spent(rows, periods.day_of(now))
     states = [
-        _evaluate(row, now, today, is_stale, complete_through, in_force.get(row.pk, frozenset()), lowest.get(row.pk))
+        _evaluate(
+            row,
+            spent[row.pk],
+            now,
+            is_stale,
+            complete_through,
+            in_force.get(row.pk, frozenset()),
+            lowest.get(row.pk),
+        )
         for row in rows
     ]
     BudgetState.objects.bulk_create(
@@ -80,20 +100,20 @@ def run(*, now: datetime) -> list[Evaluation]:
 
 def _evaluate(
     row: Budget,
+    spent: _Spent,
     now: datetime,
-    today: date,
     is_stale: bool,
     complete_through: datetime | None,
     in_force: frozenset[str],
     lowest_rung: Decimal | None,
 ) -> BudgetState:
+    today = periods.day_of(now)
     days = periods.budget_period(row.period, today)
-    so_far = days.until(today + timedelta(days=1))
-    scope = queries.spend_scope(row, so_far)
-    (found,) = spend_queries.spend(scope=scope)
-    pace = _pace(row, days, today, found.cost)
+    pace = ladder.naive_pace(
+        days=days, complete=days.until(today), complete_cost=spent.complete_cost, spend_cost=spent.cost
+    )
     forecast = None if pace is None else pace.forecast_cost
-    used = ladder.percent_of(found.cost, row.amount)
+    used = ladder.percent_of(spent.cost, row.amount)
     facts = ladder.Facts(
         used_percent=used,
         forecast_percent=None if forecast is None else ladder.percent_of(forecast, row.amount),
@@ -108,9 +128,9 @@ def _evaluate(
         period_end=days.end,
         evaluated_at=now,
         complete_through=complete_through,
-        spend_cost=found.cost,
-        estimated_cost=found.estimated_cost,
-        unpriced_cost=found.unpriced_cost,
+        spend_cost=spent.cost,
+        estimated_cost=spent.estimated_cost,
+        unpriced_cost=spent.unpriced_cost,
         forecast_cost=forecast,
         forecast_method=ladder.NAIVE_PACE if forecast is not None else "",
         used_percent=used,
@@ -119,12 +139,35 @@ def _evaluate(
     )
 
 
-def _pace(row: Budget, days: Days, today: date, spend_cost: Decimal) -> ladder.Pace | None:
-    complete = days.until(today)
-    if len(complete) < ladder.MIN_PACE_DAYS:
-        return None
-    (found,) = spend_queries.spend(scope=queries.spend_scope(row, complete))
-    return ladder.naive_pace(days=days, complete=complete, complete_cost=found.cost, spend_cost=spend_cost)
+def _spent(rows: Sequence[Budget], today: date) -> dict[int, _Spent]:
+    """What each budget has spent. Budgets that ask alike are answered together: by their dimensions, summed exactly."""
+    alike: dict[tuple[Days, str, tuple[str, ...]], list[Budget]] = {}
+    for row in rows:
+        days = periods.budget_period(row.period, today)
+        alike.setdefault((days, row.currency, tuple(sorted(row.scope))), []).append(row)
+    found: dict[int, _Spent] = {}
+    for (days, currency, dimensions), members in alike.items():
+        before = _groups(days.until(today), currency, dimensions)
+        current = _groups(Days(today, today + timedelta(days=1)), currency, dimensions)
+        for row in members:
+            wanted = [set(row.scope[name]) for name in dimensions]
+            complete, all_ = _within(before, wanted), _within([*before, *current], wanted)
+            found[row.pk] = _Spent(
+                cost=money.total(group.cost for group in all_),
+                estimated_cost=money.total(group.estimated_cost for group in all_),
+                unpriced_cost=money.total(group.unpriced_cost for group in all_),
+                complete_cost=money.total(group.cost for group in complete),
+            )
+    return found
+
+
+def _groups(days: Days, currency: str, dimensions: tuple[str, ...]) -> list[spend_queries.SpendRow]:
+    scope = SpendScope(days, (), "effective", currency, teams=None)
+    return spend_queries.spend(scope=scope, group_by=dimensions) if len(days) else []
+
+
+def _within(groups: Sequence[spend_queries.SpendRow], wanted: Sequence[set[str]]) -> list[spend_queries.SpendRow]:
+    return [group for group in groups if all(key in values for key, values in zip(group.keys, wanted, strict=True))]
 
 
 def _in_force(rows: Iterable[Budget]) -> dict[int, frozenset[str]]:

@@ -1,7 +1,7 @@
 """What pages, API and commands may ask about budgets, their ladder and what it did."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from django.db.models import Count, Prefetch, Q, QuerySet
@@ -21,6 +21,8 @@ from alerts.rows import (
     RunLine,
 )
 from attribution import queries as spend_queries
+from attribution.queries import DaySpend
+from costobs.kernel import money
 from costobs.kernel import period as periods
 from costobs.kernel.period import Days
 from costobs.kernel.scope import Filter, SpendScope
@@ -63,14 +65,17 @@ def budget(*, id: int, now: datetime, teams: Teams) -> BudgetDetail:  # noqa: A0
     if row is None or not _may_see(row, teams):
         raise NotFound(f"there is no budget {id}")
     line = lines.budget_line(row, _states([row], now).get(row.pk), now)
-    burn = _burn_up(row, line, now)
+    shown = _shown_periods(line)
+    so_far = line.days.until(periods.day_of(now) + timedelta(days=1))
+    by_day = _by_day(row, Days(shown[-1].start, so_far.end))
+    burn = _burn_up(so_far, by_day)
     runs = list(ActionRun.objects.filter(budget=row).select_related("rung", "budget").order_by("-id")[:200])
     return BudgetDetail(
         line=line,
         rungs=tuple(lines.rung_row(rung, line, runs, now) for rung in lines.rungs_of(row)),
         burn_up=burn,
         not_final_from=next((day.day for day in burn if not day.is_final), None),
-        periods=_periods(row, line),
+        periods=tuple(_period(row, line, days, by_day) for days in shown),
         keys=tuple(key for key in client_keys() if key.is_sample == row.is_sample and _key_in(key, row)),
         gates=tuple(gate for gate in gates(now=now) if gate.is_sample == row.is_sample),
         runs=tuple(lines.run_line(run) for run in runs),
@@ -213,39 +218,43 @@ def _run_lines(teams: Teams, chosen: Q, order: str, limit: int | None = None) ->
     return found[:limit]
 
 
-def _burn_up(row: Budget, line: BudgetLine, now: datetime) -> tuple[BurnDay, ...]:
-    days = line.days.until(periods.day_of(now) + timedelta(days=1))
-    by_day = {found.day: found for found in spend_queries.spend_by_day(scope=spend_scope(row, days), group_by=None)}
+def _shown_periods(line: BudgetLine) -> list[Days]:
+    """The current period and those before it, newest first."""
+    found = [line.days]
+    while len(found) < _PERIODS_SHOWN:
+        found.append(periods.budget_period(line.period, found[-1].start - timedelta(days=1)))
+    return found
+
+
+def _by_day(row: Budget, days: Days) -> dict[date, DaySpend]:
+    return {found.day: found for found in spend_queries.spend_by_day(scope=spend_scope(row, days), group_by=None)}
+
+
+def _burn_up(days: Days, by_day: Mapping[date, DaySpend]) -> tuple[BurnDay, ...]:
     burn, running = [], Decimal(0)
     for day in days:
         found = by_day.get(day)
         cost = found.cost if found else Decimal(0)
-        running += cost
+        running = money.EXACT.add(running, cost)
         burn.append(BurnDay(day, cost, running, is_final=found.is_final if found else True))
     return tuple(burn)
 
 
-def _periods(row: Budget, line: BudgetLine) -> tuple[PeriodVariance, ...]:
-    shown, days = [], line.days
-    for index in range(_PERIODS_SHOWN):
-        actual = spend_queries.total(scope=spend_scope(row, days)).cost
-        forecast = line.forecast_cost if index == 0 else None
-        variance = (actual if forecast is None else forecast) - row.amount
-        shown.append(
-            PeriodVariance(
-                days=days,
-                label=wording.period(row.period, days),
-                amount=row.amount,
-                actual_cost=actual,
-                forecast_cost=forecast,
-                variance_cost=variance,
-                variance_percent=ladder.percent_of(variance, row.amount),
-                is_favourable=variance <= 0,
-                is_current=index == 0,
-            )
-        )
-        days = periods.budget_period(row.period, days.start - timedelta(days=1))
-    return tuple(shown)
+def _period(row: Budget, line: BudgetLine, days: Days, by_day: Mapping[date, DaySpend]) -> PeriodVariance:
+    actual = money.total(found.cost for found in by_day.values() if found.day in days)
+    forecast = line.forecast_cost if days == line.days else None
+    variance = (actual if forecast is None else forecast) - row.amount
+    return PeriodVariance(
+        days=days,
+        label=wording.period(row.period, days),
+        amount=row.amount,
+        actual_cost=actual,
+        forecast_cost=forecast,
+        variance_cost=variance,
+        variance_percent=ladder.percent_of(variance, row.amount),
+        is_favourable=variance <= 0,
+        is_current=days == line.days,
+    )
 
 
 def _key_in(key: KeyLine, row: Budget) -> bool:

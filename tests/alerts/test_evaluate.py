@@ -8,9 +8,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from alerts import evaluate, queries
-from alerts.models import BudgetState
+from alerts.models import Budget, BudgetState
 from attribution import queries as spend_queries
-from costobs.kernel.period import month
+from costobs.kernel.period import budget_period, month
 from costobs.kernel.scope import Filter, SpendScope
 from tests.alerts.conftest import Books, at, make_budget, rung
 
@@ -105,16 +105,42 @@ def test_it_shows_the_line_of_the_evaluation(books: Books) -> None:
     assert line.scope_words == "team search"
 
 
-def test_it_asks_the_database_a_few_times_for_each_budget(books: Books) -> None:
-    for number in range(20):
-        make_budget(rung("60", "notify"), name=f"budget {number}")
+def test_it_finds_for_every_scope_what_the_books_answer_to_it(books: Books) -> None:
+    scopes = {
+        "all": {},
+        "team": {"team": ["search"]},
+        "teams": {"team": ["search", "support"]},
+        "model": {"model": ["a"]},
+        "both": {"team": ["support"], "model": ["a", "b"]},
+        "nobody": {"team": ["nobody"]},
+    }
+    for name, scope in scopes.items():
+        for period in ("day", "week", "month", "quarter"):
+            make_budget(name=f"{name} {period}", scope=scope, period=period)
+    for day, team, model, amount in (
+        (1, "search", "a", "1.000000000000000000001"),
+        (4, "search", "b", "2"),
+        (9, "support", "a", "4"),
+        (10, "support", "b", "8"),
+        (10, "search", "a", "16"),
+    ):
+        books.spend(at(day).date(), amount, team=team, model=model)
 
-    with CaptureQueriesContext(
-        connection,
-    ) as asked:
+    found = {one.budget_id: one.spend_cost for one in evaluate.run(now=at(10))}
+
+    for row in Budget.objects.all():
+        days = budget_period(row.period, at(10).date())
+        assert found[row.pk] == spend_queries.total(scope=queries.spend_scope(row, days)).cost, row.name
+
+
+def test_it_asks_the_database_a_few_times_for_any_number_of_budgets(books: Books) -> None:
+    for number in range(20):
+        make_budget(rung("60", "notify"), name=f"budget {number}", scope={"team": [f"team {number}"]})
+
+    with CaptureQueriesContext(connection) as asked:
         evaluate.run(now=at(10))
 
-    assert len(asked) <= 2 * 20 + 12
+    assert len(asked) <= 12
 
 
 def test_it_hides_budgets_of_other_teams(books: Books) -> None:
