@@ -20,7 +20,7 @@ def links(viewer: Viewer, run: RunLine) -> list[Link]:
     if not budget_access.may_act(viewer, run.teams):
         return []
     if run.may_approve:
-        return [Link("Approve or decline…", url, icon="shield-check", primary=True)]
+        return [Link("Decide…", url, icon="shield-check", primary=True)]
     return [Link("Undo…", url, icon="undo-2")] if run.may_undo else []
 
 
@@ -95,7 +95,6 @@ def log(runs: Sequence[RunLine]) -> Table:
         Column("State"),
         Column("Who"),
         Column("Before → after", wide=True),
-        Column("Ended"),
         Column("Evidence", wide=True),
     ]
     rows = [
@@ -104,12 +103,9 @@ def log(runs: Sequence[RunLine]) -> Table:
                 Cell(fmt.moment(run.asked_at), reverse("action", args=[run.id])),
                 Cell(run.words, note=run.target_words),
                 Cell(run.budget_name, reverse("budget", args=[run.budget_id])),
-                Cell(run.state_words, state=run.state, note=run.error),
+                Cell(run.state_words, state=run.state, note=run.error or _ended(run)),
                 Cell(actor(run.decided_by)),
                 Cell(f"{run.before_words} → {run.words}" if run.before_words else fmt.NOT_APPLICABLE),
-                Cell(fmt.moment(run.ended_at), note=f"by {actor(run.ended_by)}")
-                if run.ended_at
-                else Cell(fmt.NOT_APPLICABLE),
                 Cell(run.reason),
             ]
         )
@@ -119,6 +115,10 @@ def log(runs: Sequence[RunLine]) -> Table:
         "info", "No ladder has fired yet", "Notices, throttles and shutdowns are listed here, with who did it."
     )
     return Table("Log of actions", columns, rows, empty=empty)
+
+
+def _ended(run: RunLine) -> str:
+    return f"{fmt.moment(run.ended_at)}, {actor(run.ended_by)}" if run.ended_at and run.action != "notify" else ""
 
 
 def actor(name: str) -> str:

@@ -44,7 +44,7 @@ class BudgetForm(forms.Form):
     """Name, amount, period, owner and scope. What a budget may be is decided by `alerts.budgets`, not here."""
 
     name = forms.CharField(label="Name", max_length=100, required=False)
-    amount = forms.CharField(label="Amount", required=False, help_text="For one period, such as 24000")
+    amount = forms.CharField(label="Amount for one period", required=False)
     currency = forms.CharField(label="Currency", required=False, max_length=3)
     period = forms.ChoiceField(label="Period", choices=[(name, name.capitalize()) for name in budget_steps.PERIODS])
     owner_email = forms.EmailField(label="Owner's e-mail", required=False, help_text="Who is told, beside the channels")
@@ -118,7 +118,11 @@ def new(request: HttpRequest) -> HttpResponse:
     if not budget_access.may_manage(viewer):
         return no_permission(request, budget_access.NOT_MANAGER)
     if request.method == "GET":
-        initial = {"currency": settings.COSTOBS_CURRENCY, "period": "month", "owner_email": request.user.email}
+        initial = {
+            "currency": settings.COSTOBS_CURRENCY,
+            "period": "month",
+            "owner_email": viewer.name if "@" in viewer.name else "",
+        }
         form, rungs = BudgetForm(initial=initial), RungForms(prefix="rungs", initial=_DEFAULT_RUNGS)
         return _form_page(request, form, rungs, "New budget")
     form, rungs = BudgetForm(request.POST), RungForms(request.POST, prefix="rungs")
@@ -298,13 +302,12 @@ def _summary(form: BudgetForm, rungs: Any) -> Sequence[tuple[str, str]]:  # a fo
     """Every mistake with the id of its field, for the list at the top."""
     if not form.is_bound:
         return []
+    labels = {name: f"{field.label}: " for name, field in form.fields.items()}
     found = [
-        (f"id_{name}", f"{form.fields[name].label}: {text}")
+        (f"id_{name}" if name in labels else "id_name", f"{labels.get(name, '')}{text}")
         for name, texts in form.errors.items()
-        if name in form.fields
         for text in texts
     ]
-    found += [("id_name", text) for text in form.non_field_errors()]
     found += [
         (f"id_{row.prefix}-{name}", f"Step {number}: {text}")
         for number, row in enumerate(rungs.forms, start=1)

@@ -26,9 +26,10 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over budgets of one currency and one period; None where one of them is not known."""
+    """Sums over budgets of one currency and one period, each dollar once; None where one of them is not known."""
 
     currency: str
+    budgets: int  # that were added; the others lie inside one of them
     amount: Decimal
     spend_cost: Decimal | None
     forecast_cost: Decimal | None
@@ -59,14 +60,19 @@ def table(lines: Sequence[BudgetLine], now: datetime, short: bool) -> Table:
 
 
 def totals(lines: Sequence[BudgetLine]) -> Totals | None:
-    """The sums of all lines, or None when they have several currencies or periods and no sum means anything."""
-    if not lines or len({(line.currency, line.days) for line in lines}) > 1:
+    """The sums of the budgets that lie in no other one, so that nothing counts twice.
+
+    None when several currencies, several periods or budgets that overlap in part leave no sum that means anything.
+    """
+    outer = [line for index, line in enumerate(lines) if not _is_inside_another(line, index, lines)]
+    if not outer or len({(line.currency, line.days) for line in lines}) > 1 or overlapping(outer):
         return None
     return Totals(
-        currency=lines[0].currency,
-        amount=sum((line.amount for line in lines), Decimal(0)),
-        spend_cost=_sum([line.spend_cost for line in lines]),
-        forecast_cost=_sum([line.forecast_cost for line in lines]),
+        currency=outer[0].currency,
+        budgets=len(outer),
+        amount=sum((line.amount for line in outer), Decimal(0)),
+        spend_cost=_sum([line.spend_cost for line in outer]),
+        forecast_cost=_sum([line.forecast_cost for line in outer]),
     )
 
 
@@ -78,6 +84,19 @@ def overlapping(lines: Sequence[BudgetLine]) -> list[tuple[str, str]]:
         for other in lines[index + 1 :]
         if all(set(one.scope[name]) & set(other.scope[name]) for name in one.scope.keys() & other.scope.keys())
     ]
+
+
+def _is_inside_another(line: BudgetLine, index: int, lines: Sequence[BudgetLine]) -> bool:
+    """Whether another budget counts everything that this one counts; of two alike the first stays."""
+    return any(
+        _covers(other, line) and (not _covers(line, other) or position < index)
+        for position, other in enumerate(lines)
+        if position != index
+    )
+
+
+def _covers(outer: BudgetLine, inner: BudgetLine) -> bool:
+    return all(name in inner.scope and set(inner.scope[name]) <= set(values) for name, values in outer.scope.items())
 
 
 def variance_cell(forecast: Decimal | None, amount: Decimal, currency: str) -> Cell:
@@ -102,7 +121,7 @@ def next_step_words(line: BudgetLine) -> str:
 
 def _cells(line: BudgetLine, now: datetime, places: int, short: bool) -> list[Cell]:
     return [
-        Cell(line.name, reverse("budget", args=[line.id]), title=line.name, note="" if short else _about(line)),
+        Cell(line.name, reverse("budget", args=[line.id]), title=_about(line), note="" if short else line.scope_words),
         Cell(line.state_words, state=line.state, note=_state_note(line)),
         Cell(fmt.money(line.amount, line.currency, places=places), note="" if short else f"a {line.period}"),
         Cell(fmt.money(line.spend_cost, line.currency, places=places), title=_evaluated(line, now)),
@@ -119,7 +138,7 @@ def _cells(line: BudgetLine, now: datetime, places: int, short: bool) -> list[Ce
 
 
 def _about(line: BudgetLine) -> str:
-    parts = [line.scope_words, line.owner_email, fmt.period(line.days.start, line.days.end)]
+    parts = [line.name, line.scope_words, line.owner_email, fmt.period(line.days.start, line.days.end)]
     return " · ".join(part for part in parts if part)
 
 
@@ -152,7 +171,7 @@ def _forecast(forecast: Decimal | None, currency: str) -> str:
 
 def _total_cells(count: int, sums: Totals, places: int) -> list[Cell]:
     return [
-        Cell(f"Total ({count})"),
+        Cell(f"Total ({count})" if sums.budgets == count else "Total, counted once"),
         Cell(),
         Cell(fmt.money(sums.amount, sums.currency, places=places)),
         Cell(fmt.money(sums.spend_cost, sums.currency, places=places)),
@@ -165,15 +184,19 @@ def _total_cells(count: int, sums: Totals, places: int) -> list[Cell]:
 
 
 def _note(lines: Sequence[BudgetLine], sums: Totals | None) -> str:
-    parts = []
     pairs = overlapping(lines)
-    if pairs:
-        names = "; ".join(f"{one} and {other}" for one, other in pairs[:3])
-        more = f"; {len(pairs) - 3} more pairs" if len(pairs) > 3 else ""
-        parts.append(f"Budgets overlap: {names}{more}. Spend in both counts in each, so rows add to more than it.")
-    if sums is None and len(lines) > 1:
-        parts.append("No total: the budgets have several currencies or periods.")
-    return " ".join(parts)
+    if sums is not None:
+        inside = len(lines) - sums.budgets
+        return (
+            f"{inside} of {len(lines)} budgets lie inside another one; the total counts their spend once."
+            if pairs
+            else ""
+        )
+    if len({(line.currency, line.days) for line in lines}) > 1:
+        return "No total: the budgets have several currencies or periods."
+    names = "; ".join(f"{one} and {other}" for one, other in pairs[:3])
+    more = f"; {len(pairs) - 3} more pairs" if len(pairs) > 3 else ""
+    return f"No total: budgets overlap in part, so a sum would count spend twice ({names}{more})." if pairs else ""
 
 
 def _sum(amounts: Sequence[Decimal | None]) -> Decimal | None:

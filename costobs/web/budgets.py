@@ -215,7 +215,7 @@ def _kpis(lines: Sequence[BudgetLine]) -> list[Kpi]:
     first = Kpi("Need attention", str(len(attention)), unit=f"{len(lines)} budgets", note=names or "All are on track")
     sums = budget_table.totals(lines)
     if sums is None:
-        several = "Several periods or currencies: no sum; see each row"
+        several = "No sum: the table says why"
         return [
             first,
             *(Kpi(title, fmt.NOT_APPLICABLE, note=several) for title in ("Budgeted", "Actual", "Forecast at end")),
@@ -224,7 +224,12 @@ def _kpis(lines: Sequence[BudgetLine]) -> list[Kpi]:
     forecast = "unknown until three days are complete" if sums.forecast_cost is None else ""
     return [
         first,
-        Kpi("Budgeted", fmt.money(sums.amount, currency, mode="kpi"), compare=fmt.period(period.start, period.end)),
+        Kpi(
+            "Budgeted",
+            fmt.money(sums.amount, currency, mode="kpi"),
+            compare=fmt.period(period.start, period.end),
+            note="Each dollar counted once" if sums.budgets < len(lines) else "",
+        ),
         Kpi(
             "Actual",
             fmt.money(sums.spend_cost, currency, mode="kpi"),

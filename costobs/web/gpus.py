@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -18,6 +19,7 @@ from costobs.web.parts import Cell, ChartCard, Column, Kpi, Link, Notice, Row, T
 
 _VIEWS = {"deployment": "By deployment", "node": "By node"}
 _METRICS = {"gr_engine_active": "graphics engine active", "gpu_util": "GPU utilisation"}
+_POLARITY: dict[str, fmt.Polarity] = {"paid": "none", "idle_workload": "up_bad", "idle_infrastructure": "up_bad"}
 _MOST_ROWS = 40
 _EMPTY = "Nothing loaded"
 
@@ -31,7 +33,8 @@ class _Line:
     fate: Fate
     activity: Activity | None
     tokens: int
-    per_million: Any  # Decimal | None
+    busy_ratio: Decimal | None
+    per_million: Decimal | None
 
 
 @page_view
@@ -78,7 +81,7 @@ def export(request: HttpRequest) -> HttpResponse:
         (
             line.key, asked.scope.days.start, asked.scope.days.last, asked.scope.currency, asked.scope.cost,
             ", ".join(line.activity.models) if line.activity else "", line.activity.gpus if line.activity else None,
-            line.activity.ratio if line.activity else None, line.fate.paid, line.fate.used, line.fate.overhead,
+            line.busy_ratio, line.fate.paid, line.fate.used, line.fate.overhead,
             line.fate.fine_tuned, line.fate.idle_workload, line.fate.idle_infrastructure, line.fate.no_telemetry,
             line.tokens if view == "deployment" else None, line.per_million,
             line.activity.last_busy if line.activity else None,
@@ -102,7 +105,11 @@ def _lines(asked: filters.Asked, view: str, costs: Sequence[GpuCost], cells: Seq
     seen = gpu_figures.activity(cells, by=view)
     if view == "node":
         nodes: Sequence[GpuNodeCost] = queries.gpu_node_costs(scope=asked.scope)
-        return [_Line(row.node, row.node, gpu_figures.fate(row), seen.get(row.node), 0, None) for row in nodes]
+        ratios = {name: one.ratio for name, one in seen.items()}
+        return [
+            _Line(row.node, row.node, gpu_figures.fate(row), seen.get(row.node), 0, ratios.get(row.node), None)
+            for row in nodes
+        ]
     return [
         _Line(
             row.deployment,
@@ -110,6 +117,7 @@ def _lines(asked: filters.Asked, view: str, costs: Sequence[GpuCost], cells: Seq
             gpu_figures.fate(row),
             seen.get(row.deployment),
             row.tokens,
+            Decimal(row.busy_ms) / row.gpu_ms if row.gpu_ms else None,
             row.cost_per_million_tokens,
         )
         for row in costs
@@ -151,7 +159,7 @@ def _notice(whole: Fate, cells: Sequence[GpuHourCell]) -> Notice | None:
 def _no_gpus(request: HttpRequest) -> Notice:
     links = [
         Link("Widen to 90 days", filters.url(request, preset="90d")),
-        Link("Sources", reverse("sources"), icon="plug"),
+        Link("Sources", reverse("sources"), icon="database"),
     ]
     if request.GET.getlist("f"):
         links.insert(0, Link("Clear filters", filters.url(request, drop=["f"])))
@@ -163,14 +171,17 @@ def _kpis(asked: filters.Asked, whole: Fate, costs: Sequence[GpuCost]) -> list[K
     currency = asked.scope.currency
     earlier = gpu_figures.total(queries.gpu_costs(scope=asked.compare)) if asked.compare else None
     complete = gpu_figures.total(queries.gpu_costs(scope=asked.complete)) if asked.compare else None
-    paid_change = fmt.delta(complete.paid, earlier.paid, currency) if complete and earlier else None
-    idle_change = fmt.delta(complete.idle, earlier.idle, currency, polarity="up_bad") if complete and earlier else None
-    compare = f"{asked.compare_label}, complete days" if asked.compare else ""
+    changes = {
+        name: fmt.delta(getattr(complete, name), getattr(earlier, name), currency, polarity=polarity)
+        for name, polarity in _POLARITY.items()
+        if complete and earlier
+    }
+    compare = f"{asked.compare_label}, complete days" if changes else ""
     share = {name: fmt.percent(part / whole.paid if whole.paid else None) for name, part in _parts(whole)}
     per_million = gpu_figures.per_million_tokens(costs)
     loaded = gpu_figures.per_million_tokens(costs, loaded=True)
     return [
-        Kpi("Paid", fmt.money(whole.paid, currency, mode="kpi"), delta=paid_change, compare=compare),
+        Kpi("Paid", fmt.money(whole.paid, currency, mode="kpi"), delta=changes.get("paid"), compare=compare),
         Kpi(
             "Busy",
             fmt.money(whole.busy, currency, mode="kpi"),
@@ -181,15 +192,16 @@ def _kpis(asked: filters.Asked, whole: Fate, costs: Sequence[GpuCost]) -> list[K
         Kpi(
             "Idle, model loaded",
             fmt.money(whole.idle_workload, currency, mode="kpi"),
-            compare=f"{share['idle_workload']} of paid",
-            note="Paid, loaded, and nothing ran",
+            delta=changes.get("idle_workload"),
+            compare=compare,
+            note=f"{share['idle_workload']} of paid: loaded, and nothing ran",
         ),
         Kpi(
             "Idle, nothing loaded",
             fmt.money(whole.idle_infrastructure, currency, mode="kpi"),
-            delta=idle_change,
-            compare=f"all idle {compare}" if idle_change else f"{share['idle_infrastructure']} of paid",
-            note=f"{share['idle_infrastructure']} of paid" if idle_change else "",
+            delta=changes.get("idle_infrastructure"),
+            compare=compare,
+            note=f"{share['idle_infrastructure']} of paid",
         ),
         Kpi(
             "No telemetry",
@@ -209,7 +221,7 @@ def _kpis(asked: filters.Asked, whole: Fate, costs: Sequence[GpuCost]) -> list[K
     ]
 
 
-def _parts(whole: Fate) -> list[tuple[str, Any]]:
+def _parts(whole: Fate) -> list[tuple[str, Decimal]]:
     return [
         ("busy", whole.busy),
         ("idle_workload", whole.idle_workload),
@@ -218,7 +230,7 @@ def _parts(whole: Fate) -> list[tuple[str, Any]]:
     ]
 
 
-def _per_million(cost: Any, currency: str) -> str:
+def _per_million(cost: Decimal | None, currency: str) -> str:
     found = fmt.unit_cost(cost / 1_000_000 if cost is not None else None, "token", currency, scale=1_000_000)
     return found.amount if found else fmt.NOT_APPLICABLE
 
@@ -340,7 +352,7 @@ def _cells(line: _Line, currency: str, places: int) -> list[Cell]:
     return [
         Cell(line.label, title=line.key or "GPUs that had no model loaded"),
         Cell(f"{seen.gpus} × {', '.join(seen.models)}" if seen else fmt.UNKNOWN),
-        Cell(fmt.percent(seen.ratio) if seen and seen.ratio is not None else "no telemetry"),
+        Cell(fmt.percent(line.busy_ratio) if line.busy_ratio is not None else "no telemetry"),
         *_money_cells(line.fate, currency, places),
         Cell(_per_million(line.per_million, currency)),
         Cell(fmt.moment(seen.last_busy) if seen and seen.last_busy else fmt.NOT_APPLICABLE),

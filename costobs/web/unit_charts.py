@@ -13,7 +13,7 @@ from costobs.web import breakdown, charts, filters, unit_figures, words
 from costobs.web.parts import Cell, ChartCard, Column, Notice, Row, Table
 from costobs.web.unit_figures import UNITS, Unit
 
-_DOTS = 15
+_DOTS = 8
 # One colour for one kind of token on every scope.
 _SLOTS = {"input": 1, "cached": 3, "output": 2, "others": 5, "overhead": 6}
 
@@ -51,7 +51,7 @@ def trend(asked: filters.Asked, unit: Unit) -> ChartCard:
         caption=f"{currency}, {asked.bar.basis_label.lower()}, UTC days."
         + (f" Thin: {asked.compare_label}, day by day." if asked.compare else ""),
         chart=charts.multiples(at=days, panels=panels),
-        summary=_trend_sentence(days, costs, unit, currency),
+        summary=_trend_sentence([day for day in days if day < asked.now.date()], costs, unit, currency),
         table=_trend_table(days, rows, unit, currency),
     )
 
@@ -139,12 +139,12 @@ def dollar(asked: filters.Asked, total: queries.SpendTotal, whole: UnitCost) -> 
 
 
 def _trend_sentence(days: Sequence[date], costs: Sequence[Decimal | None], unit: Unit, currency: str) -> str:
-    known = [(cost, day) for cost, day in zip(costs, days, strict=True) if cost is not None]
+    known = [(cost, day) for cost, day in zip(costs, days, strict=False) if cost is not None]
     if not known:
-        return "No day of this period has calls to divide by."
+        return "No complete day of this period has calls to divide by."
     low, high = min(known), max(known)
     return (
-        f"The cheapest day was {fmt.short_day(low[1])} with {unit.text(low[0], currency)},"
+        f"The cheapest complete day was {fmt.short_day(low[1])} with {unit.text(low[0], currency)},"
         f" the dearest {fmt.short_day(high[1])} with {unit.text(high[0], currency)} / {unit.per}."
     )
 

@@ -17,7 +17,7 @@ from costobs.web.parts import Kpi, Link, Notice, Table
 from costobs.web.unit_figures import UNITS, Unit
 
 _GROUPS = ("model", "feature", "team", "provider_name", "deployment", "key", "cost_centre", "environment")
-_RUNS = 20
+_RUNS = 10
 _FIELDS = (
     "cost", "usage_cost", "loaded_cost", "estimated_cost", "requests", "errors", "refused", "unknown_usage",
     "input_uncached", "cache_read", "cache_write", "output", "reasoning", "tokens", "cost_per_million_input",
@@ -61,12 +61,12 @@ def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[
     total = queries.total(scope=asked.scope)
     rows = queries.unit_costs(scope=asked.scope, group_by=[asked.group])
     whole, now, before = _one(asked.scope), _one(asked.complete), _one(asked.compare) if asked.compare else None
-    fine_tunes = queries.fine_tune_runs(scope=asked.scope, limit=_RUNS)
+    fine_tunes = queries.fine_tune_runs(scope=asked.scope)
     currency = asked.scope.currency
     context: dict[str, Any] = {
         "heading": _heading(asked, unit, now or whole, before),
         "sub": _sub(asked, total, whole),
-        "table": _table(request, asked, unit, rows, whole, total.cost),
+        "table": _table(request, asked, unit, rows, (whole, now, before), total.cost),
         "columns": _columns_link(request),
         "estimates": unit_tables.estimates(queries.estimated_versus_billed(scope=asked.scope), currency),
         "agent_runs": unit_tables.agent_runs(queries.agent_runs(scope=asked.scope, limit=_RUNS)),
@@ -230,7 +230,7 @@ def _table(
     asked: filters.Asked,
     unit: Unit,
     rows: Sequence[UnitCost],
-    whole: UnitCost | None,
+    wholes: tuple[UnitCost | None, UnitCost | None, UnitCost | None],
     total: Decimal,
 ) -> Table:
     keyed = [row.keys[0] for row in rows if row.keys[0]]
@@ -240,7 +240,9 @@ def _table(
         asked=asked,
         unit=unit,
         rows=rows,
-        whole=whole,
+        whole=wholes[0],
+        whole_now=wholes[1],
+        whole_before=wholes[2],
         total=total,
         now={row.keys[0]: row for row in now},
         before={row.keys[0]: row for row in before},
@@ -260,7 +262,7 @@ def _columns_link(request: HttpRequest) -> list[Link]:
 def _no_usage(request: HttpRequest, asked: filters.Asked) -> Notice:
     links = [
         Link("Widen to 90 days", filters.url(request, preset="90d")),
-        Link("Sources", reverse("sources"), icon="plug"),
+        Link("Sources", reverse("sources"), icon="database"),
     ]
     if request.GET.getlist("f"):
         links.insert(0, Link("Clear filters", filters.url(request, drop=["f"])))

@@ -27,6 +27,8 @@ def by_group(
     unit: Unit,
     rows: Sequence[UnitCost],
     whole: UnitCost | None,
+    whole_now: UnitCost | None,
+    whole_before: UnitCost | None,
     total: Decimal,
     before: Mapping[str, UnitCost],
     now: Mapping[str, UnitCost],
@@ -54,7 +56,7 @@ def by_group(
             "Without logged usage", title="Idle nodes, fine-tune runs, tax, subscriptions: nothing to divide by"
         )
         shown.append(Row([name, Cell(fmt.money(rest, currency, places=places)), *blank], kind="other"))
-    sums = _figures(unit, whole, None, None, currency, every) if whole else blank
+    sums = _figures(unit, whole, whole_now, whole_before, currency, every) if whole else blank
     label = filters.LABELS[asked.group].lower()
     note = f"Unit costs divide what logged calls carry, not bypass, idle and overhead. {_HONEST}"
     return Table(
@@ -230,8 +232,16 @@ def fine_tune_runs(runs: Sequence[FineTuneLine], currency: str) -> Table:
                 Cell(run.base_model, note=run.artefact),
                 Cell(fmt.moment(run.started_at)),
                 Cell(fmt.gpu_hours(Decimal(run.gpu_ms) / 3_600_000) if run.gpu_ms else fmt.NOT_APPLICABLE),
-                Cell(fmt.money(run.cost, currency, places=places), note="estimated" if run.is_estimated else "billed"),
-                Cell(" · ".join(fmt.money(part, currency, places=places) for part in _run_parts(run))),
+                Cell(fmt.UNKNOWN, note="not billed yet")
+                if _is_unknown(run)
+                else Cell(
+                    fmt.money(run.cost, currency, places=places), note="estimated" if run.is_estimated else "billed"
+                ),
+                Cell(
+                    fmt.NOT_APPLICABLE
+                    if _is_unknown(run)
+                    else " · ".join(fmt.money(part, currency, places=places) for part in _run_parts(run))
+                ),
                 Cell(_trained(run, currency)),
             ]
         )
@@ -250,12 +260,19 @@ def fine_tune_runs(runs: Sequence[FineTuneLine], currency: str) -> Table:
     return Table("Fine-tune runs", columns, rows, Row(sums, kind="total") if rows else None, empty)
 
 
+def _is_unknown(run: FineTuneLine) -> bool:
+    """Without a bill or GPU time there is no cost yet, which is not zero."""
+    return run.is_estimated and not run.cost
+
+
 def _run_parts(run: FineTuneLine) -> tuple[Decimal, Decimal, Decimal]:
     return run.useful_cost, run.idle_cost, run.wasted_cost
 
 
 def _trained(run: FineTuneLine, currency: str) -> str:
-    return _TOKENS.text(run.cost * 1_000_000 / run.trained_tokens if run.trained_tokens else None, currency)
+    return _TOKENS.text(
+        run.cost * 1_000_000 / run.trained_tokens if run.trained_tokens and run.cost else None, currency
+    )
 
 
 def estimates(lines: Sequence[EstimateLine], currency: str) -> Table:
