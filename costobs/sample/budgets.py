@@ -18,6 +18,7 @@ _GATE = f"{PREFIX}edge"
 _PROCESS = "edge-0"
 _THROTTLE = {"requests_per_minute": 40, "retry_after_seconds": 30}
 _USUAL_DAYS = 28
+_REPLAYED_DAYS = 12
 _LEAST_DAYS = 4  # a period that has less of its usual spend than of these days is too young for a story
 _STEP = Decimal(50)
 
@@ -64,24 +65,28 @@ _WAITING = _Wanted(
 
 
 def create(*, usage_source_id: int, now: datetime) -> int:
-    """Makes the budgets and plays their period so far through evaluate, escalate and execute; how many there are then.
+    """Makes the budgets and plays their period so far through evaluate, escalate and execute; how many were made.
 
-    Nothing happens where there are some already. Where people have budgets of their own nothing is replayed: their
-    ladders must not see the past again.
+    Those that are there stay. Where people have budgets of their own nothing is replayed: their ladders must not see
+    the past again.
     """
-    known = queries.budgets(now=now, teams=None, with_inactive=True)
-    if any(line.is_sample for line in known):
+    known = {line.name: line.is_sample for line in queries.budgets(now=now, teams=None, with_inactive=True)}
+    missing = [wanted for wanted in (*_REPLAYED, _WAITING) if f"{PREFIX}{wanted.title}" not in known]
+    if not missing:
         return 0
-    is_alone = not known
     _gate(usage_source_id, now=now)
     period = _period(now)
-    for wanted in _REPLAYED:
-        _create(wanted, period, now=now)
-    for moment in _moments(periods.budget_period(period, periods.day_of(now)), now) if is_alone else ():
-        _act(usage_source_id, moment)
-    _create(_WAITING, period, now=now)
+    for wanted in missing:
+        if wanted is not _WAITING:
+            _create(wanted, period, now=now)
+    if all(known.values()):
+        for moment in _moments(periods.budget_period(period, periods.day_of(now)), now):
+            _act(usage_source_id, moment)
+    if _WAITING in missing:
+        _create(_WAITING, period, now=now)
     _act(usage_source_id, now)
-    return len(_REPLAYED) + 1
+    evaluate.run(now=now)  # again: what is in force now is part of a budget's state
+    return len(missing)
 
 
 def _act(usage_source_id: int, moment: datetime) -> None:
@@ -99,12 +104,11 @@ def _act(usage_source_id: int, moment: datetime) -> None:
         )
         held = answer.etag
     execute.run(now=moment + timedelta(seconds=3))
-    evaluate.run(now=moment + timedelta(seconds=3))
 
 
 def _moments(days: Days, now: datetime) -> Iterator[datetime]:
-    """The noon of each day of the period that is over."""
-    for day in days.until(periods.day_of(now)):
+    """The noon of each of the last days of the period that are over."""
+    for day in list(days.until(periods.day_of(now)))[-_REPLAYED_DAYS:]:
         yield Days(day, day + timedelta(days=1)).start_at + timedelta(hours=12)
 
 
@@ -169,7 +173,7 @@ def _gate(usage_source_id: int, *, now: datetime) -> None:
         return
     by = organisation.SET_BY
     gates.create(name=_GATE, deployment="llama-70b", source_id=usage_source_id, by=by, now=now, is_sample=True)
-    known = {key.team for key in queries.keys() if key.is_sample}  # noqa: SIM118  # a question, not a dictionary
+    known = {key.team for key in queries.client_keys() if key.is_sample}
     for team in organisation.TEAMS:
         if team.name not in known:
             gates.create_key(name=f"{PREFIX}{team.title}", team=team.name, by=by, now=now, is_sample=True)

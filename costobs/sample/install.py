@@ -38,7 +38,7 @@ class Progress:
     percent: int
 
 
-def run(*, clock: _CLOCK, is_asked: bool = False) -> Iterator[Progress]:
+def run(*, clock: _CLOCK, is_asked: bool = False, days: int = organisation.DAYS) -> Iterator[Progress]:
     """Loads what is missing up to the clock's moment: all of it the first time, later what has passed since.
 
     Each slice is one unit of the real load path, committed with the cursor that says how far the sample reaches, so that
@@ -51,9 +51,9 @@ def run(*, clock: _CLOCK, is_asked: bool = False) -> Iterator[Progress]:
         _refuse_where_not_wanted(now=clock())
     with _locked("costobs sample"):
         sources = _set_up(now=clock(), is_new=is_new)
-        told = _story(sources["usage"], until=until)
+        told = _story(sources["usage"], until=until, days=days)
         rules.add_prices(told=told, now=clock())
-        yield from _load(told, sources, until=until, clock=clock, is_new=is_new)
+        yield from _load(told, sources, until=until, clock=clock)
         with _locked("costobs tick"):
             made = budgets.create(usage_source_id=sources["usage"], now=clock())
         if made:
@@ -106,14 +106,14 @@ def _set_up(*, now: datetime, is_new: bool) -> dict[str, int]:
     }
 
 
-def _story(source_id: int, *, until: datetime) -> Story:
+def _story(source_id: int, *, until: datetime, days: int) -> Story:
     """The story that was begun here, or a new one that ends now."""
     begun = queries.cursor(source_id=source_id).get("story_start")
-    return Story(date.fromisoformat(begun) if begun else story.starting(until=until))
+    return Story(date.fromisoformat(begun) if begun else story.starting(until=until, days=days))
 
 
-def _load(told: Story, sources: dict[str, int], *, until: datetime, clock: _CLOCK, is_new: bool) -> Iterator[Progress]:
-    groups = [*plan.groups(told, sources, until=until, is_new=is_new)]
+def _load(told: Story, sources: dict[str, int], *, until: datetime, clock: _CLOCK) -> Iterator[Progress]:
+    groups = [*plan.groups(told, sources, until=until, now=clock())]
     total, done = sum(one.weight for group in groups for one in group) or 1, 0
     for group in groups:
         # The tick waits meanwhile: it would roll up the same days beside us, and judge budgets by half a month.

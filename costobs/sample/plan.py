@@ -13,8 +13,9 @@ PROVIDERS = ("openai", "anthropic", "aws")
 MINUTE, QUARTER = 60, 900
 _RECENT_DAYS = 3  # loaded first, with the bills of this month
 _SLICE_DAYS = 10
-_MINUTE_DAYS = 7  # GPU samples of each minute, before that of each quarter hour
+MINUTE_DAYS = 7  # GPU samples of each minute, before that of each quarter hour
 _BILL_WEIGHT = 24
+_LOADS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,30 +33,25 @@ class Slice:
     cursor: Mapping[str, str] = field(default_factory=dict)
 
 
-def groups(told: Story, sources: Mapping[str, int], *, until: datetime, is_new: bool) -> Iterator[list[Slice]]:
+def groups(told: Story, sources: Mapping[str, int], *, until: datetime, now: datetime) -> Iterator[list[Slice]]:
     """Slices in groups; the books are brought up to date after each.
 
-    First the last days and the bills of this month, then month by month backwards, then the GPUs of long ago.
+    First the last days and the bills of this month, then the rest of it, then month by month backwards.
     """
     tally = Tally(told)
     through = until.date() - timedelta(days=bills.LAG_DAYS)
     months = bills.months(told, through=through)[::-1]
-    if not is_new:
-        months = months[:2]  # older bills do not change any more
+    billed = {month: [*_bills(told, sources, tally, month, through=through, now=now)] for month in months}
     used = [*_usage(told, sources["usage"], tally, until=until)]
-    telemetry = [*_telemetry(told, sources, tally, until=until)]
-    yield [*used[:1], *(one for month in months[:1] for one in _bills(told, sources, tally, month, through=through))]
-    used = used[1:]
+    yield [*used[:1], *(billed[months[0]] if months else [])]
+    runs = fine_tunes.ndjson(told, until=until)
+    # Runs touch all their days: early, while most of those days are still empty and quickly rolled up.
+    rest = [Slice(sources["fine_tunes"], "fine-tune runs.ndjson", until.date(), 1, lambda: runs)]
+    rest += [*used[1:], *_telemetry(told, sources, tally, until=until)]
     for number, month in enumerate(months):
-        mine, used = [one for one in used if one.month >= month], [one for one in used if one.month < month]
-        if number == 0:
-            yield [*mine, *telemetry[:1]]
-        else:
-            yield [*_bills(told, sources, tally, month, through=through, is_twice=is_new and number == 1), *mine]
-    runs = Slice(
-        sources["fine_tunes"], "fine-tune runs.ndjson", told.start, 1, lambda: fine_tunes.ndjson(told, until=until)
-    )
-    yield [*used, *telemetry[1:], runs]
+        mine, rest = [one for one in rest if one.month >= month], [one for one in rest if one.month < month]
+        yield [*(billed[month] if number else []), *mine]
+    yield rest
 
 
 def _usage(told: Story, source_id: int, tally: Tally, *, until: datetime) -> Iterator[Slice]:
@@ -74,13 +70,14 @@ def _usage(told: Story, source_id: int, tally: Tally, *, until: datetime) -> Ite
 def _telemetry(told: Story, sources: Mapping[str, int], tally: Tally, *, until: datetime) -> Iterator[Slice]:
     start = story.midnight(told.start)
     begun = queries.cursor(source_id=sources["gpus"]).get("from")
-    split = datetime.fromisoformat(begun) if begun else story.midnight(until.date() - timedelta(days=_MINUTE_DAYS - 1))
+    split = datetime.fromisoformat(begun) if begun else story.midnight(until.date() - timedelta(days=MINUTE_DAYS - 1))
     split = max(split, start)
     for name, first, last, step, days in (
         ("gpus", split, until, MINUTE, 2),
         ("gpu_history", start, split, QUARTER, 21),
     ):
-        recent = max(first, story.midnight(last.date() - timedelta(days=days - 1)))
+        newest = (last - timedelta(seconds=1)).date()
+        recent = max(first, story.midnight(max(newest.replace(day=1), newest - timedelta(days=days - 1))))
         for since, till, cursor in _spans(sources[name], start=first, recent=recent, until=last, days=days):
 
             def content(since: datetime = since, till: datetime = till, step: int = step) -> bytes:
@@ -94,22 +91,34 @@ def _telemetry(told: Story, sources: Mapping[str, int], tally: Tally, *, until: 
 
 
 def _bills(
-    told: Story, sources: Mapping[str, int], tally: Tally, month: date, *, through: date, is_twice: bool = False
+    told: Story, sources: Mapping[str, int], tally: Tally, month: date, *, through: date, now: datetime
 ) -> Iterator[Slice]:
-    """The bills of a month. `is_twice`: the cloud's first delivery and then the one that corrects it."""
+    """The bills of a month that are not in the books yet, or not with all their days.
+
+    The newest closed month of the cloud is delivered twice, as it is in life: the second delivery corrects the first.
+    """
     first, last = max(month, told.start), min(bills.next_month(month), through)
     days = [first + timedelta(days=number) for number in range((last - first).days)]
-    deliveries = [(provider, False) for provider in PROVIDERS]
-    if is_twice:
-        deliveries.insert(-1, ("aws", True))
-    for provider, is_first in deliveries:
+    if not days:
+        return
+    complete = {line.id: line.complete_through for line in queries.sources(now=now)}
+    for provider in PROVIDERS:
+        source_id, name = sources[provider], f"{provider}-{month:%Y-%m}.csv"
+        is_known = name in {load.name for load in queries.loads(source_id=source_id, limit=_LOADS)}
+        known_through = complete[source_id]
+        if is_known and known_through is not None and known_through >= story.midnight(last):
+            continue
+        is_newest_closed = last < through <= bills.next_month(last)
+        for is_first in (True, False) if provider == "aws" and is_newest_closed and not is_known else (False,):
 
-        def content(provider: str = provider, is_first: bool = is_first) -> bytes:
-            tokens = tally.tokens(days)
-            made = bills.bill(told, provider=provider, month=month, through=through, tokens=tokens, is_first=is_first)
-            return made.content if made else b""
+            def content(provider: str = provider, is_first: bool = is_first) -> bytes:
+                tokens = tally.tokens(days)
+                made = bills.bill(
+                    told, provider=provider, month=month, through=through, tokens=tokens, is_first=is_first
+                )
+                return made.content if made else b""
 
-        yield Slice(sources[provider], f"{provider}-{month:%Y-%m}.csv", month, _BILL_WEIGHT, content)
+            yield Slice(source_id, name, month, _BILL_WEIGHT, content)
 
 
 def _spans(

@@ -447,4 +447,4 @@ NODES = (
 )
 
 # Tokens a deployment gets through in one second when it is busy: prompt and output.
-THROUGHPUT = {"llama-70b": (1_000.0, 200.0), "qwen-14b": (1_800.0, 420.0)}
+THROUGHPUT = {"llama-70b": (460.0, 95.0), "qwen-14b": (1_800.0, 420.0)}
