@@ -99,7 +99,7 @@ def run(*, day: date, now: datetime) -> int:
 def _jobs() -> int:
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM_JOBS)
-        taken = cursor.rowcount
+        taken: int = cursor.rowcount
     if taken:
         _store(_JOBS, method="fine_tune", rule_id=None, values={})
     return taken
@@ -110,7 +110,7 @@ def _rule(rule: SplitRule, row: Rule, now: datetime) -> int:
     condition = rule.charges(prefix="select")
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM_RULE.format(condition=condition.sql), {"pool": pool, **condition.parameters})
-        taken = cursor.rowcount
+        taken: int = cursor.rowcount
         if not taken:
             return 0
         cursor.execute("SELECT DISTINCT source_id FROM book_charge WHERE pool = %s ORDER BY 1", [pool])

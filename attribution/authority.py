@@ -1,6 +1,7 @@
 """Which source counts where several tell of the same money: a person's choice, else the most specific one."""
 
 from datetime import date
+from typing import Any
 
 from django.db import connection
 
@@ -74,7 +75,7 @@ def run(*, day: date) -> None:
     to a source that is silent; what was decided by default is listed in the authority table for people to change.
     """
     days = Days(day, date.fromordinal(day.toordinal() + 1))
-    values = {
+    values: dict[str, Any] = {  # parameters of SQL
         "day": day,
         "start": days.start_at,
         "end": days.end_at,

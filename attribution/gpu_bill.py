@@ -1,7 +1,9 @@
 """Splits the bill of GPU nodes by what their GPUs did: to requests, fine-tune runs, idle time, overhead and the unknown."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
 
 from django.db import connection
 
@@ -53,7 +55,8 @@ WITH weights AS (
     SELECT node, hour, deployment, state, sum(amount - taken) AS amount FROM book_gpu_time GROUP BY 1, 2, 3, 4
 )
 INSERT INTO book_node_work
-SELECT s.node, s.hour, u.attribute_set_id, u.model, s.deployment, u.token_kind, 'direct', NULL::bigint, s.amount * u.weight / u.whole
+SELECT s.node, s.hour, u.attribute_set_id, u.model, s.deployment, u.token_kind, 'direct', NULL::bigint,
+    s.amount * u.weight / u.whole
 FROM spent s JOIN shares u USING (hour, deployment) WHERE s.state = 'busy' AND s.amount > 0
 UNION ALL
 SELECT s.node, s.hour, NULL::bigint, '', s.deployment, '',
@@ -126,7 +129,7 @@ def run(*, day: date, rule: GpuShare, rule_id: int | None, now: datetime) -> int
     with connection.cursor() as cursor:
         cursor.execute(_TABLES)
         cursor.execute(_CLAIM, {"aliases": list(rule.nodes), "nodes": list(rule.nodes.values())})
-        taken = cursor.rowcount
+        taken: int = cursor.rowcount
         if not taken:
             return 0
         cursor.execute(_WORK, _weights(rule))
@@ -141,9 +144,11 @@ def run(*, day: date, rule: GpuShare, rule_id: int | None, now: datetime) -> int
     return taken
 
 
-def _weights(rule: GpuShare) -> dict[str, list[object]]:
+def _weights(rule: GpuShare) -> dict[str, Any]:  # parameters of SQL
     named = {"*": rule.token_weights, **rule.deployment_weights}
-    columns = {name: [weights[name] for weights in named.values()] for name in DEFAULT_WEIGHTS}
+    columns: dict[str, Sequence[str | Decimal]] = {
+        name: [weights[name] for weights in named.values()] for name in DEFAULT_WEIGHTS
+    }
     return {"deployments": list(named), **columns}
 
 

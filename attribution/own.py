@@ -226,17 +226,17 @@ def _ownerships(
         if not stretches or stretches[-1][1] != owner:
             stretches.append((start, owner))
     ends = [start for start, _ in stretches[1:]] + [FOREVER]
-    for (start, (owner, rule_id)), end in zip(stretches, ends, strict=True):
+    for (start, (found, rule_id)), end in zip(stretches, ends, strict=True):
         yield Ownership(
             ruleset_id=ruleset_id,
             attribute_set_id=set_id,
             model=model,
             valid_from=start,
             valid_to=end,
-            team=owner.team,
-            feature=owner.feature,
-            cost_centre=owner.cost_centre,
-            environment=owner.environment,
+            team=found.team,
+            feature=found.feature,
+            cost_centre=found.cost_centre,
+            environment=found.environment,
             rule_id=rule_id,
         )
 
@@ -297,7 +297,8 @@ def _spend(days: Days) -> Iterator[tuple[dict[str, str], str, date, str, str, De
 
 def _document(attributes: Any) -> dict[str, str]:
     # A cursor gives jsonb as text or as an object, depending on what Django registered; both are the same document.
-    return orjson.loads(attributes) if isinstance(attributes, str | bytes) else attributes
+    document: dict[str, str] = orjson.loads(attributes) if isinstance(attributes, str | bytes) else attributes
+    return document
 
 
 __all__ = [

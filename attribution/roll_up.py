@@ -1,6 +1,7 @@
 """Writes one day of the books: the parts of splits, the charges nobody split, and the estimates no bill has replaced."""
 
 from datetime import date, datetime
+from typing import Any
 
 from django.db import connection
 
@@ -25,7 +26,8 @@ _PART = """source_id, pool, method, rule_id, attribute_set_id, provider_name, su
     invoice_issuer_name, charge_category, charge_class, model, deployment, token_kind, share_kind, currency"""
 _PARTS = f"""
 INSERT INTO attribution_allocatedcharge (day, ruleset_id, is_estimated_weight, {_PART}, weight, {_COSTS})
-SELECT %(day)s, (SELECT id FROM attribution_rulesetversion WHERE is_current), bool_or(is_estimated_weight), {_PART}, sum(weight), {_SUMS}
+SELECT %(day)s, (SELECT id FROM attribution_rulesetversion WHERE is_current), bool_or(is_estimated_weight), {_PART},
+    sum(weight), {_SUMS}
 FROM book_part GROUP BY {_PART}
 """
 _BOOKED = """source_id, currency, provider_name, sub_account, service_name, region, invoice_issuer_name, charge_category,
@@ -104,7 +106,7 @@ def run(*, day: date, versions: dict[int, int], now: datetime) -> int:
 
     Repeated, it writes the same rows. Part of the caller's transaction, after `lock`.
     """
-    values = {"day": day, "now": now, "sources": list(versions), "versions": list(versions.values())}
+    values: dict[str, Any] = {"day": day, "now": now, "sources": list(versions), "versions": list(versions.values())}
     with connection.cursor() as cursor:
         for statement in _CLEAR.split(";"):
             cursor.execute(statement, values)

@@ -46,7 +46,7 @@ def digest(attributes: dict[str, str]) -> str:
 def owner_set(*, source_id: int, team: str, reason: str, now: datetime) -> int:
     """The attribute set that carries parts of a split: of `team`, or of nobody for a `reason` (bypass, no_telemetry …)."""
     attributes = {"allocated": "1", **({"team": team} if team else {}), **({"reason": reason} if reason else {})}
-    key = [source_id, digest(attributes)]
+    key: list[int | str] = [source_id, digest(attributes)]
     with connection.cursor() as cursor:
         cursor.execute("SELECT id FROM ingest_attributeset WHERE source_id = %s AND digest = %s", key)
         found = cursor.fetchone()

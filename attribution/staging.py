@@ -4,6 +4,7 @@ The tables are temporary, belong to the connection and are empty again at the en
 """
 
 from datetime import date
+from typing import Any
 
 from django.db import connection
 
@@ -104,7 +105,7 @@ GROUP BY 1, 2, 3, f.provider, 7, 8, f.model, f.deployment, p.currency, k.kind, p
 def fill(*, day: date) -> None:
     """Lays out the day. Part of the caller's transaction."""
     days = Days(day, date.fromordinal(day.toordinal() + 1))
-    values = {
+    values: dict[str, Any] = {  # parameters of SQL
         "day": day,
         "start": days.start_at,
         "end": days.end_at,

@@ -80,7 +80,8 @@ SELECT c.source_id, c.day, c.currency, {_SUMS} FROM attribution_dailycost c
 WHERE c.basis = %(basis)s AND {_IN_DAYS.format(t="c")} GROUP BY 1, 2, 3
 """
 _POOLS = f"""
-SELECT p.day, p.pool, p.currency, s.name, {", ".join(f"p.{cost}" for cost in COSTS)}, {", ".join(f"coalesce(c.{cost}, 0)" for cost in COSTS)}
+SELECT p.day, p.pool, p.currency, s.name, {", ".join(f"p.{cost}" for cost in COSTS)},
+    {", ".join(f"coalesce(c.{cost}, 0)" for cost in COSTS)}
 FROM attribution_pool p JOIN ingest_source s ON s.id = p.source_id
 LEFT JOIN (SELECT c.day, c.source_id, c.pool, c.currency, {", ".join(f"sum(c.{cost}) AS {cost}" for cost in COSTS)}
     FROM attribution_allocatedcharge c WHERE {_IN_DAYS.format(t="c")} GROUP BY 1, 2, 3, 4) c USING (day, source_id, pool, currency)
@@ -94,7 +95,7 @@ WHERE d.is_current AND (d.method = 'tie_out' OR (d.basis = 'estimated' AND d.pro
 GROUP BY 1, 2, 3 HAVING count(*) FILTER (WHERE d.basis = 'estimated') > 0 AND count(*) FILTER (WHERE d.method = 'tie_out') > 0
 """
 _SHARES = f"""
-SELECT s.name, d.currency, {SHARE}, {", ".join(f"sum(d.{cost})" for cost in COSTS)}
+SELECT s.kind || '/' || s.name, d.currency, {SHARE}, {", ".join(f"sum(d.{cost})" for cost in COSTS)}
 FROM attribution_dailycost d JOIN ingest_source s ON s.id = d.source_id {OWNER_JOIN.format(model="d.model")}
 WHERE d.basis = 'billed' AND {_IN_DAYS.format(t="d")} GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
@@ -112,7 +113,7 @@ def run(*, days: Days | None = None) -> Verification:
         "start_at": days.start_at if days else None,
         "end_at": days.end_at if days else None,
     }
-    names = dict(fetch("SELECT id, name FROM ingest_source"))
+    names = dict(fetch("SELECT id, kind || '/' || name FROM ingest_source"))
     waiting = set(fetch("SELECT source_id, day FROM ingest_touched WHERE version > rolled_up_version"))
     delivered = _cells(_DELIVERED, values)
     compared = [
@@ -181,8 +182,8 @@ def _sums(delivered: dict[Cell, tuple[Decimal, ...]], names: dict[int, str], val
             key = (names.get(source, str(source)), currency, column)
             totals[key] = money.EXACT.add(totals.get(key, Decimal(0)), amount)
     parts: dict[tuple[str, str, str], list[tuple[str, Decimal]]] = {}
-    for source, currency, share, *amounts in fetch(_SHARES, values):
-        for column, amount in zip(COSTS, amounts, strict=True):
+    for source, currency, share, *found in fetch(_SHARES, values):
+        for column, amount in zip(COSTS, found, strict=True):
             parts.setdefault((source, currency, column), []).append((share, amount))
     for key in sorted({*totals, *parts}):
         yield Sum(*key, totals.get(key, Decimal(0)), tuple(parts.get(key, ())))

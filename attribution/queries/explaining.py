@@ -22,7 +22,7 @@ class FromSource:
 
 @dataclass(frozen=True, slots=True)
 class FromMethod:
-    """What one way of arriving at rows brings: charge, usage, duplicate, tie_out, gpu_share, token_share, even_split, fixed_split."""
+    """What one way of arriving at rows brings: charge, usage, duplicate, tie_out, gpu_share, or the kind of a split rule."""
 
     method: str
     share_kind: str

@@ -98,14 +98,14 @@ def gpu_utilisation(*, scope: SpendScope) -> list[GpuHourCell]:
     parameters = {"start": scope.days.start_at, "end": scope.days.end_at, "deployments": _visible(scope)}
     sql = """
         SELECT node, gpu_index || CASE WHEN mig_instance <> '' THEN '/' || mig_instance ELSE '' END, max(gpu_model),
-            string_agg(DISTINCT nullif(deployment, ''), ', '), hour,
+            coalesce(string_agg(DISTINCT nullif(deployment, ''), ', '), ''), hour,
             CASE WHEN sum(covered_ms) > 0 THEN (sum(busy_ms) * 1000 / sum(covered_ms))::int END,
             sum(covered_ms)::bigint, avg(memory_used_mib)::int, max(memory_total_mib)::int, max(activity_source)
         FROM ingest_gpuhour
         WHERE hour >= %(start)s AND hour < %(end)s
             AND (%(deployments)s::text[] IS NULL OR deployment = ANY(%(deployments)s))
         GROUP BY node, gpu_uuid, gpu_index, mig_instance, hour ORDER BY 1, 2, hour"""
-    return [GpuHourCell(*row[:3], row[3] or "", *row[4:]) for row in fetch(sql, parameters)]
+    return [GpuHourCell(*row) for row in fetch(sql, parameters)]
 
 
 def gpu_costs(*, scope: SpendScope) -> list[GpuCost]:
@@ -117,7 +117,7 @@ def gpu_costs(*, scope: SpendScope) -> list[GpuCost]:
               {scoped.source()} AND d.is_current AND d.method = 'gpu_share') x GROUP BY 1 ORDER BY 2 DESC, 1"""
     telemetry, tokens = _telemetry(scope), _tokens(scope)
     return [
-        GpuCost(*row, *telemetry.get(row[0], (0, 0)), tokens.get(row[0], 0)) for row in fetch(sql, scoped.parameters)
+        GpuCost(*(*row, *telemetry.get(row[0], (0, 0)), tokens.get(row[0], 0))) for row in fetch(sql, scoped.parameters)
     ]
 
 

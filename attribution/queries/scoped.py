@@ -75,13 +75,26 @@ _TEAM_JOIN = f"LEFT JOIN attribution_team team ON team.name = {TEAM}"
 _SET_JOIN = "JOIN ingest_attributeset a ON a.id = d.attribute_set_id"
 _SOURCE_JOIN = "JOIN ingest_source s ON s.id = d.source_id"
 _NEEDS_SET = {"key"}
+# Whose owner changes inside a period cannot be told from rows folded over its days.
+_CHANGES = """
+SELECT EXISTS (SELECT FROM attribution_ownership WHERE ruleset_id = (SELECT id FROM attribution_rulesetversion WHERE is_current)
+    AND valid_from > %(start)s AND valid_from < %(end)s)
+"""
+# The columns behind each dimension, where they are not called the same.
+_COLUMNS = {
+    **dict.fromkeys(_OWNED, ("attribute_set_id",)),
+    "key": ("attribute_set_id",),
+    "source": ("source_id",),
+    "share_kind": ("share_kind", "attribute_set_id"),
+}
 
 
 @dataclass(slots=True)
 class Scoped:
     """FROM and WHERE of one scope over one table aliased `d`, with the parameters they use.
 
-    `expressions` says what each dimension is there. Only the joins that are needed are made.
+    `expressions` says what each dimension is there. Only the joins that are needed are made. With `sums`, rows are folded
+    over the days before they are joined: `sums` are added up, `kept` are the further columns that must stay apart.
     """
 
     scope: SpendScope
@@ -89,6 +102,8 @@ class Scoped:
     expressions: dict[str, str] = field(default_factory=lambda: BOOKS)
     dimensions: Sequence[str] = ()
     parameters: dict[str, Any] = field(default_factory=dict)
+    sums: Sequence[str] = ()
+    kept: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.dimensions if name not in DIMENSIONS]
@@ -106,10 +121,34 @@ class Scoped:
 
     def source(self) -> str:
         """FROM … WHERE … : the rows of the scope that the viewer may see."""
-        return f"FROM {self.table} d {self._joins()} WHERE {' AND '.join(self._conditions())}"
+        return f"FROM {self._rows()} d {self._joins()} WHERE {' AND '.join(self._conditions())}"
+
+    def _rows(self) -> str:
+        used = self._used()
+        by_owner = used & {*_OWNED, "share_kind"} or self.scope.teams is not None
+        if (
+            not self.sums
+            or not by_owner
+            or fetch(_CHANGES, {"start": self.scope.days.start, "end": self.scope.days.end})[0][0]
+        ):
+            return self.table
+        is_usage = self.expressions is USAGE
+        columns = {"attribute_set_id", *(("offering_id",) if is_usage else ("model", "currency")), *self.kept}
+        for name in used:
+            columns.update(_COLUMNS.get(name, () if is_usage else (name,)))
+        if is_usage:
+            columns.discard("share_kind")
+        listed = ", ".join(sorted(columns))
+        totals = ", ".join(f"sum({name}) AS {name}" for name in self.sums)
+        current = " AND is_current" if "is_current" in columns else ""
+        return f"""(SELECT min(day) AS day, {listed}, {totals} FROM {self.table}
+            WHERE day >= %(start)s AND day < %(end)s{current} GROUP BY {listed})"""
+
+    def _used(self) -> set[str]:
+        return {*self.dimensions, *(one.dimension for one in self.scope.filters)}
 
     def _joins(self) -> str:
-        used = {*self.dimensions, *(one.dimension for one in self.scope.filters)}
+        used = self._used()
         is_usage = self.expressions is USAGE
         joins = []
         if is_usage:
@@ -145,21 +184,32 @@ class Scoped:
         return f"({expression} = ANY(%({name})s)) IS {'NOT TRUE' if one.op == 'is_not' else 'TRUE'}"
 
 
-def books(scope: SpendScope, dimensions: Sequence[str] = ()) -> Scoped:
-    """The rows of the books in a scope."""
-    return Scoped(scope, dimensions=dimensions)
+def books(
+    scope: SpendScope, dimensions: Sequence[str] = (), *, folded: bool = False, kept: Sequence[str] = ()
+) -> Scoped:
+    """The rows of the books in a scope; `folded` over their days with the scope's cost added up, current ones only."""
+    sums = [f"{scope.cost}_cost"] if folded else []
+    return Scoped(scope, dimensions=dimensions, sums=sums, kept=["is_current", *kept])
 
 
-def usage(scope: SpendScope, dimensions: Sequence[str] = (), *, table: str = "ingest_usageday") -> Scoped:
+def usage(
+    scope: SpendScope,
+    dimensions: Sequence[str] = (),
+    *,
+    table: str = "ingest_usageday",
+    sums: Sequence[str] = (),
+    kept: Sequence[str] = (),
+) -> Scoped:
     """The rows of a usage rollup in a scope."""
-    return Scoped(scope, table=table, expressions=USAGE, dimensions=dimensions)
+    return Scoped(scope, table=table, expressions=USAGE, dimensions=dimensions, sums=sums, kept=kept)
 
 
 def fetch(sql: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
     """All rows of a query."""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
 def _escaped(text: str) -> str:

@@ -82,7 +82,7 @@ _SUM = "coalesce(sum({cost}) FILTER (WHERE {condition}), 0)"
 
 def spend(*, scope: SpendScope, group_by: Sequence[str] = ()) -> list[SpendRow]:
     """Spend by `group_by`, largest first; without dimensions one row with the total. Raises BadScope."""
-    scoped = books(scope, group_by)
+    scoped = books(scope, group_by, folded=True, kept=["basis", "is_unpriced"])
     keys = scoped.keys()
     listed = "".join(f"{key}, " for key in keys)
     sql = f"""
@@ -101,12 +101,15 @@ def spend_by_day(*, scope: SpendScope, group_by: str | None = None) -> list[DayS
         SELECT d.day, {key} AS key, sum({scoped.cost}) AS cost, {_SUM.format(cost=scoped.cost, condition=_ESTIMATED)}
         {scoped.source()} AND d.is_current GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2"""
     final = extents.last_final_day()
-    return [DaySpend(*row, is_final=final is not None and row[0] <= final) for row in fetch(sql, scoped.parameters)]
+    return [
+        DaySpend(day, key, cost, estimated, final is not None and day <= final)
+        for day, key, cost, estimated in fetch(sql, scoped.parameters)
+    ]
 
 
 def total(*, scope: SpendScope) -> SpendTotal:
     """The total of a scope and its shares."""
-    scoped = books(scope, ["share_kind"])
+    scoped = books(scope, ["share_kind"], folded=True, kept=["basis", "is_unpriced"])
     kinds = {
         "direct": "= 'direct'",
         "shared": "= 'shared'",
@@ -120,8 +123,8 @@ def total(*, scope: SpendScope) -> SpendTotal:
             {_SUM.format(cost="x.cost", condition="x.is_unpriced")}, bool_or(x.is_unpriced)
         FROM (SELECT {scoped.cost} AS cost, d.basis, d.is_unpriced, {SHARE} AS share
               {scoped.source()} AND d.is_current) x"""
-    row = fetch(sql, scoped.parameters)[0]
-    return SpendTotal(*row[:-1], unpriced_requests=_unpriced_requests(scope) if row[-1] else 0)
+    *amounts, is_unpriced = fetch(sql, scoped.parameters)[0]
+    return SpendTotal(*(*amounts, _unpriced_requests(scope) if is_unpriced else 0))
 
 
 def estimated_versus_billed(*, scope: SpendScope) -> list[EstimateLine]:
@@ -169,9 +172,7 @@ def other_currencies(*, scope: SpendScope) -> list[str]:
 
 def _unpriced_requests(scope: SpendScope) -> int:
     scoped = usage(scope)
-    joined = scoped.source().replace(
-        " d ", " d JOIN ingest_unitprice p ON p.id = d.price_id AND p.is_conservative ", 1
-    )
+    joined = scoped.source().replace(" d ", " d JOIN ingest_unitprice p ON p.id = d.price_id AND p.is_conservative ", 1)
     return int(fetch(f"SELECT coalesce(sum(d.requests), 0) {joined} AND d.is_current", scoped.parameters)[0][0])
 
 

@@ -78,11 +78,13 @@ _PARTS = {
     "overhead": "= 'overhead'",
     "unallocated": "= 'unallocated'",
 }
+_KEPT = ("basis", "charge_class", "charge_category")
 
 
 def statement(*, scope: SpendScope) -> Statement:
     """The statement of `scope.days` (a calendar month), narrowed by filters such as team or cost centre."""
-    scoped = books(scope, ["cost_centre", "team", "share_kind"])
+    scoped = books(scope, ["cost_centre", "team", "share_kind"], folded=True, kept=_KEPT)
+    scoped.sums = sorted({*scoped.sums, "billed_cost"})
     centre, team, _ = scoped.keys()
     parts = [f"coalesce(sum(x.cost) FILTER (WHERE NOT {_ADJUSTED} AND x.share {test}), 0)" for test in _PARTS.values()]
     sql = f"""

@@ -15,6 +15,7 @@ _PLACES = Decimal("1e-12")
 _PROMPT = ("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "image_input")
 _COUNTED = (*_PROMPT, "output", "audio_output")
 _PERMILLES = {"p50_ms": 500, "p90_ms": 900, "p95_ms": 950, "p99_ms": 990}
+_COLUMNS = ("requests", "errors", "refused", "unknown_usage", *_COUNTED, "reasoning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +119,18 @@ def unit_cost_by_day(*, scope: SpendScope, group_by: Sequence[str] = ()) -> list
 
 
 def _by(scope: SpendScope, group_by: Sequence[str], *, by_day: bool) -> dict[Key, UnitCost]:
-    counts = _counts(usage(scope, group_by), by_day)
-    costs = _costs(books(scope, group_by), by_day)
+    fold = not by_day
+    counts = _counts(usage(scope, group_by, sums=_COLUMNS if fold else (), kept=["is_current"]), by_day)
+    costs = _costs(books(scope, group_by, folded=fold, kept=["basis", "method", "token_kind", "share_kind"]), by_day)
     runs = _runs(usage(scope, group_by, table="ingest_agentrun"), by_day)
-    latency = _latency(usage(scope, group_by, table="ingest_latencyday"), by_day)
+    buckets = usage(
+        scope, group_by, table="ingest_latencyday", sums=["count"] if fold else (), kept=["measure", "bucket"]
+    )
+    latency = _latency(buckets, by_day)
     return {
         key: replace(
             _unit_cost(key[1:] if by_day else key, costs.get(key, _NO_COSTS), count, runs.get(key, (0, Decimal(0)))),
-            **latency.get(key, {}),
+            **latency.get(key, {}),  # type: ignore[arg-type]  # only the fields of latency
         )
         for key, count in counts.items()
     }

@@ -21,7 +21,7 @@ HOUR = 3_600_000
 
 _amount = st.decimals(-1000, 1000, places=14, allow_nan=False, allow_infinity=False)
 _costs = st.fixed_dictionaries(
-    {name: _amount for name in ("billed_cost", "effective_cost", "list_cost", "contracted_cost")}
+    dict.fromkeys(("billed_cost", "effective_cost", "list_cost", "contracted_cost"), _amount)
 )
 _attributes = st.sampled_from([{"team": team} if team else {"key": "k"} for team in TEAMS])
 _start = st.tuples(st.integers(0, 1), st.integers(0, 23))

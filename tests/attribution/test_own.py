@@ -107,7 +107,7 @@ def test_it_moves_history_to_new_owners_without_touching_the_books():
     assert [(one.from_team, one.to_team, one.effective_cost) for one in moved] == [("", "search", 5)]
     assert _teams() == {"search": 5}
     assert world.fetch("SELECT id FROM attribution_dailycost") == rows
-    assert [draft.name for draft in own.current_rules()][0] == "k1"
+    assert own.current_rules()[0].name == "k1"
 
 
 def test_it_writes_each_ownership_once_and_only_for_new_sets():
