@@ -188,7 +188,8 @@ def _about_run(
 
 
 def _started(run: RunLine) -> str:
-    return f"{run.words} from now on, until {fmt.moment(run.expires_at)} or undo. {run.effect}"
+    words = run.words.replace("Throttle", "Throttled", 1)
+    return f"{words} from now on, until {fmt.moment(run.expires_at)} or undo. {run.effect}"
 
 
 def _used(line: BudgetLine) -> str:

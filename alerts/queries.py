@@ -231,12 +231,12 @@ def _by_day(row: Budget, days: Days) -> dict[date, DaySpend]:
 
 
 def _burn_up(days: Days, by_day: Mapping[date, DaySpend]) -> tuple[BurnDay, ...]:
-    burn, running = [], Decimal(0)
+    burn, running, final = [], Decimal(0), spend_queries.last_final_day()
     for day in days:
         found = by_day.get(day)
         cost = found.cost if found else Decimal(0)
         running = money.EXACT.add(running, cost)
-        burn.append(BurnDay(day, cost, running, is_final=found.is_final if found else True))
+        burn.append(BurnDay(day, cost, running, is_final=final is not None and day <= final))
     return tuple(burn)
 
 

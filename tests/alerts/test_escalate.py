@@ -49,7 +49,7 @@ def test_it_sends_one_alert_for_the_highest_of_several_rungs(books: Books) -> No
 
     assert states() == {"60 notify": "superseded", "75 throttle": "running", "100 notify": "superseded"}
     assert alerts() == [("budget_threshold", "Budget: Search answers passed 100 %")]
-    assert "Throttle to 6 requests/min from now on" in Alert.objects.get().payload["steps"][0]
+    assert "Throttled to 6 requests/min from now on" in Alert.objects.get().payload["steps"][0]
 
 
 def test_it_tells_of_the_throttle_in_the_request_for_approval(books: Books) -> None:
@@ -60,7 +60,7 @@ def test_it_tells_of_the_throttle_in_the_request_for_approval(books: Books) -> N
 
     assert states() == {"60 notify": "superseded", "75 throttle": "running", "110 shutdown": "waiting_approval"}
     assert [kind for kind, _ in alerts()] == ["action_waiting"]
-    assert "Throttle to 6 requests/min" in " ".join(Alert.objects.get().payload["steps"])
+    assert "Throttled to 6 requests/min" in " ".join(Alert.objects.get().payload["steps"])
 
 
 def test_it_does_nothing_twice(books: Books) -> None:
