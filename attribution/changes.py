@@ -27,10 +27,11 @@ class Change:
     other: Decimal
 
 
-def explain(*, now: Sequence[UnitCost], before: Sequence[UnitCost]) -> Change:
-    """The change between two answers of `queries.unit_costs` that were grouped alike."""
+def explain(
+    *, now: Sequence[UnitCost], before: Sequence[UnitCost], total_now: Decimal, total_before: Decimal
+) -> Change:
+    """The change between two scopes: their totals, and their answers of `queries.unit_costs`, grouped alike."""
     first = {row.keys: row for row in before}
-    total_now, total_before = _sum(row.cost for row in now), _sum(row.cost for row in before)
     driven_now, driven_before = _sum(row.usage_cost for row in now), _sum(row.usage_cost for row in before)
     tokens_now, tokens_before = sum(row.tokens for row in now), sum(row.tokens for row in before)
     change = driven_now - driven_before

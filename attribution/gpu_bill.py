@@ -74,23 +74,19 @@ _WEIGHTED = """
 (SELECT p.*, coalesce(w.attribute_set_id, k.attribute_set_id) AS attribute_set_id, w.model, w.deployment, w.token_kind,
     w.share_kind, w.run_id, w.share_kind = 'direct' AND w.run_id IS NULL AND NOT w.deployment = ANY(%(fitted)s)
         AS is_estimated_weight, sum(w.amount) AS weight
- FROM (SELECT c.source_id, c.pool, substr(c.pool, 5) AS node, c.starts, c.ends, c.service_provider_name AS provider_name,
+ FROM (SELECT row_number() OVER () AS pool_id, c.source_id, c.pool, substr(c.pool, 5) AS node, c.starts, c.ends, c.service_provider_name AS provider_name,
            c.sub_account_id AS sub_account, c.service_name, c.region_id AS region, c.invoice_issuer_name, c.charge_category,
            c.charge_class, c.currency, sum(c.billed_cost) AS billed_cost, sum(c.effective_cost) AS effective_cost,
            sum(c.list_cost) AS list_cost, sum(c.contracted_cost) AS contracted_cost
-       FROM book_charge c WHERE starts_with(c.pool, 'gpu:') GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13) p
+       FROM book_charge c WHERE starts_with(c.pool, 'gpu:') GROUP BY 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14) p
  JOIN book_node_work w ON w.node = p.node AND w.hour >= date_trunc('hour', p.starts, 'UTC')
     AND w.hour < greatest(p.ends, date_trunc('hour', p.starts, 'UTC') + interval '1 hour')
  LEFT JOIN book_carrier k ON w.attribute_set_id IS NULL AND k.source_id = p.source_id AND k.deployment = w.deployment
     AND k.share_kind = w.share_kind
- GROUP BY p.source_id, p.pool, p.node, p.starts, p.ends, p.provider_name, p.sub_account, p.service_name, p.region,
+ GROUP BY p.pool_id, p.source_id, p.pool, p.node, p.starts, p.ends, p.provider_name, p.sub_account, p.service_name, p.region,
     p.invoice_issuer_name, p.charge_category, p.charge_class, p.currency, p.billed_cost, p.effective_cost, p.list_cost,
-    p.contracted_cost, 18, 19, 20, 21, 22, 23)
+    p.contracted_cost, 19, 20, 21, 22, 23, 24)
 """
-_POOL = (
-    "row(source_id, pool, starts, ends, provider_name, sub_account, service_name, region, invoice_issuer_name,"
-    " charge_category, charge_class, currency)"
-)
 _ORDER = "share_kind, deployment, model, token_kind, attribute_set_id, coalesce(run_id, 0)"
 _DIMENSIONS = (
     "source_id",
@@ -135,7 +131,7 @@ def run(*, day: date, rule: GpuShare, rule_id: int | None, now: datetime) -> int
         cursor.execute(_WORK, _weights(rule))
         _carriers(rule, now)
         cursor.execute("ANALYZE book_node_work")
-        parts = splitting.parts_sql(weighted=_WEIGHTED, pool=_POOL, order=_ORDER, carried=_DIMENSIONS)
+        parts = splitting.parts_sql(weighted=_WEIGHTED, pool="pool_id", order=_ORDER, carried=_DIMENSIONS)
         cursor.execute(
             f"""INSERT INTO book_part (method, rule_id, {", ".join(_DIMENSIONS)}, weight, {", ".join(splitting.COSTS)})
                 SELECT '{METHOD}', %(rule)s, parts.* FROM ({parts}) parts""",
