@@ -52,6 +52,11 @@ class Stack:
         """One command with `--format json`; Any: each command has its own shape."""
         return json.loads(self.run(*words, "--format", "json"))
 
+    def api(self) -> httpx.Client:
+        """A client of the API that may read."""
+        token = self.run("token", "create", "serving-test", "--grant", "read").splitlines()[-1]
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=20)
+
     def browser(self) -> httpx.Client:
         """A signed-in client of the pages."""
         client = httpx.Client(base_url=self.url, follow_redirects=True, timeout=20)
