@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
-from typing import Any
 
 from django.db import connection
 from django.db.models import Count, Max, Sum
 
 from ingest.models import Load, QuarantinedRow, Source, Touched
 from ingest.sources import KINDS
+
+_SAMPLE_LAG_SECONDS = 2 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,8 @@ def counts() -> dict[str, int]:
 
 def _line(source: Source, recent: Mapping[str, Any], now: datetime) -> SourceLine:
     kind = KINDS[source.kind]
-    lag = kind.expected_lag_seconds
+    # The sample is topped up when it is started, not all the time.
+    lag = max(kind.expected_lag_seconds, _SAMPLE_LAG_SECONDS) if source.is_sample else kind.expected_lag_seconds
     behind = int((now - source.complete_through).total_seconds()) if source.complete_through else 0
     return SourceLine(
         id=source.pk,

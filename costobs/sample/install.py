@@ -100,10 +100,12 @@ def _set_up(*, now: datetime, is_new: bool) -> dict[str, int]:
         "gpu_history": ("dcgm", "GPU telemetry, each quarter hour", {"step_seconds": plan.QUARTER}),
         "fine_tunes": ("fine_tunes", "fine-tune runs", {}),
     }
-    return {
+    made = {
         name: configure.create_source(kind=kind, name=f"{PREFIX}{title}", config=config, is_sample=True, now=now)
         for name, (kind, title, config) in wanted.items()
     }
+    configure.pause(source_id=made["gpu_history"], is_active=False)  # history: nothing more is expected of it
+    return made
 
 
 def _story(source_id: int, *, until: datetime, days: int) -> Story:

@@ -10,7 +10,7 @@ from costobs.kernel.scope import SpendScope
 from costobs.web import charts, words
 from costobs.web.parts import RowKind
 
-SLOTTED = 9
+SLOTTED = 6  # the easiest to tell apart; a chart shows five and the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Group:
     kind: RowKind
     cost: Decimal
     estimated_cost: Decimal
+    complete: Decimal | None  # of its complete days, for comparison with `before`
     before: Decimal | None
 
     @property
@@ -30,16 +31,26 @@ class Group:
         return self.key or f"·{self.share}"
 
 
-def groups(*, scope: SpendScope, dimension: str, compare: SpendScope | None = None) -> list[Group]:
-    """Named values by spend, then what is shared, idle and unallocated. They add up to the scope's total."""
+def groups(
+    *, scope: SpendScope, dimension: str, complete: SpendScope | None = None, compare: SpendScope | None = None
+) -> list[Group]:
+    """Named values by spend, then what is shared, idle and unallocated. They add up to the scope's total.
+
+    With `compare`, each has its cost in the `complete` days of the scope and before: a day that is still arriving would
+    look like a fall.
+    """
     now = _by_id(scope, dimension)
+    whole = _by_id(complete, dimension) if complete and compare else {}
     before = _by_id(compare, dimension) if compare else {}
+    nothing = (Decimal(0), Decimal(0))
     found = []
     for key, share in {**now, **before}:
-        cost, estimated = now.get((key, share), (Decimal(0), Decimal(0)))
-        earlier = before.get((key, share), (Decimal(0), Decimal(0)))[0] if compare else None
+        cost, estimated = now.get((key, share), nothing)
+        compared = (
+            (whole.get((key, share), nothing)[0], before.get((key, share), nothing)[0]) if compare else (None, None)
+        )
         label, kind = _name(dimension, key, share)
-        found.append(Group(key, share, label, kind, cost, estimated, earlier))
+        found.append(Group(key, share, label, kind, cost, estimated, *compared))
     order: tuple[RowKind, ...] = ("", "other", "shared", "idle", "unallocated")
     return sorted(found, key=lambda group: (order.index(group.kind), -group.cost, group.label))
 

@@ -26,7 +26,7 @@ def page(request: HttpRequest) -> HttpResponse:
     asked = filters.read(request, groups=tuple(filters.LABELS))
     view = request.GET.get("view", "bars")
     view = view if view in VIEWS else "bars"
-    found = breakdown.groups(scope=asked.scope, dimension=asked.group, compare=asked.compare)
+    found = breakdown.groups(scope=asked.scope, dimension=asked.group, complete=asked.complete, compare=asked.compare)
     total = queries.total(scope=asked.scope)
     context: dict[str, Any] = {
         "page": "explore",
@@ -52,7 +52,7 @@ def page(request: HttpRequest) -> HttpResponse:
 def export(request: HttpRequest) -> StreamingHttpResponse:
     """CSV of what is shown, with every digit; all rows, not only those on the page."""
     asked = filters.read(request, groups=tuple(filters.LABELS))
-    found = breakdown.groups(scope=asked.scope, dimension=asked.group, compare=asked.compare)
+    found = breakdown.groups(scope=asked.scope, dimension=asked.group, complete=asked.complete, compare=asked.compare)
     name = f"spend-{asked.group}-{asked.scope.days.start}-{asked.scope.days.last}.csv"
     response = StreamingHttpResponse(_lines(asked, found), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -194,18 +194,19 @@ def _table(
     ]
     before = sum((group.before for group in found if group.before is not None), Decimal(0)) if asked.compare else None
     spent = sum((group.cost for group in found), Decimal(0))
+    complete = sum((group.complete for group in found if group.complete is not None), Decimal(0))
     sums = [
         Cell(f"Total ({len(found)} rows)"),
         Cell(fmt.money(spent, currency, places=places)),
         Cell(fmt.percent(Decimal(1)) if spent else fmt.NOT_APPLICABLE),
         Cell(fmt.money(total.estimated_cost, currency, places=places)),
-        Cell(delta=fmt.delta(spent, before, currency)) if before is not None else Cell(fmt.NOT_APPLICABLE),
+        Cell(delta=fmt.delta(complete, before, currency)) if before is not None else Cell(fmt.NOT_APPLICABLE),
         Cell(fmt.count(sum(row.tokens for row in units.values()))),
         Cell(""),
         Cell(""),
         Cell(""),
     ]
-    note = f"Change {asked.compare_label}." if asked.compare else ""
+    note = f"Change {asked.compare_label}, complete days." if asked.compare else ""
     columns = [
         Column(label),
         Column("Spend", numeric=True, sort="descending"),
@@ -241,7 +242,7 @@ def _cells(
         Cell(fmt.money(group.cost, currency, places=places)),
         Cell(fmt.percent(group.cost / total.cost) if total.cost else fmt.NOT_APPLICABLE),
         Cell(fmt.money(group.estimated_cost, currency, places=places)),
-        Cell(delta=fmt.delta(group.cost, group.before, currency))
+        Cell(delta=fmt.delta(group.complete, group.before, currency))
         if group.before is not None
         else Cell(fmt.NOT_APPLICABLE),
         Cell(fmt.count(unit.tokens) if unit and unit.tokens else fmt.NOT_APPLICABLE),

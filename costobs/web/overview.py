@@ -29,7 +29,7 @@ def page(request: HttpRequest) -> HttpResponse:
     }
     if not queries.extent():
         return render(request, "pages/overview.html", {**context, **_first_run(asked)})
-    found = breakdown.groups(scope=asked.scope, dimension=asked.group, compare=asked.compare)
+    found = breakdown.groups(scope=asked.scope, dimension=asked.group)
     ahead = _pace(asked)
     budgets = alert_queries.budgets(now=asked.now, teams=asked.viewer.teams)
     change = _change(asked)
@@ -124,7 +124,7 @@ def _unit(asked: filters.Asked) -> Kpi:
         unit=shown.per,
         delta=fmt.unit_delta(_per_token(now), _per_token(was), "token", asked.scope.currency),
         compare=asked.compare_label,
-        note=f"{request.amount} {request.per}",
+        note=f"{request.amount} / {request.per}",
         url=f"{reverse('unit_costs')}?{asked.query}",
     )
 
@@ -216,6 +216,8 @@ def _change(asked: filters.Asked) -> changes.Change | None:
     return changes.explain(
         now=queries.unit_costs(scope=asked.complete, group_by=grain),
         before=queries.unit_costs(scope=asked.compare, group_by=grain),
+        total_now=queries.total(scope=asked.complete).cost,
+        total_before=queries.total(scope=asked.compare).cost,
     )
 
 
@@ -262,7 +264,7 @@ def _attention(asked: filters.Asked) -> Table:
         )
     for run in alert_queries.actions_in_force(teams=asked.viewer.teams):
         since = fmt.moment(run.applied_at) if run.applied_at else "now"
-        text = f"{run.words} since {since}: {run.effect}"
+        text = f"{run.words} since {since}"
         rows.append(
             Row(
                 [

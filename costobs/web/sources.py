@@ -158,7 +158,7 @@ def _kpis(lines: list[ingest_queries.SourceLine], unpriced: list[Unpriced]) -> l
 
 def _sources(lines: list[ingest_queries.SourceLine]) -> Table:
     columns = [
-        Column("Source"),
+        Column("Source", wide=True),
         Column("Kind"),
         Column("Status"),
         Column("Complete through"),
@@ -166,12 +166,11 @@ def _sources(lines: list[ingest_queries.SourceLine]) -> Table:
         Column("Last load"),
         Column("Rows 28 d", numeric=True),
         Column("Quarantined", numeric=True),
-        Column("What is wrong, and what to do", wide=True),
     ]
     rows = [
         Row(
             [
-                Cell(line.name, note="sample" if line.is_sample else ""),
+                Cell(line.name, note=line.last_error or _late(line)),
                 Cell(line.title, title=line.kind),
                 Cell("", state=line.status),
                 Cell(fmt.moment(line.complete_through) if line.complete_through else "no data yet"),
@@ -179,7 +178,6 @@ def _sources(lines: list[ingest_queries.SourceLine]) -> Table:
                 Cell(fmt.moment(line.last_load_at) if line.last_load_at else fmt.NOT_APPLICABLE),
                 Cell(fmt.count(line.rows_28d)),
                 Cell(fmt.integer(line.quarantined_28d)),
-                Cell(line.last_error or _late(line)),
             ]
         )
         for line in lines
@@ -187,8 +185,8 @@ def _sources(lines: list[ingest_queries.SourceLine]) -> Table:
     empty = Notice(
         "empty",
         "Connect one source",
-        "Load a file: costobs load focus_export bill.csv. Or make a token (costobs token create app --grant ingest) and push"
-        " usage to /api/v1/usage-events.",
+        "Load a file: costobs load focus_export bill.csv. Or make a token (costobs token create app --grant ingest) and"
+        " push usage to /api/v1/usage-events.",
     )
     return Table("Sources", columns, rows, empty=empty)
 
@@ -208,11 +206,8 @@ def _completeness(lines: list[ingest_queries.SourceLine], today: date) -> Table:
     rows = []
     for line in lines:
         have = found.get(line.name, set())
-        missing = [
-            day
-            for day in days
-            if day not in have and (not line.complete_through or day <= line.complete_through.date())
-        ]
+        begun = min(have, default=today)
+        missing = [day for day in days if begun < day < _through(line, today) and day not in have]
         gaps = ", ".join(fmt.short_day(day) for day in missing[:6]) + ("…" if len(missing) > 6 else "")
         rows.append(
             Row(
@@ -231,6 +226,10 @@ def _completeness(lines: list[ingest_queries.SourceLine], today: date) -> Table:
         Column("Gaps before the newest day", wide=True),
     ]
     return Table("Completeness, last 28 days", columns, rows, empty=Notice("empty", "Nothing to check yet", ""))
+
+
+def _through(line: ingest_queries.SourceLine, today: date) -> date:
+    return line.complete_through.date() if line.complete_through else today
 
 
 def _unpriced(found: list[Unpriced]) -> Table:
@@ -264,7 +263,7 @@ def _unpriced(found: list[Unpriced]) -> Table:
 
 def _loads() -> Table:
     columns = [
-        Column("File or batch"),
+        Column("File or batch", wide=True),
         Column("Source"),
         Column("State"),
         Column("Started"),
@@ -272,12 +271,11 @@ def _loads() -> Table:
         Column("Loaded", numeric=True),
         Column("Known", numeric=True, title="Rows that were in the books already"),
         Column("Quarantined", numeric=True),
-        Column("Error", wide=True),
     ]
     rows = [
         Row(
             [
-                Cell(one.name),
+                Cell(one.name, note=one.error),
                 Cell(one.source),
                 Cell(one.state.capitalize(), state=_LOAD_STATES.get(one.state, "unknown")),
                 Cell(fmt.moment(one.started_at)),
@@ -285,7 +283,6 @@ def _loads() -> Table:
                 Cell(fmt.integer(one.rows_loaded)),
                 Cell(fmt.integer(one.rows_duplicate)),
                 Cell(fmt.integer(one.rows_quarantined)),
-                Cell(one.error),
             ]
         )
         for one in ingest_queries.loads(limit=30)
