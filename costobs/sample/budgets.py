@@ -1,6 +1,6 @@
 """The sample's budgets: amounts from what it spends, ladders climbed by playing its period through the real steps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -34,32 +34,34 @@ class _Wanted:
     forecast: int = 0
 
 
-def _rung(percent: int, action: str, *, approval: str = "automatic", **config: object) -> RungSpec:
-    return RungSpec(Decimal(percent), action, config, approval)
+def _rung(
+    percent: int, action: str, config: Mapping[str, object] | None = None, approval: str = "automatic"
+) -> RungSpec:
+    return RungSpec(Decimal(percent), action, config or {}, approval)
 
 
 _REPLAYED = (
-    _Wanted("All AI spend", "", (_rung(80, "notify"), _rung(100, "notify", on="forecast")), forecast=104),
+    _Wanted("All AI spend", "", (_rung(80, "notify"), _rung(100, "notify", {"on": "forecast"})), forecast=104),
     _Wanted(
         "Search",
         "search",
-        (_rung(60, "notify"), _rung(85, "throttle", **_THROTTLE), _rung(110, "shutdown", approval="one")),
+        (_rung(60, "notify"), _rung(85, "throttle", _THROTTLE), _rung(110, "shutdown", approval="one")),
         used=91,
     ),
     _Wanted(
         "Growth",
         "growth",
-        (_rung(70, "notify"), _rung(90, "throttle", **_THROTTLE), _rung(100, "shutdown", retry_after_seconds=600)),
+        (_rung(70, "notify"), _rung(90, "throttle", _THROTTLE), _rung(100, "shutdown", {"retry_after_seconds": 600})),
         used=103,
     ),
-    _Wanted("Support", "support", (_rung(95, "notify"), _rung(100, "throttle", **_THROTTLE)), forecast=82),
-    _Wanted("Research", "research", (_rung(20, "notify"), _rung(100, "throttle", **_THROTTLE)), forecast=96),
+    _Wanted("Support", "support", (_rung(95, "notify"), _rung(100, "throttle", _THROTTLE)), forecast=82),
+    _Wanted("Research", "research", (_rung(20, "notify"), _rung(100, "throttle", _THROTTLE)), forecast=96),
 )
 # Asked for now, so that somebody can approve it: a request ends after a day.
 _WAITING = _Wanted(
     "Data platform",
     "data-platform",
-    (_rung(10, "notify"), _rung(25, "throttle", approval="one", **_THROTTLE), _rung(100, "shutdown", approval="one")),
+    (_rung(10, "notify"), _rung(25, "throttle", _THROTTLE, approval="one"), _rung(100, "shutdown", approval="one")),
     forecast=108,
 )
 

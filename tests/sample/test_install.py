@@ -122,18 +122,6 @@ def test_it_loads_only_what_has_passed_since() -> None:
     assert verify.run(days=None).failures == ()
 
 
-def test_it_comes_to_the_same_in_one_go_and_in_two() -> None:
-    later = NOW + timedelta(hours=30)
-    _load()
-    _load(later)
-    in_two = _fingerprint()
-    install.remove(by="ada", now=later)
-
-    list(install.run(clock=lambda: later, is_asked=True, days=DAYS + 1))
-
-    assert _fingerprint()[:2] == in_two[:2]
-
-
 def test_it_goes_on_where_it_was_killed() -> None:
     killed: Iterator[install.Progress] = install.run(clock=lambda: NOW, days=DAYS)
     list(islice(killed, 3))

@@ -8,7 +8,7 @@ from random import Random
 
 import polars as pl
 
-from costobs.embedded.sample import organisation, story, traces
+from costobs.embedded.sample import features, organisation, story, traces
 from costobs.embedded.sample.organisation import Feature, Model
 from costobs.embedded.sample.story import Story
 
@@ -34,7 +34,7 @@ class _Drawn:
 def events(told: Story, *, since: datetime, until: datetime) -> pl.DataFrame:
     """The calls of [since, until) in order of time, in the columns of a usage log; the same for the same story."""
     days = story.span(since, until)
-    frames = [_of_feature(told, feature, days) for feature in organisation.FEATURES]
+    frames = [_of_feature(told, feature, days) for feature in features.FEATURES]
     joined = pl.concat(frame for frame in frames if frame is not None)
     inside = joined.filter((pl.col("at") >= since) & (pl.col("at") < until))
     return inside.sort("at", "event_id")
