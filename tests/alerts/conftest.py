@@ -1,10 +1,13 @@
 """Books to climb a ladder on, a gate that asks for its policy, and one whole round of the steps."""
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection
 
 from alerts import budgets, escalate, evaluate, execute, gates, policy
 from alerts.models import ActionRun
@@ -160,3 +163,24 @@ def states() -> dict[str, str]:
         f"{run.rung.percent.normalize():f} {run.action}": run.state
         for run in ActionRun.objects.select_related("rung").order_by("episode", "pk")
     }
+
+
+def at_once(*works: Callable[[], object]) -> list[BaseException]:
+    """Runs these in threads that start together; what they raised."""
+    barrier, raised = threading.Barrier(len(works)), []
+
+    def work(one: Callable[[], object]) -> None:
+        try:
+            barrier.wait(10)
+            one()
+        except Exception as problem:
+            raised.append(problem)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work, args=(one,)) for one in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return raised

@@ -5,6 +5,7 @@ import email.policy
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from alerts import deliver, execute, subscribe
 from alerts.channels.base import truncated
 from alerts.models import ActionRun, Alert, AlertDelivery, Channel
 from costobs.audit.models import AuditEntry
-from tests.alerts.conftest import START, Books, FakeGate, at, climb, make_budget, rung, settle
+from tests.alerts.conftest import START, Books, FakeGate, at, at_once, climb, make_budget, rung, settle
 from tests.alerts.receivers import Mailbox, SlackServer, mail_server, slack_server
+from tests.alerts.test_slack import NOTICE
 
 pytestmark = pytest.mark.django_db
 
@@ -274,6 +276,19 @@ def test_it_takes_over_the_claim_of_a_worker_that_died(books: Books, slack: Slac
 
     assert deliver.run(now=at(21, 7)).sent == 0
     assert deliver.run(now=at(21, 7) + deliver.CLAIM).sent == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_shares_the_work_between_workers_and_sends_nothing_twice(slack: SlackServer) -> None:
+    for number in range(10):
+        notice = asdict(NOTICE)
+        Alert.objects.create(dedupe_key=str(number), kind="budget_threshold", payload=notice, raised_at=at(2))
+
+    raised = at_once(*([lambda: deliver.run(now=at(2))] * 4))
+
+    assert raised == []
+    assert len(slack.posts) == 10
+    assert set(AlertDelivery.objects.values_list("state", "attempts")) == {("sent", 1)}
 
 
 def test_it_keeps_sample_alerts_from_real_channels(books: Books, slack: SlackServer) -> None:

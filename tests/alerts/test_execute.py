@@ -1,17 +1,27 @@
 """Carrying out actions: approval, proof, undo, and who wins when two act at once."""
 
 import threading
-from collections.abc import Callable
 from datetime import timedelta
 
 import orjson
 import pytest
-from django.db import connection
 
 from alerts import budgets, escalate, evaluate, execute, policy, queries
 from alerts.models import ActionRun, Alert, BudgetState
 from costobs.audit.models import AuditEntry
-from tests.alerts.conftest import Books, FakeGate, at, climb, make_books, make_budget, make_gate, rung, settle, states
+from tests.alerts.conftest import (
+    Books,
+    FakeGate,
+    at,
+    at_once,
+    climb,
+    make_books,
+    make_budget,
+    make_gate,
+    rung,
+    settle,
+    states,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -233,29 +243,8 @@ def test_it_stays_undone_while_spend_is_over(books: Books, gate: FakeGate) -> No
         execute.undo(run_id=only_run().pk, by="ada", now=at(3, 15))
 
 
-def _at_once(*works: Callable[[], object]) -> list[BaseException]:
-    """Runs these in threads that start together; what they raised."""
-    barrier, raised = threading.Barrier(len(works)), []
-
-    def work(one: Callable[[], object]) -> None:
-        try:
-            barrier.wait(10)
-            one()
-        except Exception as problem:
-            raised.append(problem)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=work, args=(one,)) for one in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    return raised
-
-
 @pytest.mark.django_db(transaction=True)
-def test_it_leaves_the_same_rows_when_many_workers_run_at_once() -> None:
+def test_it_leaves_the_same_rows_when_many_workers_runat_once() -> None:
     books = make_books()
     make_gate()
     make_budget(rung("60", "notify"), rung("75", "throttle"), rung("90", "shutdown"))
@@ -263,7 +252,7 @@ def test_it_leaves_the_same_rows_when_many_workers_run_at_once() -> None:
     now = at(2)
 
     for _ in range(3):
-        raised = _at_once(*([lambda: climb(now)] * 6))
+        raised = at_once(*([lambda: climb(now)] * 6))
         assert raised == []
 
     assert states() == {"60 notify": "superseded", "75 throttle": "superseded", "90 shutdown": "running"}
@@ -275,6 +264,28 @@ def test_it_leaves_the_same_rows_when_many_workers_run_at_once() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_it_applies_once_when_two_workers_found_the_same_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    books = make_books()
+    make_budget(rung("75", "throttle"))
+    books.spend(at(2).date(), "950")
+    evaluate.run(now=at(2))
+    escalate.run(now=at(2))
+    both_found_it = threading.Barrier(2)
+    look = execute._limits_before
+
+    def meet(run: ActionRun) -> dict[str, object]:
+        both_found_it.wait(10)
+        return look(run)
+
+    monkeypatch.setattr(execute, "_limits_before", meet)
+
+    assert at_once(*([lambda: execute.run(now=at(2))] * 2)) == []
+
+    assert only_run().version == 2
+    assert AuditEntry.objects.filter(act="action.throttle").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
 def test_it_lets_one_of_two_people_win() -> None:
     books = make_books()
     make_budget(rung("75", "throttle", "one"))
@@ -282,7 +293,7 @@ def test_it_lets_one_of_two_people_win() -> None:
     climb(at(2))
     run_id = only_run().pk
 
-    raised = _at_once(
+    raised = at_once(
         lambda: execute.approve(run_id=run_id, version=1, by="ada", now=at(2)),
         lambda: execute.decline(run_id=run_id, version=1, by="ben", now=at(2)),
     )
