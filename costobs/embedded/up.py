@@ -18,7 +18,9 @@ from pathlib import Path
 from costobs.embedded import keys, locks, paths, postgres, valkey
 from costobs.embedded.supervisor import Asked, Failed, OnExit, Program, Supervisor
 
-_WORKERS = 2
+# Threads, not forks: Polars and Arrow keep threads of their own, and a child forked beside them may wait for ever. The work
+# is done in PostgreSQL and in their C code, which let other threads run.
+_POOL = ("--pool", "threads", "--concurrency", "4")
 # Celery warns root, and numbers without a name, about pickled messages; ours are JSON.
 _NO_PICKLE = "ignore:::celery.platforms,ignore:::celery.apps.worker"
 _QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
@@ -145,7 +147,7 @@ def _run(supervisor: Supervisor, options: Options) -> int:
     supervisor.run(_django("migrate", environment, "migrate", "--noinput", "--skip-checks", "--verbosity", "0"))
     web = _web(options, environment)
     supervisor.start(web, wait=False)
-    supervisor.start(_celery("worker", environment, "worker", "--concurrency", str(_WORKERS), *_QUIET))
+    supervisor.start(_celery("worker", environment, "worker", *_POOL, *_QUIET))
     supervisor.start(_celery("beat", environment, "beat", "--schedule", str(options.data / "beat"), "--pidfile="))
     link = _sign_in_link(supervisor, environment)
     supervisor.wait_until_ready(web)
@@ -205,7 +207,7 @@ def _celery(name: str, environment: dict[str, str], *args: str) -> Program:
 
 def _web(options: Options, environment: dict[str, str]) -> Program:
     argv = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(options.port)]
-    argv += ["--workers", str(_WORKERS), "--blocking-threads", "2", "--no-ws", "--respawn-failed-workers"]
+    argv += ["--workers", "2", "--blocking-threads", "2", "--no-ws", "--respawn-failed-workers"]
     argv += ["--log-level", "warning", "costobs.wsgi:application"]
     probe = f"http://127.0.0.1:{options.port}/readyz"
     return Program(name="web", argv=argv, environment=environment, is_ready=lambda: _answers(probe))
