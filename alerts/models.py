@@ -57,7 +57,6 @@ class BudgetState(models.Model):
     used_percent = models.DecimalField(max_digits=12, decimal_places=2)
     state = models.TextField()  # on_track, watch, throttled, over, stopped, unknown, paused
     is_stale = models.BooleanField(db_default=False, default=False)
-    episode = models.IntegerField(db_default=1, default=1)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["budget", "period_start"], name="budget_state_period")]
