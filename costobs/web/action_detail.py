@@ -56,11 +56,11 @@ def facts(run: RunLine, found: BudgetDetail, viewer: Viewer, now: datetime) -> l
         Fact("For", run.target_words),
         Fact(
             "Budget",
-            f"{line.name}, {fmt.money(line.amount, line.currency)} a {line.period}",
+            f"{line.name}, {fmt.money(line.amount, line.currency, mode='kpi')} a {line.period}",
             reverse("budget", args=[line.id]),
         ),
         Fact("Why", run.reason),
-        Fact("Used now", f"{fmt.money(line.spend_cost, line.currency)} ({_ratio(line.used_ratio)})"),
+        Fact("Used now", f"{fmt.money(line.spend_cost, line.currency, mode='kpi')} ({_ratio(line.used_ratio)})"),
         Fact("Who is hurt", run.effect),
         *affected(found, viewer, now)[:3],
     ]

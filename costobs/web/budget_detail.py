@@ -18,7 +18,7 @@ _HELD = {"running", "in_force"}
 def heading(found: BudgetDetail) -> str:
     """`Search is forecast to pass $24,000 about 26 Nov and end at $29.0k`."""
     line = found.line
-    amount = fmt.money(line.amount, line.currency)
+    amount = fmt.money(line.amount, line.currency, mode="kpi")
     held = next((rung.run for rung in found.rungs if rung.run and rung.run.state in _HELD), None)
     tail = f"; {line.state_words.lower()} since {fmt.moment(held.applied_at or held.asked_at)}" if held else ""
     if line.used_ratio is None:
@@ -59,7 +59,9 @@ def kpis(line: BudgetLine) -> list[Kpi]:
     """State, actual, forecast, variance."""
     variance = budget_table.variance_cell(line.forecast_cost, line.amount, line.currency).text
     estimated = (
-        f"{fmt.money(line.estimated_cost, line.currency)} of it estimated" if line.estimated_cost else "all billed"
+        f"{fmt.money(line.estimated_cost, line.currency, mode='kpi')} of it estimated"
+        if line.estimated_cost
+        else "all billed"
     )
     step = budget_table.next_step_words(line)
     return [
@@ -73,7 +75,7 @@ def kpis(line: BudgetLine) -> list[Kpi]:
             "Used",
             fmt.UNKNOWN if line.used_ratio is None else fmt.percent(line.used_ratio),
             compare=f"{fmt.percent(line.elapsed_ratio)} of the period is gone",
-            note=f"Even pace would be {fmt.money(line.amount * line.elapsed_ratio, line.currency)}",
+            note=f"Even pace would be {fmt.money(line.amount * line.elapsed_ratio, line.currency, mode='kpi')}",
         ),
         Kpi(
             "Forecast at end",
@@ -217,12 +219,12 @@ def _pace_sentence(line: BudgetLine) -> str:
     if line.spend_cost is None:
         return "This period has not been evaluated yet."
     even = line.amount * line.elapsed_ratio
-    ahead = fmt.money(abs(line.spend_cost - even), line.currency)
+    ahead = fmt.money(abs(line.spend_cost - even), line.currency, mode="kpi")
     word = "more" if line.spend_cost > even else "less"
     return (
-        f"{fmt.money(line.spend_cost, line.currency)} is used with {fmt.percent(line.elapsed_ratio, places=0)} of the"
+        f"{fmt.money(line.spend_cost, line.currency, mode='kpi')} is used with {fmt.percent(line.elapsed_ratio, places=0)} of the"
         f" period gone: {ahead} {word} than an even pace. One day of it is"
-        f" {fmt.money(line.amount / len(line.days), line.currency)} (est.)."
+        f" {fmt.money(line.amount / len(line.days), line.currency, mode='kpi')} (est.)."
     )
 
 
@@ -249,9 +251,11 @@ def _when(rung: RungRow, line: BudgetLine) -> str:
     if rung.at is not None:
         return fmt.moment(rung.at)
     if rung.expected_on is not None:
-        return f"about {fmt.short_day(rung.expected_on)}, at {fmt.money(rung.threshold_cost, line.currency)}"
+        return (
+            f"about {fmt.short_day(rung.expected_on)}, at {fmt.money(rung.threshold_cost, line.currency, mode='kpi')}"
+        )
     known = "not in this period at this pace" if line.forecast_cost is not None else "no forecast yet"
-    return f"at {fmt.money(rung.threshold_cost, line.currency)}; {known}"
+    return f"at {fmt.money(rung.threshold_cost, line.currency, mode='kpi')}; {known}"
 
 
 def _rung_note(rung: RungRow, line: BudgetLine) -> str:
