@@ -63,7 +63,13 @@ class Command(BaseCommand):
 
     def _list(self, _options: dict[str, Any], now: datetime) -> None:
         for gate in queries.gates(now=now):
-            seen = f"{gate.processes} live" if gate.is_live else f"last seen {fmt.moment(gate.last_seen_at)}"
+            seen = (
+                f"{gate.processes} live"
+                if gate.is_live
+                else "never seen"
+                if gate.last_seen_at is None
+                else f"last seen {fmt.moment(gate.last_seen_at)}"
+            )
             self.stdout.write(f"gate {gate.name}  {gate.provider}/{gate.deployment}  {seen}")
         for key in queries.client_keys():
             features = "no features" if key.features is None else ", ".join(key.features)
