@@ -60,7 +60,11 @@ def _lookup(lookup: Mapping[str, Any]) -> str:
 
 
 def _sets(sets: Mapping[str, str]) -> list[str]:
-    return [f"{name} = {text.replace('$', '').replace('|', ', else ')}" for name, text in sets.items()]
+    return [f"{name} from {', else '.join(_source(part) for part in text.split('|'))}" for name, text in sets.items()]
+
+
+def _source(part: str) -> str:
+    return part.removeprefix("$") if part.startswith("$") else f"the fixed value {part}"
 
 
 def _conditions(config: Mapping[str, Any], key: str) -> str:
