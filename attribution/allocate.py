@@ -50,9 +50,10 @@ _JOBS = f"""
  FROM book_charge c JOIN ingest_finetunerun r ON c.pool = 'run:' || r.id
  GROUP BY {_GROUP}, r.attribute_set_id, r.base_model, r.id)
 """
+# Lines for models wait for their bill to be complete: until then the estimate counts.
 _CLAIM_RULE = """
 UPDATE book_charge c SET pool = %(pool)s FROM ingest_attributeset a
-WHERE a.id = c.attribute_set_id AND c.pool IS NULL AND c.counts AND {condition}
+WHERE a.id = c.attribute_set_id AND c.pool IS NULL AND c.counts AND NOT (c.is_llm AND NOT c.is_complete) AND {condition}
 """
 _TEAMS = f"""
 (SELECT p.*, t.attribute_set_id, p.charge_model AS part_model, '' AS deployment, '' AS token_kind, 'shared' AS share_kind,
@@ -80,10 +81,10 @@ _TOKENS = f"""
 def run(*, day: date, now: datetime) -> int:
     """Splits the staged charges that pools take; returns how many charges that were.
 
-    First fine-tunes a provider ran, then GPU nodes, then the split rules of the current ruleset by position: a charge is taken
-    once. The parts of each pool add to it exactly. Part of the caller's transaction, after `tie_out`.
+    The split rules of the current ruleset by position, GPU telemetry among them: a charge is taken once. The parts of each
+    pool add to it exactly. Part of the caller's transaction, after `tie_out`.
     """
-    taken = _jobs()
+    taken = 0
     found = Rule.objects.filter(ruleset__is_current=True, is_active=True).order_by("position")
     for row in found.exclude(kind="match"):
         if (row.valid_from and day < row.valid_from) or (row.valid_to and day >= row.valid_to):
@@ -96,7 +97,10 @@ def run(*, day: date, now: datetime) -> int:
     return taken
 
 
-def _jobs() -> int:
+def jobs() -> int:
+    """Gives the charges of fine-tunes that a provider ran to their runs; returns how many charges that were. Before `tie_out`,
+    which would take them for inference.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM_JOBS)
         taken: int = cursor.rowcount

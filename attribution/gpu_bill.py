@@ -74,7 +74,8 @@ _WEIGHTED = """
 (SELECT p.*, coalesce(w.attribute_set_id, k.attribute_set_id) AS attribute_set_id, w.model, w.deployment, w.token_kind,
     w.share_kind, w.run_id, w.share_kind = 'direct' AND w.run_id IS NULL AND NOT w.deployment = ANY(%(fitted)s)
         AS is_estimated_weight, sum(w.amount) AS weight
- FROM (SELECT row_number() OVER () AS pool_id, c.source_id, c.pool, substr(c.pool, 5) AS node, c.starts, c.ends, c.service_provider_name AS provider_name,
+ FROM (SELECT row_number() OVER () AS pool_id, c.source_id, c.pool, substr(c.pool, 5) AS node, c.starts, c.ends,
+           c.service_provider_name AS provider_name,
            c.sub_account_id AS sub_account, c.service_name, c.region_id AS region, c.invoice_issuer_name, c.charge_category,
            c.charge_class, c.currency, sum(c.billed_cost) AS billed_cost, sum(c.effective_cost) AS effective_cost,
            sum(c.list_cost) AS list_cost, sum(c.contracted_cost) AS contracted_cost

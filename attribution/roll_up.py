@@ -58,7 +58,8 @@ SELECT %(day)s, 'estimated', u.counts AND b.provider IS NULL AND g.deployment IS
     u.model, u.deployment, u.token_kind, 'direct', CASE WHEN u.counts THEN 'usage' ELSE 'duplicate' END,
     sum(u.cost), sum(u.cost), sum(u.cost), sum(u.cost)
 FROM book_usage u
-LEFT JOIN (SELECT DISTINCT provider FROM book_charge WHERE is_llm AND is_complete AND counts) b ON b.provider = u.provider_name
+LEFT JOIN (SELECT DISTINCT provider FROM book_charge WHERE is_llm AND is_complete AND counts
+        AND NOT starts_with(coalesce(pool, ''), 'run:')) b ON b.provider = u.provider_name
 LEFT JOIN (SELECT DISTINCT deployment FROM book_part WHERE method = 'gpu_share' AND deployment <> '') g
     ON g.deployment = u.deployment AND u.provider = '{SELF_HOSTED}'
 WHERE u.tokens <> 0 OR u.cost <> 0

@@ -56,19 +56,25 @@ u.counts AND u.provider_name = c.provider AND c.model IN ('', u.model)
     AND (c.account = '' OR (u.account = '' AND u.project = '') OR c.account IN (u.account, u.project))
 """
 # An estimate in another currency than the bill cannot size it; then usage of the cell is taken to cover it.
-# Usage that several cells may claim (two regions, two accounts) covers each in proportion to its size, not each fully.
+# Usage that several cells of one kind may claim (two regions, two accounts) covers each in proportion to its size, not each
+# fully. A line without a model beside lines with models (tools, storage) is a further charge for the same calls.
 _COVER = f"""
 WITH logged AS (
-    SELECT c.pool, u.account AS a, u.project AS p, u.model AS m, u.token_kind AS k,
+    SELECT c.pool, c.model, c.token_kind, c.tokens IS NULL AS by_cost, u.account AS a, u.project AS p, u.model AS m,
+        u.token_kind AS k,
         sum(CASE WHEN c.tokens IS NOT NULL THEN u.tokens WHEN u.currency = c.currency THEN u.cost ELSE c.size END) AS amount,
         coalesce(c.tokens, c.size) AS wanted
-    FROM book_cell c JOIN book_usage u ON {_MATCH} GROUP BY c.pool, 2, 3, 4, 5, c.tokens, c.size
+    FROM book_cell c JOIN book_usage u ON {_MATCH}
+    GROUP BY c.pool, c.model, c.token_kind, c.tokens, c.size, u.account, u.project, u.model, u.token_kind
 ), shared AS (
     SELECT pool, sum(amount * CASE WHEN whole > 0 THEN wanted / whole ELSE 1 END) AS amount
-    FROM (SELECT *, sum(wanted) OVER (PARTITION BY a, p, m, k) AS whole FROM logged) l GROUP BY pool
+    FROM (SELECT *, sum(wanted) OVER (PARTITION BY model, token_kind, by_cost, a, p, m, k) AS whole FROM logged) l
+    GROUP BY pool
 )
 UPDATE book_cell c SET covered = CASE
     WHEN coalesce(c.tokens, c.size) <= 0 OR s.amount >= coalesce(c.tokens, c.size) THEN 1
+    WHEN c.model = '' AND EXISTS (SELECT FROM book_cell o
+        WHERE o.source_id = c.source_id AND o.provider = c.provider AND o.model <> '') THEN 1
     WHEN c.tokens IS NOT NULL AND s.amount >= c.tokens * {_SAME} THEN 1
     ELSE s.amount / coalesce(c.tokens, c.size) END
 FROM shared s WHERE s.pool = c.pool

@@ -87,12 +87,13 @@ LEFT JOIN (SELECT c.day, c.source_id, c.pool, c.currency, {", ".join(f"sum(c.{co
     FROM attribution_allocatedcharge c WHERE {_IN_DAYS.format(t="c")} GROUP BY 1, 2, 3, 4) c USING (day, source_id, pool, currency)
 WHERE {_IN_DAYS.format(t="p")}
 """
-# A bill that was tied to usage counts for a provider and day, and an estimate of the same provider and day counts too.
+_BILLED_USAGE = "(d.method IN ('tie_out', 'charge') AND d.model <> '' AND d.charge_category = 'Usage')"
+# A bill for the usage of models counts for a provider and day, and an estimate of the same provider and day counts too.
 _TWICE = f"""
 SELECT d.day, d.currency, {canonical_sql("d.provider_name")}, sum(d.effective_cost) FILTER (WHERE d.basis = 'estimated')
 FROM attribution_dailycost d
-WHERE d.is_current AND (d.method = 'tie_out' OR (d.basis = 'estimated' AND d.provider_name <> %(own)s)) AND {_IN_DAYS.format(t="d")}
-GROUP BY 1, 2, 3 HAVING count(*) FILTER (WHERE d.basis = 'estimated') > 0 AND count(*) FILTER (WHERE d.method = 'tie_out') > 0
+WHERE d.is_current AND ({_BILLED_USAGE} OR (d.basis = 'estimated' AND d.provider_name <> %(own)s)) AND {_IN_DAYS.format(t="d")}
+GROUP BY 1, 2, 3 HAVING count(*) FILTER (WHERE d.basis = 'estimated') > 0 AND count(*) FILTER (WHERE {_BILLED_USAGE}) > 0
 """
 _SHARES = f"""
 SELECT s.kind || '/' || s.name, d.currency, {SHARE}, {", ".join(f"sum(d.{cost})" for cost in COSTS)}

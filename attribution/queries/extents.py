@@ -13,11 +13,15 @@ def extent() -> Days | None:
 
 
 def last_final_day() -> date | None:
-    """The last day for which every active bill is complete; None while there is no bill."""
+    """The last day for which every active bill is complete; None while there is no bill.
+
+    A bill that ended more than a month and a half before the newest day is history: it holds nothing back.
+    """
     (complete,) = fetch(
-        """SELECT min((complete_through AT TIME ZONE 'UTC')::date) FROM ingest_source s
-           WHERE s.is_active AND s.complete_through IS NOT NULL
-             AND EXISTS (SELECT FROM ingest_delivery d WHERE d.source_id = s.id AND d.state = 'current')"""
+        """SELECT coalesce(min(day) FILTER (WHERE day > (SELECT max(day) FROM attribution_dailycost) - 45), max(day))
+           FROM (SELECT (complete_through AT TIME ZONE 'UTC')::date AS day FROM ingest_source s
+                 WHERE s.is_active AND s.complete_through IS NOT NULL
+                   AND EXISTS (SELECT FROM ingest_delivery d WHERE d.source_id = s.id AND d.state = 'current')) bills"""
     )[0]
     return None if complete is None else complete - timedelta(days=1)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from attribution.queries.scoped import books, fetch
+from attribution.queries.scoped import books, fetch, usage
 from costobs.kernel.scope import SpendScope
 
 _MILLION = Decimal(1_000_000)
@@ -43,9 +43,9 @@ class GpuCost:
     idle_workload_cost: Decimal  # loaded, not busy
     idle_infrastructure_cost: Decimal  # nothing loaded
     no_telemetry_cost: Decimal
-    gpu_ms: int  # measured, in whole-GPU milliseconds
+    gpu_ms: int  # measured on the days that are paid, in whole-GPU milliseconds, of everybody who shares the deployment
     busy_ms: int
-    tokens: int
+    tokens: int  # of the scope, on the days that are paid
 
     @property
     def cost_per_gpu_hour(self) -> Decimal | None:
@@ -146,18 +146,24 @@ def _visible(scope: SpendScope) -> list[str] | None:
     ]
 
 
+# Hours and tokens of days without a bill would make an hour and a token look cheaper than they are.
+_PAID = """(SELECT DISTINCT day, deployment FROM attribution_dailycost
+    WHERE day >= %(start)s AND day < %(end)s AND currency = %(currency)s AND method = 'gpu_share' AND is_current)"""
+
+
 def _telemetry(scope: SpendScope) -> dict[str, tuple[int, int]]:
-    sql = """
+    sql = f"""
         SELECT deployment, sum(covered_ms * w / 7)::bigint, sum(busy_ms * w / 7)::bigint
         FROM (SELECT *, CASE WHEN mig_profile ~ '^[1-7]g' THEN left(mig_profile, 1)::int ELSE 7 END AS w FROM ingest_gpuhour) g
-        WHERE hour >= %(start)s AND hour < %(end)s GROUP BY 1"""
-    rows = fetch(sql, {"start": scope.days.start_at, "end": scope.days.end_at})
-    return {name: (covered, busy) for name, covered, busy in rows}
+        WHERE ((hour AT TIME ZONE 'UTC')::date, deployment) IN {_PAID} GROUP BY 1"""
+    parameters = {"start": scope.days.start, "end": scope.days.end, "currency": scope.currency}
+    return {name: (covered, busy) for name, covered, busy in fetch(sql, parameters)}
 
 
 def _tokens(scope: SpendScope) -> dict[str, int]:
-    sql = """
-        SELECT f.deployment, sum(u.input_uncached + u.cache_read + u.cache_write_5m + u.cache_write_1h + u.output)::bigint
-        FROM ingest_usageday u JOIN ingest_offering f ON f.id = u.offering_id
-        WHERE u.day >= %(start)s AND u.day < %(end)s AND u.is_current AND f.deployment <> '' GROUP BY 1"""
-    return dict(fetch(sql, {"start": scope.days.start, "end": scope.days.end}))
+    scoped = usage(scope, ["deployment"])
+    scoped.parameters["currency"] = scope.currency
+    kinds = "d.input_uncached + d.cache_read + d.cache_write_5m + d.cache_write_1h + d.output"
+    sql = f"""SELECT f.deployment, sum({kinds})::bigint {scoped.source()}
+        AND d.is_current AND (d.day, f.deployment) IN {_PAID} GROUP BY 1"""
+    return dict(fetch(sql, scoped.parameters))

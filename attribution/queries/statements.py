@@ -45,7 +45,7 @@ class Reconciliation:
     invoices: tuple[str, ...]
     invoiced_cost: Decimal  # what the vendor's current deliveries say
     in_books_cost: Decimal
-    other_authority_cost: Decimal  # in the books, but another source counts for the same money
+    other_authority_cost: Decimal  # in the books and not counted: another source's, or a day whose bill is not complete
 
     @property
     def difference(self) -> Decimal:

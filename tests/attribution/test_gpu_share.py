@@ -136,6 +136,8 @@ def test_it_counts_a_failed_run_as_wasted():
 
 def test_it_gives_a_providers_own_job_to_its_run_by_the_lines_of_the_bill():
     runs, bill = world.source("fine_tunes", "runs"), world.source()
+    free = world.price(per_token="0")
+    world.usage(world.source("usage_log", "log"), attributes={"team": "search"}, input_uncached=10, unit_price=free)
     times = {"started_at": world.at(1), "ended_at": world.at(3)}
     world.fine_tune(
         runs, attributes={"team": "research"}, external_id="r1", provider="openai", provider_job="ft-1", **times
@@ -144,7 +146,7 @@ def test_it_gives_a_providers_own_job_to_its_run_by_the_lines_of_the_bill():
 
     world.settle()
 
-    assert _shares() == {("direct", "research"): 25}
+    assert _shares() == {("direct", "research"): 25, ("direct", "search"): 0}
     assert queries.fine_tune_runs(scope=world.scope())[0].useful_cost == 25
 
 

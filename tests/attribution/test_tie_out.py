@@ -203,3 +203,14 @@ def test_it_books_a_monthly_fee_on_the_day_its_period_begins():
     world.settle()
 
     assert [(row.day, row.cost) for row in queries.spend_by_day(scope=world.scope())] == [(date(2026, 3, 1), 310)]
+
+
+def test_it_does_not_take_a_line_for_tools_out_of_the_coverage_of_tokens():
+    log, bill = world.source("usage_log", "log"), world.source()
+    world.usage(log, attributes={"team": "search"}, input_uncached=1000)
+    world.llm_charge(bill, "8", consumed_quantity=Decimal(1000))
+    world.llm_charge(bill, "5", model="", token_kind="", service_name="Web search", consumed_unit="")
+
+    world.settle()
+
+    assert _by_team() == {"search": 13}
