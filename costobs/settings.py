@@ -150,6 +150,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "costobs.pipeline.tick", "schedule": 1.0, "options": {"expires": 2}},
+    "tell": {"task": "costobs.pipeline.tell", "schedule": 2.0, "options": {"expires": 4}},
     "sync": {"task": "costobs.pipeline.sync", "schedule": 60.0, "options": {"expires": 55}},
     "tidy": {"task": "costobs.pipeline.tidy", "schedule": 3600.0, "options": {"expires": 3000}},
 }

@@ -55,14 +55,14 @@ _REPLAYED = (
         used=103,
     ),
     _Wanted("Support", "support", (_rung(95, "notify"), _rung(100, "throttle", _THROTTLE)), forecast=82),
-    _Wanted("Research", "research", (_rung(20, "notify"), _rung(100, "throttle", _THROTTLE)), forecast=96),
+    _Wanted("Research", "research", (_rung(60, "notify"), _rung(100, "throttle", _THROTTLE)), used=64),
 )
 # Asked for now, so that somebody can approve it: a request ends after a day.
 _WAITING = _Wanted(
     "Data platform",
     "data-platform",
-    (_rung(10, "notify"), _rung(25, "throttle", _THROTTLE, approval="one"), _rung(100, "shutdown", approval="one")),
-    forecast=108,
+    (_rung(60, "notify"), _rung(75, "throttle", _THROTTLE, approval="one"), _rung(100, "shutdown", approval="one")),
+    used=77,
 )
 
 
