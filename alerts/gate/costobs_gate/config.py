@@ -66,7 +66,9 @@ def _secret(environ: Mapping[str, str], name: str, *, required: bool = False) ->
         except OSError as error:
             raise ConfigError(f"{name}_FILE cannot be read: {error.strerror}") from error
     if required and not value:
-        raise ConfigError(f"{name} (or {name}_FILE) must hold the token that `costobs token create --gate` printed")
+        raise ConfigError(
+            f"{name} (or {name}_FILE) must hold the token that `costobs gate create --name NAME --deployment NAME` printed"
+        )
     # A key that cannot be a header value would fail on every request instead of here.
     if not value.isascii() or any(character.isspace() for character in value):
         raise ConfigError(f"{name} must be printable ASCII without spaces")
