@@ -117,11 +117,18 @@ def _lines(asked: filters.Asked, view: str, costs: Sequence[GpuCost], cells: Seq
             gpu_figures.fate(row),
             seen.get(row.deployment),
             row.tokens,
-            Decimal(row.busy_ms) / row.gpu_ms if row.gpu_ms else None,
+            _ratio(row, seen.get(row.deployment)),
             row.cost_per_million_tokens,
         )
         for row in costs
     ]
+
+
+def _ratio(row: GpuCost, seen: Activity | None) -> Decimal | None:
+    """Busy share of what was measured; from the bill's days where an hour had several deployments."""
+    if seen is not None:
+        return seen.ratio
+    return Decimal(row.busy_ms) / row.gpu_ms if row.gpu_ms else None
 
 
 def _heading(asked: filters.Asked, whole: Fate, cells: Sequence[GpuHourCell]) -> str:

@@ -45,7 +45,7 @@ def page(request: HttpRequest) -> HttpResponse:
 def export(request: HttpRequest) -> HttpResponse:
     """The rows of the page with every digit and every column; what no usage explains is the last row."""
     asked = filters.read(request, groups=_GROUPS)
-    rows = queries.unit_costs(scope=asked.scope, group_by=[asked.group])
+    rows = _rows(asked)
     rest = unit_figures.without_usage(queries.total(scope=asked.scope).cost, rows)
     where = (asked.scope.days.start, asked.scope.days.last, asked.scope.currency, asked.scope.cost)
     lines = [(row.keys[0], *where, *(getattr(row, name) for name in _FIELDS)) for row in rows]
@@ -59,7 +59,7 @@ def export(request: HttpRequest) -> HttpResponse:
 
 def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[str, Any]:
     total = queries.total(scope=asked.scope)
-    rows = queries.unit_costs(scope=asked.scope, group_by=[asked.group])
+    rows = _rows(asked)
     whole, now, before = _one(asked.scope), _one(asked.complete), _one(asked.compare) if asked.compare else None
     fine_tunes = queries.fine_tune_runs(scope=asked.scope)
     currency = asked.scope.currency
@@ -113,6 +113,12 @@ def _other_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[
         else _nothing(unit, asked)
     )
     return {"heading": heading, "sub": sub, "table": table}
+
+
+def _rows(asked: filters.Asked) -> list[UnitCost]:
+    """By spend, what has no value in the dimension last."""
+    rows = queries.unit_costs(scope=asked.scope, group_by=[asked.group])
+    return sorted(rows, key=lambda row: not row.keys[0])
 
 
 def _one(scope: Any) -> UnitCost | None:  # a SpendScope
