@@ -58,6 +58,7 @@ PRESETS = {
 }
 COMPARES = {"prev": "Previous period", "month": "Same days last month", "none": "No comparison"}
 OPS = {"is": ":", "is_not": "!:", "contains": "~:"}
+_FIRST, _LAST, _LONGEST = date(2000, 1, 1), date(2100, 1, 1), 1100
 _WORDS = {"is": "is", "is_not": "is not", "contains": "contains"}
 
 
@@ -173,9 +174,11 @@ def _custom(query: QueryDict) -> Days:
     try:
         start = date.fromisoformat(query.get("from", ""))
         last = date.fromisoformat(query.get("to", "") or query.get("from", ""))
-        return Days(start, last + timedelta(days=1))
     except ValueError as problem:
-        raise BadScope(f"expected from and to as YYYY-MM-DD with from first: {problem}") from problem
+        raise BadScope(f"expected from and to as YYYY-MM-DD: {problem}") from problem
+    if not _FIRST <= start <= last <= _LAST or (last - start).days >= _LONGEST:
+        raise BadScope(f"expected from before to, between {_FIRST} and {_LAST}, and at most {_LONGEST} days")
+    return Days(start, last + timedelta(days=1))
 
 
 def _before(days: Days, kind: str) -> Days | None:
