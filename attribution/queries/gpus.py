@@ -165,5 +165,5 @@ def _tokens(scope: SpendScope) -> dict[str, int]:
     scoped.parameters["currency"] = scope.currency
     kinds = "d.input_uncached + d.cache_read + d.cache_write_5m + d.cache_write_1h + d.output"
     sql = f"""SELECT f.deployment, sum({kinds})::bigint {scoped.source()}
-        AND d.is_current AND (d.day, f.deployment) IN {_PAID} GROUP BY 1"""
+        AND d.is_current AND f.deployment <> '' AND (d.day, f.deployment) IN {_PAID} GROUP BY 1"""
     return dict(fetch(sql, scoped.parameters))

@@ -103,7 +103,7 @@ def timeline(runs: Sequence[RunLine]) -> list[Event]:
     events = []
     for run in runs:
         url = reverse("action", args=[run.id])
-        asked = "asked to approve" if run.expires_at and run.decided_by else "fired"
+        asked = "asks for approval" if run.may_approve or run.decided_by else "fired"
         moments = [
             (run.asked_at, f"{run.words}: {asked}, {run.reason}"),
             (run.decided_at, f"{run.words}: decided by {action_tables.actor(run.decided_by)}"),

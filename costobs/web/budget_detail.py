@@ -7,6 +7,7 @@ from alerts.queries import BudgetDetail, BudgetLine, RungRow, RunLine
 from attribution import pace
 from costobs.access.scopes import Viewer
 from costobs.kernel import fmt
+from costobs.kernel.period import Days
 from costobs.web import action_tables, budget_table, charts
 from costobs.web.parts import Cell, ChartCard, Column, Kpi, Row, Rung, Table
 
@@ -15,7 +16,7 @@ _TOKENS = {"notify": "watch", "throttle": "thr", "shutdown": "over"}
 _HELD = {"running", "in_force"}
 
 
-def heading(found: BudgetDetail) -> str:
+def heading(found: BudgetDetail, now: datetime) -> str:
     """`Search is forecast to pass $24,000 about 26 Nov and end at $29.0k`."""
     line = found.line
     amount = fmt.money(line.amount, line.currency, mode="kpi")
@@ -26,7 +27,7 @@ def heading(found: BudgetDetail) -> str:
     if line.used_ratio >= 1:
         return f"{line.name} has passed {amount}: {fmt.percent(line.used_ratio)} is used{tail}"
     if line.forecast_cost is not None and line.is_forecast_over:
-        whole = next((rung.expected_on for rung in found.rungs if rung.percent == 100), None)
+        whole = next((day.day for day in forecast_days(found, now) if day.mid >= line.amount), None)
         about = f" about {fmt.short_day(whole)}" if whole else ""
         end = fmt.money(line.forecast_cost, line.currency, mode="short")
         return f"{line.name} is forecast to pass {amount}{about} and end at {end}{tail}"
@@ -170,10 +171,14 @@ def rungs(found: BudgetDetail, viewer: Viewer) -> list[Rung]:
     ]
 
 
-def variance(found: BudgetDetail) -> Table:
-    """Budget against actual by period, newest first; the open period is judged by its forecast."""
+def variance(found: BudgetDetail, books: Days | None) -> Table:
+    """Budget against actual by period, newest first; the open period is judged by its forecast.
+
+    Periods before the first day of the `books` are left out: what was spent then is not known, and not nothing.
+    """
+    periods = [period for period in found.periods if books is not None and period.days.end > books.start]
     line = found.line
-    places = fmt.column_places([line.amount, *(period.actual_cost for period in found.periods)])
+    places = fmt.column_places([line.amount, *(period.actual_cost for period in periods)])
     columns = [
         Column(line.period.capitalize()),
         Column("Budget", numeric=True),
@@ -182,7 +187,7 @@ def variance(found: BudgetDetail) -> Table:
         Column(
             "Variance", numeric=True, title="Forecast minus budget while the period is open, then actual minus budget"
         ),
-        Column("Word"),
+        Column("Verdict"),
     ]
     rows = [
         Row(
@@ -199,9 +204,10 @@ def variance(found: BudgetDetail) -> Table:
                 Cell("Favourable" if period.is_favourable else "Unfavourable"),
             ]
         )
-        for period in found.periods
+        for period in periods
     ]
-    note = "Earlier periods are measured against today's amount; spend is what the books say now."
+    begin = f" The books begin {fmt.day(books.start)}." if books is not None else ""
+    note = f"Earlier periods are measured against today's amount; spend is what the books say now.{begin}"
     return Table(f"Variance by {line.period}", columns, rows, note=note)
 
 

@@ -9,11 +9,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from alerts import execute
 from alerts import queries as alert_queries
 from alerts.queries import BudgetLine, RunLine
+from attribution import queries
 from costobs.access import scopes
 from costobs.kernel import fmt
 from costobs.web import action_detail, action_tables, budget_access, budget_detail, budget_table, csv_file, filters
@@ -30,7 +31,7 @@ _DONE = {
 }
 
 
-@require_GET
+@require_safe
 @page_view
 def page(request: HttpRequest) -> HttpResponse:
     now, viewer = timezone.now(), scopes.viewer(request.user)
@@ -56,7 +57,7 @@ def page(request: HttpRequest) -> HttpResponse:
     return render(request, "pages/budgets.html", context)
 
 
-@require_GET
+@require_safe
 @page_view
 def detail(request: HttpRequest, budget_id: int) -> HttpResponse:
     now, viewer = timezone.now(), scopes.viewer(request.user)
@@ -68,7 +69,7 @@ def detail(request: HttpRequest, budget_id: int) -> HttpResponse:
         "page": "budgets",
         "scope": bar(now),
         "line": found.line,
-        "heading": budget_detail.heading(found),
+        "heading": budget_detail.heading(found, now),
         "sub": budget_detail.sub(found.line, now),
         "actions": [Link("Edit", reverse("budget_edit", args=[budget_id]), icon="pencil")]
         if budget_access.may_manage(viewer)
@@ -76,7 +77,7 @@ def detail(request: HttpRequest, budget_id: int) -> HttpResponse:
         "kpis": budget_detail.kpis(found.line),
         "burn_up": budget_detail.burn_up(found, now),
         "rungs": budget_detail.rungs(found, viewer),
-        "variance": budget_detail.variance(found),
+        "variance": budget_detail.variance(found, queries.extent()),
         "affected": action_detail.affected(found, viewer, now),
         "timeline": action_detail.timeline(found.runs),
         "may_manage": budget_access.may_manage(viewer),
@@ -84,7 +85,7 @@ def detail(request: HttpRequest, budget_id: int) -> HttpResponse:
     return render(request, "pages/budget.html", context)
 
 
-@require_GET
+@require_safe
 @page_view
 def action(request: HttpRequest, run_id: int) -> HttpResponse:
     """What it is, where, until when, who is hurt, how to undo it; it only asks."""

@@ -330,18 +330,19 @@ def _table(asked: filters.Asked, lines: Sequence[_Line], whole: Fate, view: str)
         Column("Busy", numeric=True, title="With requests, fine-tune runs, and busy without a request"),
         Column("Idle", numeric=True, title="With a model loaded, and with nothing loaded"),
         Column("No telemetry", numeric=True),
-        Column("$ / 1M tokens", numeric=True, title="Busy time with requests over tokens; estimated weights"),
         Column("Last busy"),
     ]
+    if view == "deployment":
+        title = "Busy time with requests over tokens, on the days that are paid; estimated weights"
+        columns.append(Column("$ / 1M tokens", numeric=True, title=title))
     total = gpu_figures.add(line.fate for line in lines)
-    rows = [Row(_cells(line, currency, places), kind="idle" if not line.key else "") for line in lines]
+    rows = [Row(_cells(line, currency, places, view), kind="idle" if not line.key else "") for line in lines]
     sums = [
         Cell(f"Total ({len(lines)} rows)"),
         Cell(),
         Cell(),
         *_money_cells(total, currency, places),
-        Cell(),
-        Cell(),
+        *[Cell()] * (len(columns) - 7),
     ]
     return Table(
         caption=f"GPUs {_VIEWS[view].lower()}",
@@ -354,16 +355,16 @@ def _table(asked: filters.Asked, lines: Sequence[_Line], whole: Fate, view: str)
     )
 
 
-def _cells(line: _Line, currency: str, places: int) -> list[Cell]:
+def _cells(line: _Line, currency: str, places: int, view: str) -> list[Cell]:
     seen = line.activity
-    return [
+    cells = [
         Cell(line.label, title=line.key or "GPUs that had no model loaded"),
         Cell(f"{seen.gpus} × {', '.join(seen.models)}" if seen else fmt.UNKNOWN),
         Cell(fmt.percent(line.busy_ratio) if line.busy_ratio is not None else "no telemetry"),
         *_money_cells(line.fate, currency, places),
-        Cell(_per_million(line.per_million, currency)),
         Cell(fmt.moment(seen.last_busy) if seen and seen.last_busy else fmt.NOT_APPLICABLE),
     ]
+    return cells if view == "node" else [*cells, Cell(_per_million(line.per_million, currency))]
 
 
 def _money_cells(one: Fate, currency: str, places: int) -> list[Cell]:

@@ -5,32 +5,25 @@ from decimal import Decimal
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from attribution import queries
 from attribution.queries import UnitCost
 from costobs.kernel import fmt
-from costobs.web import breakdown, charts, csv_file, filters, unit_charts, unit_figures, unit_tables
+from costobs.web import breakdown, charts, filters, unit_charts, unit_exports, unit_figures, unit_tables
 from costobs.web.page import page as page_view
 from costobs.web.parts import Kpi, Link, Notice, Table
 from costobs.web.unit_figures import UNITS, Unit
 
 _GROUPS = ("model", "feature", "team", "provider_name", "deployment", "key", "cost_centre", "environment")
 _RUNS = 10
-_FIELDS = (
-    "cost", "usage_cost", "loaded_cost", "estimated_cost", "requests", "errors", "refused", "unknown_usage",
-    "input_uncached", "cache_read", "cache_write", "output", "reasoning", "tokens", "cost_per_million_input",
-    "cost_per_million_cached", "cost_per_million_output", "cost_per_million_tokens", "loaded_cost_per_million_tokens",
-    "cost_per_request", "cost_per_thousand_requests", "agent_runs", "cost_per_agent_run", "tokens_per_request",
-    "cache_hit_rate", "error_rate", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "ttft_p50_ms", "ttft_p95_ms",
-)  # fmt: skip
 
 
 @page_view
 def page(request: HttpRequest) -> HttpResponse:
-    asked = filters.read(request, groups=_GROUPS)
     unit = UNITS.get(request.GET.get("unit", ""), UNITS["tokens"])
+    asked = filters.read(request, groups=_GROUPS if unit.is_usage else ())
     context: dict[str, Any] = {
         "page": "unit_costs",
         "scope": asked.bar,
@@ -43,18 +36,14 @@ def page(request: HttpRequest) -> HttpResponse:
 
 @page_view
 def export(request: HttpRequest) -> HttpResponse:
-    """The rows of the page with every digit and every column; what no usage explains is the last row."""
+    """The rows of the page with every digit and every column."""
+    unit = UNITS.get(request.GET.get("unit", ""), UNITS["tokens"])
     asked = filters.read(request, groups=_GROUPS)
-    rows = _rows(asked)
-    rest = unit_figures.without_usage(queries.total(scope=asked.scope).cost, rows)
-    where = (asked.scope.days.start, asked.scope.days.last, asked.scope.currency, asked.scope.cost)
-    lines = [(row.keys[0], *where, *(getattr(row, name) for name in _FIELDS)) for row in rows]
-    if rest:
-        lines.append(("(without logged usage)", *where, rest, *[None] * (len(_FIELDS) - 1)))
-    name = f"unit-costs-{asked.group}-{asked.scope.days.start}-{asked.scope.days.last}.csv"
-    return csv_file.response(
-        name=name, columns=[asked.group, "from", "to", "currency", "cost_column", *_FIELDS], rows=lines
-    )
+    if unit.key == "gpu_hour":
+        return redirect(f"{reverse('gpus_export')}?{asked.query}")
+    if unit.key == "fine_tune_run":
+        return unit_exports.fine_tune_runs(asked, queries.fine_tune_runs(scope=asked.scope))
+    return unit_exports.by_group(asked, _rows(asked), queries.total(scope=asked.scope).cost)
 
 
 def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[str, Any]:
@@ -66,6 +55,7 @@ def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[
     context: dict[str, Any] = {
         "heading": _heading(asked, unit, now or whole, before),
         "sub": _sub(asked, total, whole),
+        "table_caption": "Unit costs divide what logged calls carry. A name narrows the page.",
         "table": _table(request, asked, unit, rows, (whole, now, before), total.cost),
         "columns": _columns_link(request),
         "estimates": unit_tables.estimates(queries.estimated_versus_billed(scope=asked.scope), currency),

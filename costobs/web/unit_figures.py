@@ -83,6 +83,11 @@ class Part:
     kind: str = ""
 
 
+def is_unknown(run: FineTuneLine) -> bool:
+    """Without a bill or GPU time there is no cost yet, which is not zero."""
+    return run.is_estimated and not run.cost
+
+
 def per_fine_tune_run(runs: Sequence[FineTuneLine]) -> Decimal | None:
     """The mean of runs that cost something in these days."""
     paid = [run.cost for run in runs if run.cost]

@@ -233,13 +233,13 @@ def fine_tune_runs(runs: Sequence[FineTuneLine], currency: str) -> Table:
                 Cell(fmt.moment(run.started_at)),
                 Cell(fmt.gpu_hours(Decimal(run.gpu_ms) / 3_600_000) if run.gpu_ms else fmt.NOT_APPLICABLE),
                 Cell(fmt.UNKNOWN, note="not billed yet")
-                if _is_unknown(run)
+                if unit_figures.is_unknown(run)
                 else Cell(
                     fmt.money(run.cost, currency, places=places), note="estimated" if run.is_estimated else "billed"
                 ),
                 Cell(
                     fmt.NOT_APPLICABLE
-                    if _is_unknown(run)
+                    if unit_figures.is_unknown(run)
                     else " · ".join(fmt.money(part, currency, places=places) for part in _run_parts(run))
                 ),
                 Cell(_trained(run, currency)),
@@ -258,11 +258,6 @@ def fine_tune_runs(runs: Sequence[FineTuneLine], currency: str) -> Table:
     text = "Push a run with its GPU time or provider job to have its cost here."
     empty = Notice("empty", "No fine-tune run in these days", text)
     return Table("Fine-tune runs", columns, rows, Row(sums, kind="total") if rows else None, empty)
-
-
-def _is_unknown(run: FineTuneLine) -> bool:
-    """Without a bill or GPU time there is no cost yet, which is not zero."""
-    return run.is_estimated and not run.cost
 
 
 def _run_parts(run: FineTuneLine) -> tuple[Decimal, Decimal, Decimal]:

@@ -93,7 +93,8 @@ def test_it_draws_the_burn_up_the_ladder_and_who_is_affected(ada: Client, ledger
     assert facts["Gates"] == "0 of 1 live: chat-1"
     assert facts["Requests in this period"].startswith("126,")
     assert facts["Overlaps with"] == "no other budget"
-    assert len(context["variance"].rows) == 6
+    # The books begin on 1 October: what was spent before is not known.
+    assert reading.column(context["variance"], "Month") == ["1–30 Nov 2026", "1–31 Oct 2026"]
 
 
 def test_it_never_acts_on_a_get(ada: Client, ledger: Ledger) -> None:

@@ -108,6 +108,7 @@ def test_it_divides_by_hours_and_tokens_of_paid_days_only(ada: Client, ledger: L
 
     assert rows["llama"].gpu_ms == rows[""].gpu_ms == 7 * 23 * 3_600_000
     assert rows["llama"].tokens == 7 * sum(1_000 + 10 * number + 200 for number in range(5))
+    assert rows[""].tokens == 0
     assert round(rows[""].cost_per_gpu_hour or 0, 6) == 1
 
 

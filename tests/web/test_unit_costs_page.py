@@ -142,3 +142,11 @@ def test_it_narrows_by_a_filter_and_says_when_nothing_is_left(ada: Client, ledge
 
     assert reading.kpi(narrowed.context["kpis"], "Cache hit").note.endswith("of 126 requests failed")
     assert "Clear filters" in reading.words(nothing)
+
+
+def test_it_exports_the_rows_of_the_unit_in_view(ada: Client, ledger: Ledger) -> None:
+    runs = reading.shown(ada, "/unit-costs/export.csv?unit=fine_tune_run").content.decode()
+    gpus = ada.get("/unit-costs/export.csv?unit=gpu_hour")
+
+    assert runs.startswith("from,to,currency,cost_column,run_id,name,provider,team")
+    assert (gpus.status_code, gpus["Location"]) == (302, "/gpus/export.csv?unit=gpu_hour")
