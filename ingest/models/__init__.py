@@ -1,0 +1,29 @@
+"""The tables of ingest. Charge and UsageEvent are partitioned, so their tables are made by hand-written migrations."""
+
+from ingest.models.attributes import AttributeSet, Offering, UnitPrice
+from ingest.models.charges import Charge
+from ingest.models.deliveries import Authority, Delivery, InboxBatch, Load, QuarantinedRow, Source, Touched
+from ingest.models.gpus import FineTuneRun, GpuHour, GpuSample
+from ingest.models.usage import AgentRun, LatencyDay, UsageDay, UsageEvent, UsageHour
+
+__all__ = [
+    "AgentRun",
+    "AttributeSet",
+    "Authority",
+    "Charge",
+    "Delivery",
+    "FineTuneRun",
+    "GpuHour",
+    "GpuSample",
+    "InboxBatch",
+    "LatencyDay",
+    "Load",
+    "Offering",
+    "QuarantinedRow",
+    "Source",
+    "Touched",
+    "UnitPrice",
+    "UsageDay",
+    "UsageEvent",
+    "UsageHour",
+]
