@@ -39,6 +39,21 @@ class _Spent:
     complete_cost: Decimal
 
 
+_EVALUATED = (
+    "period_end",
+    "evaluated_at",
+    "complete_through",
+    "spend_cost",
+    "estimated_cost",
+    "unpriced_cost",
+    "forecast_cost",
+    "forecast_method",
+    "used_percent",
+    "state",
+    "is_stale",
+)
+
+
 def run(*, now: datetime) -> list[Evaluation]:
     """Evaluates every active budget in its current period and keeps the result; repeating it changes only the time.
 
@@ -69,19 +84,7 @@ def run(*, now: datetime) -> list[Evaluation]:
         states,
         update_conflicts=True,
         unique_fields=["budget", "period_start"],
-        update_fields=[
-            "period_end",
-            "evaluated_at",
-            "complete_through",
-            "spend_cost",
-            "estimated_cost",
-            "unpriced_cost",
-            "forecast_cost",
-            "forecast_method",
-            "used_percent",
-            "state",
-            "is_stale",
-        ],
+        update_fields=_EVALUATED,
     )
     return [
         Evaluation(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 
 from alerts import ladder, wording
 from alerts.models import ActionRun, Budget, BudgetState, Rung
@@ -29,16 +30,7 @@ def budget_line(row: Budget, state: BudgetState | None, now: datetime) -> Budget
     forecast_percent = None if forecast is None else ladder.percent_of(forecast, row.amount)
     used = ladder.percent_of(state.spend_cost, row.amount) if state else None
     rungs = rungs_of(row)
-    standing = ladder.standing(
-        ladder.Facts(
-            used_percent=used,
-            forecast_percent=forecast_percent,
-            lowest_rung=min((rung.percent for rung in rungs), default=None),
-            is_stale=state is None or state.is_stale,
-            is_paused=paused,
-            in_force=frozenset(run.action for run in open_runs if run.state in ladder.APPLYING),
-        )
-    )
+    standing = ladder.standing(_facts(rungs, open_runs, state, used, forecast_percent, is_paused=paused))
     return BudgetLine(
         id=row.pk,
         name=row.name,
@@ -70,6 +62,25 @@ def budget_line(row: Budget, state: BudgetState | None, now: datetime) -> Budget
         paused_until=row.paused_until if paused else None,
         is_active=row.is_active,
         is_sample=row.is_sample,
+    )
+
+
+def _facts(
+    rungs: Sequence[Rung],
+    open_runs: Sequence[ActionRun],
+    state: BudgetState | None,
+    used: Decimal | None,
+    forecast: Decimal | None,
+    *,
+    is_paused: bool,
+) -> ladder.Facts:
+    return ladder.Facts(
+        used_percent=used,
+        forecast_percent=forecast,
+        lowest_rung=min((rung.percent for rung in rungs), default=None),
+        is_stale=state is None or state.is_stale,
+        is_paused=is_paused,
+        in_force=frozenset(run.action for run in open_runs if run.state in ladder.APPLYING),
     )
 
 

@@ -171,7 +171,7 @@ def _nothing(request: HttpRequest, asked: filters.Asked) -> Notice:
 def _table(
     request: HttpRequest, asked: filters.Asked, found: list[breakdown.Group], total: queries.SpendTotal
 ) -> Table:
-    currency, label = asked.scope.currency, filters.LABELS[asked.group]
+    label = filters.LABELS[asked.group]
     units = {row.keys[0]: row for row in queries.unit_costs(scope=asked.scope, group_by=[asked.group])}
     sparks = {one.key: one.values for one in breakdown.daily(scope=asked.scope, dimension=asked.group, urls={})}
     slots = breakdown.slots(found)
@@ -192,23 +192,16 @@ def _table(
         )
         for group in found
     ]
-    before = sum((group.before for group in found if group.before is not None), Decimal(0)) if asked.compare else None
-    spent = sum((group.cost for group in found), Decimal(0))
-    complete = sum((group.complete for group in found if group.complete is not None), Decimal(0))
-    sums = [
-        Cell(f"Total ({len(found)} rows)"),
-        Cell(fmt.money(spent, currency, places=places)),
-        Cell(fmt.percent(Decimal(1)) if spent else fmt.NOT_APPLICABLE),
-        Cell(fmt.money(total.estimated_cost, currency, places=places)),
-        Cell(delta=fmt.delta(complete, before, currency)) if before is not None else Cell(fmt.NOT_APPLICABLE),
-        Cell(fmt.count(sum(row.tokens for row in units.values()))),
-        Cell(""),
-        Cell(""),
-        Cell(""),
-    ]
     note = f"Change {asked.compare_label}, complete days." if asked.compare else ""
-    columns = [
-        Column(label),
+    csv_url = f"{reverse('explore_export')}?{asked.query}"
+    totals = _totals(asked, found, total, sum(row.tokens for row in units.values()), places)
+    title = f"Spend by {label.lower()}"
+    return Table(title, _columns(asked), rows, totals, _nothing(request, asked), csv_url, note)
+
+
+def _columns(asked: filters.Asked) -> list[Column]:
+    return [
+        Column(filters.LABELS[asked.group]),
         Column("Spend", numeric=True, sort="descending"),
         Column("Share", numeric=True),
         Column("Estimated", numeric=True, title="The part that no bill has confirmed yet"),
@@ -218,10 +211,25 @@ def _table(
         Column("$ / request", numeric=True),
         Column("By day"),
     ]
-    csv_url = f"{reverse('explore_export')}?{asked.query}"
-    return Table(
-        f"Spend by {label.lower()}", columns, rows, Row(sums, kind="total"), _nothing(request, asked), csv_url, note
-    )
+
+
+def _totals(
+    asked: filters.Asked, found: list[breakdown.Group], total: queries.SpendTotal, tokens: int, places: int
+) -> Row:
+    currency = asked.scope.currency
+    spent = sum((group.cost for group in found), Decimal(0))
+    complete = sum((group.complete for group in found if group.complete is not None), Decimal(0))
+    before = sum((group.before for group in found if group.before is not None), Decimal(0)) if asked.compare else None
+    cells = [
+        Cell(f"Total ({len(found)} rows)"),
+        Cell(fmt.money(spent, currency, places=places)),
+        Cell(fmt.percent(Decimal(1)) if spent else fmt.NOT_APPLICABLE),
+        Cell(fmt.money(total.estimated_cost, currency, places=places)),
+        Cell(delta=fmt.delta(complete, before, currency)) if before is not None else Cell(fmt.NOT_APPLICABLE),
+        Cell(fmt.count(tokens)),
+        *[Cell("")] * 3,
+    ]
+    return Row(cells, kind="total")
 
 
 def _cells(
