@@ -2,9 +2,12 @@
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain, islice
 
 from django.db import IntegrityError, connection, transaction
 
@@ -14,10 +17,11 @@ from ingest.rows import Rejected
 from ingest.sinks import SINKS, Sink
 from ingest.sinks.base import Context, Placed
 from ingest.sources import KINDS
-from ingest.sources.base import BadDelivery, Raw, SourceUnavailable, Window
+from ingest.sources.base import BadDelivery, Normalized, Raw, SourceUnavailable, Window
 from ingest.sources.base import Source as Kind
 
 _KEPT_REJECTS = 1000
+_LOCK_TIMEOUT = "30s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,20 @@ class LoadResult:
     rows_duplicate: int = 0
     rows_quarantined: int = 0
     error: str = ""
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What was found in the parts of a unit so far."""
+
+    read: int = 0
+    refused: int = 0
+    rejected: list[Rejected] = field(default_factory=list)
+
+    def add(self, part: Normalized) -> None:
+        self.read += part.batch.num_rows + len(part.rejected)
+        self.refused += len(part.rejected)
+        self.rejected.extend(part.rejected[: max(0, _KEPT_REJECTS - len(self.rejected))])
 
 
 class UnknownSource(LookupError):
@@ -113,26 +131,25 @@ def _claim(*, source: Source, raw: Raw, now: datetime) -> Load | None:
 def _load(context: Context) -> LoadResult:
     kind = connect(context.source.pk)
     sink = SINKS[kind.produces](context)
-    rejected: list[Rejected] = []
-    read = refused = 0
+    tally = _Tally()
     try:
         sink.open()
-        for part in ahead.of(kind.normalize(context.raw)):
-            sink.stage(part.batch)
-            refused += len(part.rejected)
-            rejected.extend(part.rejected[: max(0, _KEPT_REJECTS - len(rejected))])
-            read += part.batch.num_rows + len(part.rejected)
-            Load.objects.filter(pk=context.load.pk).update(rows_read=read)
-        refused += context.late_rows
-        rejected.extend(context.late)
-        if context.raw.expected_rows is not None and context.raw.expected_rows != read and sink.is_all_or_nothing:
-            reason = f"the manifest promises {context.raw.expected_rows} rows, {read} were found"
-            raise BadDelivery(Rejected(context.raw.name, read, "row count", reason))
-        if rejected and sink.is_all_or_nothing:
-            return _refuse(context, rejected, read=read, refused=refused)
-        return _close(context, sink, rejected, read=read, refused=refused)
+        with closing(ahead.of(kind.normalize(context.raw))) as parts:
+            early = list(islice(parts, 2))
+            staging = _staging(context, sink, chain(early, parts), tally)
+            if sink.may_copy_ahead and len(early) > 1:
+                return _close_while_staging(context, sink, staging, tally)
+            deque(staging, maxlen=0)
+        if context.raw.expected_rows is not None and context.raw.expected_rows != tally.read and sink.is_all_or_nothing:
+            reason = f"the manifest promises {context.raw.expected_rows} rows, {tally.read} were found"
+            raise BadDelivery(Rejected(context.raw.name, tally.read, "row count", reason))
+        if tally.refused + context.late_rows and sink.is_all_or_nothing:
+            return _refuse(
+                context, [*tally.rejected, *context.late], read=tally.read, refused=tally.refused + context.late_rows
+            )
+        return _close(context, sink, tally)
     except BadDelivery as problem:
-        return _refuse(context, [problem.rejected], read=read, refused=refused + 1)
+        return _refuse(context, [problem.rejected], read=tally.read, refused=tally.refused + 1)
     except Exception as problem:
         Load.objects.filter(pk=context.load.pk).update(
             state="failed", error=f"{type(problem).__name__}: {problem}"[:2000], finished_at=context.now
@@ -142,7 +159,38 @@ def _load(context: Context) -> LoadResult:
         sink.drop()
 
 
-def _close(context: Context, sink: Sink, rejected: list[Rejected], *, read: int, refused: int) -> LoadResult:
+def _staging(context: Context, sink: Sink, parts: Iterable[Normalized], tally: _Tally) -> Iterator[None]:
+    """Stages part after part, each committed at once, and lets the caller do something after each."""
+    for part in parts:
+        sink.stage(part.batch)
+        tally.add(part)
+        Load.objects.filter(pk=context.load.pk).update(rows_read=tally.read)
+        yield
+
+
+def _close_while_staging(context: Context, sink: Sink, staging: Iterator[None], tally: _Tally) -> LoadResult:
+    """The closing transaction of a long unit: rows are copied while a thread with a connection of its own stages the rest.
+
+    That thread must not wait for a lock of this transaction, which in turn waits for the thread: it only adds what loads
+    share (attribute sets, offerings, prices, partitions), which this transaction does not touch before the thread ends.
+    """
+    with closing(ahead.of(_on_own_connection(staging))) as staged, transaction.atomic():
+        for _ in staged:
+            sink.copy_staged()
+        return _close(context, sink, tally)
+
+
+def _on_own_connection(staging: Iterator[None]) -> Iterator[None]:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, false)", [_LOCK_TIMEOUT])
+        yield from staging
+    finally:
+        connection.close()
+
+
+def _close(context: Context, sink: Sink, tally: _Tally) -> LoadResult:
+    rejected, read, refused = [*tally.rejected, *context.late], tally.read, tally.refused + context.late_rows
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL synchronous_commit = on")

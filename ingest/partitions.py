@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from datetime import date, timedelta
 
-from django.db import connection
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from costobs.kernel import period
 
@@ -21,14 +22,23 @@ def ensure_months(days: Iterable[date]) -> None:
 
 
 def _ensure(table: str, suffix: str, start: date, end: date) -> None:
+    name = f"{table}_{suffix}"
     with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass(%s)", [f"{table}_{suffix}"])
-        if cursor.fetchone()[0] is None:
-            cursor.execute("SELECT pg_advisory_lock(hashtext('costobs partitions'))")
-            try:
-                cursor.execute(
-                    f"CREATE TABLE IF NOT EXISTS {table}_{suffix} PARTITION OF {table} "
-                    f"FOR VALUES FROM ('{start} 00:00:00+00') TO ('{end} 00:00:00+00')"
-                )
-            finally:
-                cursor.execute("SELECT pg_advisory_unlock(hashtext('costobs partitions'))")
+        if _exists(cursor, name):
+            return
+        with transaction.atomic():
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('costobs partitions'))")
+            if _exists(cursor, name):
+                return
+            # Made beside the table and attached: PARTITION OF would wait for everybody who reads or writes the table.
+            cursor.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)")
+            cursor.execute(
+                f"ALTER TABLE {table} ATTACH PARTITION {name} "
+                f"FOR VALUES FROM ('{start} 00:00:00+00') TO ('{end} 00:00:00+00')"
+            )
+
+
+def _exists(cursor: CursorWrapper, name: str) -> bool:
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [name])
+    found: bool = cursor.fetchone()[0]
+    return found

@@ -75,7 +75,7 @@ WITH span AS ({_SPANS}), moved AS (
 )
 INSERT INTO repriced_hour
 SELECT hour, source_id, attribute_set_id, offering_id, count(*) FROM moved GROUP BY 1, 2, 3, 4
-"""  # noqa: S608  # only names of our own columns
+"""  # only names of our own columns
 
 # The hours of the moved events are made again from all their events, whichever price those have.
 _CLEAR = """
@@ -97,7 +97,7 @@ GROUP BY 1, 2, 3, 4, 5
 ORDER BY 1, 2, 3, 4, 5
 ON CONFLICT (hour, source_id, attribute_set_id, offering_id, price_id) DO UPDATE SET
     {", ".join(f"{name} = excluded.{name}" for name in _SUMS)}
-"""  # noqa: S608  # only names of our own columns
+"""  # only names of our own columns
 _TOUCH = """
 INSERT INTO ingest_touched AS old (source_id, day)
 SELECT DISTINCT source_id, (hour AT TIME ZONE 'UTC')::date FROM repriced_hour ORDER BY 1, 2
@@ -152,7 +152,7 @@ def unpriced(*, days: Days) -> list[Unpriced]:
                 JOIN ingest_offering o ON o.id = h.offering_id
                 WHERE h.hour >= %s AND h.hour < %s
                 GROUP BY o.provider, o.model, p.currency
-                ORDER BY cost DESC, o.provider, o.model""",  # noqa: S608
+                ORDER BY cost DESC, o.provider, o.model""",
             [days.start_at, days.end_at],
         )
         return [

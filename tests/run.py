@@ -22,7 +22,7 @@ CHECKS = (
     ("types", ("mypy",)),
     ("import contracts", ("lint-imports",)),
     ("missing migrations", ("costobs", "makemigrations", "--check", "--dry-run")),
-    ("templates", ("djlint", "templates", "--check", "--lint", "--quiet")),
+    ("templates", ("djlint", "templates", "--lint", "--quiet")),
 )
 
 

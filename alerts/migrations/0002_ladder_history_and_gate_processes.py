@@ -6,59 +6,63 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('alerts', '0001_initial'),
+        ("alerts", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='actionrun',
-            name='rearmed_at',
+            model_name="actionrun",
+            name="rearmed_at",
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name='actionrun',
-            name='under_since',
+            model_name="actionrun",
+            name="under_since",
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
-            model_name='alert',
-            name='thread',
-            field=models.TextField(db_default='', default=''),
+            model_name="alert",
+            name="thread",
+            field=models.TextField(db_default="", default=""),
         ),
         migrations.AddField(
-            model_name='budgetstate',
-            name='unpriced_cost',
+            model_name="budgetstate",
+            name="unpriced_cost",
             field=models.DecimalField(db_default=0, default=0),
         ),
         migrations.AddField(
-            model_name='gate',
-            name='is_sample',
+            model_name="gate",
+            name="is_sample",
             field=models.BooleanField(db_default=False, default=False),
         ),
         migrations.AddField(
-            model_name='gatekey',
-            name='is_sample',
+            model_name="gatekey",
+            name="is_sample",
             field=models.BooleanField(db_default=False, default=False),
         ),
         migrations.AddField(
-            model_name='rung',
-            name='is_active',
+            model_name="rung",
+            name="is_active",
             field=models.BooleanField(db_default=True, default=True),
         ),
         migrations.CreateModel(
-            name='GateProcess',
+            name="GateProcess",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.TextField(db_default='', default='')),
-                ('last_seen_at', models.DateTimeField()),
-                ('policy_version', models.TextField(db_default='', default='')),
-                ('rules', django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), default=list)),
-                ('gate', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='processes', to='alerts.gate')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.TextField(db_default="", default="")),
+                ("last_seen_at", models.DateTimeField()),
+                ("policy_version", models.TextField(db_default="", default="")),
+                ("rules", django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), default=list)),
+                (
+                    "gate",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="processes", to="alerts.gate"
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('gate', 'name'), name='gate_process_once')],
+                "constraints": [models.UniqueConstraint(fields=("gate", "name"), name="gate_process_once")],
             },
         ),
     ]

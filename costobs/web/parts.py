@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from costobs.web import charts
 from costobs.kernel.fmt import Delta
+from costobs.web import charts
 
 RowKind = Literal["", "total", "other", "idle", "unallocated", "unpriced", "shared"]
 NoticeKind = Literal[

@@ -43,7 +43,9 @@ def main() -> int:
     log = data / "up.log"
     environment = {**os.environ, "COSTOBS_DATA": str(data), "COSTOBS_PORT": str(free_port())}
     with log.open("wb") as target:
-        stack = subprocess.Popen([sys.executable, "-m", "costobs.cli", "up"], cwd=ROOT, env=environment, stdout=target, stderr=target)
+        stack = subprocess.Popen(
+            [sys.executable, "-m", "costobs.cli", "up"], cwd=ROOT, env=environment, stdout=target, stderr=target
+        )
     try:
         shoot(wait_for_link(log, stack), Path(asked.out), full=asked.full, themes=themes)
     finally:
@@ -74,7 +76,10 @@ def shoot(link: str, out: Path, *, full: bool, themes: list[str]) -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB", timezone_id="UTC")
         page = context.new_page()
-        page.on("console", lambda message: print(f"console: {message.text}") if message.type in {"error", "warning"} else None)
+        page.on(
+            "console",
+            lambda message: print(f"console: {message.text}") if message.type in {"error", "warning"} else None,
+        )
         page.goto(link)
         page.get_by_role("button", name="Sign in").click()
         page.wait_for_load_state("networkidle")

@@ -41,6 +41,8 @@ class Sink:
 
     # A bill is taken whole or not at all; of a log, the good rows are taken.
     is_all_or_nothing: ClassVar[bool] = False
+    # Whether staged rows may go into the closing transaction, opened early, while later ones are still read and staged.
+    may_copy_ahead: ClassVar[bool] = False
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -51,6 +53,10 @@ class Sink:
 
     def stage(self, batch: pa.RecordBatch) -> None:
         """Copies one batch into staging."""
+        raise NotImplementedError
+
+    def copy_staged(self) -> None:
+        """Copies what is staged by now. Runs inside the closing transaction, beside `stage` in another thread."""
         raise NotImplementedError
 
     def place(self) -> Placed:

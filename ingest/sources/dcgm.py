@@ -230,7 +230,8 @@ def _stamp_millis(stamp: Any) -> int:
     """The parser gives seconds as a float, or its own Timestamp of seconds and nanoseconds."""
     if hasattr(stamp, "nsec"):
         return int(stamp.sec) * 1000 + int(stamp.nsec) // 1_000_000
-    return round(stamp * 1000)
+    millis: int = round(stamp * 1000)
+    return millis
 
 
 def _unit(part: openings.Part, telemetry: _Telemetry) -> Raw:

@@ -37,7 +37,7 @@ def stream(part: Part) -> Iterator[IO[bytes]]:
     """The decompressed bytes of a file. BadDelivery names it when it is missing, truncated or damaged."""
     try:
         with _raw(part) as raw:
-            magic = raw.peek(4)[:4]  # type: ignore[attr-defined]  # BufferedReader has it, IO[bytes] does not say so
+            magic = raw.peek(4)[:4]
             if magic.startswith(_GZIP):
                 with gzip.open(raw) as unpacked:
                     yield unpacked  # type: ignore[misc]  # GzipFile reads like IO[bytes]
@@ -99,4 +99,4 @@ def broken(file: str, reason: str, *, field: str = "file", row: int = 0, raw: st
 def _raw(part: Part) -> io.BufferedReader:
     if part.path:
         return Path(part.path).open("rb")
-    return io.BufferedReader(io.BytesIO(part.content))  # type: ignore[arg-type]  # BytesIO is readable as raw
+    return io.BufferedReader(io.BytesIO(part.content))

@@ -65,12 +65,18 @@ def test_it_never_turns_money_into_a_binary_number() -> None:
 
 def test_it_reads_the_clock_only_at_the_edges() -> None:
     """Steps take `now`: what they do must be repeatable for any moment, as the sample's replay of 90 days does."""
-    edges = ("costobs/web/", "costobs/api/", "costobs/console/", "costobs/access/", "costobs/embedded/", "costobs/pipeline.py")
+    edges = (
+        "costobs/web/",
+        "costobs/api/",
+        "costobs/console/",
+        "costobs/access/",
+        "costobs/embedded/",
+        "costobs/pipeline.py",
+    )
     found = [
         f"{named(path)}:{number}"
         for path in modules()
-        if not named(path).startswith((*edges, "alerts/gate/"))
-        and "management" not in path.parts
+        if not named(path).startswith((*edges, "alerts/gate/")) and "management" not in path.parts
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if re.search(r"datetime\.now\(|timezone\.now\(|date\.today\(|\.replace\(hour=|time\.time\(", line)
     ]

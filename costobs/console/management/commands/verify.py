@@ -28,9 +28,9 @@ class Command(BaseCommand):
                 f" difference {money.text(line.difference)}"
             )
         for finding in result.failures:
+            expected, found, off = (money.text(each) for each in (finding.expected, finding.found, finding.difference))
             self.stderr.write(
-                f"{finding.check}: expected {finding.expected}, found {finding.found}, difference {finding.difference};"
-                f" {finding.advice}"
+                f"{finding.check}: expected {expected}, found {found}, difference {off}; {finding.advice}"
             )
         self.stdout.write(f"{result.checks} checks, {len(result.failures)} failures")
         if result.failures:
