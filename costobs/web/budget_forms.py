@@ -80,6 +80,9 @@ class RungForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         _style(self)
+        step = f"Step {int(self.prefix.rsplit('-', 1)[1]) + 1}" if self.prefix and self.prefix[-1].isdigit() else "Step"
+        for field in self.fields.values():
+            field.widget.attrs["aria-label"] = f"{step}, {field.label}"
         for name in ("percent", *_SETTINGS, "expires_after_hours"):
             self.fields[name].widget.attrs |= {"inputmode": "decimal", "size": "6"}
 

@@ -1,6 +1,6 @@
 """The charts of the unit economics page: cost, latency and volume by day; cost against latency; where a dollar goes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from attribution import queries
 from attribution.queries import UnitCost
 from costobs.kernel import fmt
-from costobs.web import breakdown, charts, filters, unit_figures, words
+from costobs.web import charts, filters, unit_figures, words
 from costobs.web.parts import Cell, ChartCard, Column, Notice, Row, Table
 from costobs.web.unit_figures import UNITS, Unit
 
@@ -56,7 +56,9 @@ def trend(asked: filters.Asked, unit: Unit) -> ChartCard:
     )
 
 
-def dots(request: HttpRequest, asked: filters.Asked, unit: Unit, rows: Sequence[UnitCost]) -> ChartCard:
+def dots(
+    request: HttpRequest, asked: filters.Asked, unit: Unit, rows: Sequence[UnitCost], slots: Mapping[str, int]
+) -> ChartCard:
     """Cost against latency, one dot for each group."""
     unit = unit if unit.key == "tokens" else UNITS["thousand_requests"]
     label = filters.LABELS[asked.group].lower()
@@ -73,7 +75,6 @@ def dots(request: HttpRequest, asked: filters.Asked, unit: Unit, rows: Sequence[
         )
         for row, cost in found
     ]
-    slots = charts.slots([row.keys[0] for row in rows if row.keys[0]][: breakdown.SLOTTED])
     chart = (
         charts.cost_latency(points=points, unit=unit.per, currency=asked.scope.currency, slots=slots)
         if points

@@ -1,6 +1,6 @@
 """Unit economics: what does one unit cost, and is it improving?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.urls import reverse
 from attribution import queries
 from attribution.queries import UnitCost
 from costobs.kernel import fmt
-from costobs.web import breakdown, charts, filters, unit_charts, unit_exports, unit_figures, unit_tables
+from costobs.web import breakdown, filters, unit_charts, unit_exports, unit_figures, unit_tables
 from costobs.web.page import page as page_view
 from costobs.web.parts import Kpi, Link, Notice, Table
 from costobs.web.unit_figures import UNITS, Unit
@@ -50,13 +50,14 @@ def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[
     total = queries.total(scope=asked.scope)
     rows = _rows(asked)
     whole, now, before = _one(asked.scope), _one(asked.complete), _one(asked.compare) if asked.compare else None
+    slots = breakdown.slots(breakdown.groups(scope=asked.scope, dimension=asked.group))
     fine_tunes = queries.fine_tune_runs(scope=asked.scope)
     currency = asked.scope.currency
     context: dict[str, Any] = {
         "heading": _heading(asked, unit, now or whole, before),
         "sub": _sub(asked, total, whole),
         "table_caption": "Unit costs divide what logged calls carry. A name narrows the page.",
-        "table": _table(request, asked, unit, rows, (whole, now, before), total.cost),
+        "table": _table(request, asked, unit, rows, (whole, now, before), total.cost, slots),
         "columns": _columns_link(request),
         "estimates": unit_tables.estimates(queries.estimated_versus_billed(scope=asked.scope), currency),
         "agent_runs": unit_tables.agent_runs(queries.agent_runs(scope=asked.scope, limit=_RUNS)),
@@ -67,7 +68,7 @@ def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[
     return context | {
         "kpis": _kpis(asked, unit, total, whole, now, before),
         "trend": unit_charts.trend(asked, unit),
-        "dots": unit_charts.dots(request, asked, unit, rows),
+        "dots": unit_charts.dots(request, asked, unit, rows, slots),
         "dollar": unit_charts.dollar(asked, total, whole),
     }
 
@@ -228,6 +229,7 @@ def _table(
     rows: Sequence[UnitCost],
     wholes: tuple[UnitCost | None, UnitCost | None, UnitCost | None],
     total: Decimal,
+    slots: Mapping[str, int],
 ) -> Table:
     keyed = [row.keys[0] for row in rows if row.keys[0]]
     now = queries.unit_costs(scope=asked.complete, group_by=[asked.group]) if asked.compare else []
@@ -243,7 +245,7 @@ def _table(
         now={row.keys[0]: row for row in now},
         before={row.keys[0]: row for row in before},
         urls={key: filters.drill_url(request, path=request.path, dimension=asked.group, value=key) for key in keyed},
-        slots=charts.slots(keyed[: breakdown.SLOTTED]),
+        slots=slots,
         every=request.GET.get("columns") == "all",
         csv_url=f"{reverse('unit_costs_export')}?{asked.query}",
     )
