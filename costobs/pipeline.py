@@ -10,7 +10,8 @@ from django.db import connection
 
 from alerts import deliver, escalate, evaluate, execute
 from attribution import books, own
-from ingest import inbox, load, partitions
+from attribution import forget as attribution_forget
+from ingest import configure, inbox, load, partitions
 from ingest import queries as ingest_queries
 from ingest import tidy as ingest_tidy
 from ingest.sources.base import Window
@@ -53,6 +54,15 @@ def restate(days: list[date], now: datetime) -> None:
     own.run(now=now)
     for day in days:
         books.rebuild(day=day, now=now)
+
+
+def forget_source(*, source_id: int, now: datetime) -> int:
+    """Takes a source out with every row it delivered, and rebuilds the days it had; returns how many."""
+    days = ingest_queries.days_of(source_id=source_id)
+    attribution_forget.source(source_id=source_id)
+    configure.remove_source(source_id=source_id)
+    restate(days, now)
+    return len(days)
 
 
 @shared_task(name="costobs.pipeline.tick", ignore_result=True)

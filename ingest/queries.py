@@ -153,6 +153,11 @@ def completeness(*, first: date, last: date) -> dict[str, set[date]]:
     return found
 
 
+def days_of(*, source_id: int) -> list[date]:
+    """The days a source has rows on, oldest first."""
+    return list(Touched.objects.filter(source_id=source_id).order_by("day").values_list("day", flat=True))
+
+
 def has_sample() -> bool:
     """Whether sample data are loaded."""
     return Source.objects.filter(is_sample=True).exists()

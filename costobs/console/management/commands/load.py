@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("kind", help=f"one of {', '.join(KINDS.names())}")
-        parser.add_argument("paths", nargs="+", help="files, directories or s3:// addresses")
+        parser.add_argument("paths", nargs="+", help="files or directories; for s3:// add a source: costobs source add")
         parser.add_argument("--name", default="files", help="name of the source the rows belong to (default: files)")
         parser.add_argument("--no-settle", action="store_true", help="do not bring the books up to date afterwards")
 
