@@ -185,8 +185,6 @@ def _kpis(asked: filters.Asked, whole: Fate, costs: Sequence[GpuCost]) -> list[K
     }
     compare = f"{asked.compare_label}, complete days" if changes else ""
     share = {name: fmt.percent(part / whole.paid if whole.paid else None) for name, part in _parts(whole)}
-    per_million = gpu_figures.per_million_tokens(costs)
-    loaded = gpu_figures.per_million_tokens(costs, loaded=True)
     return [
         Kpi("Paid", fmt.money(whole.paid, currency, mode="kpi"), delta=changes.get("paid"), compare=compare),
         Kpi(
@@ -216,16 +214,22 @@ def _kpis(asked: filters.Asked, whole: Fate, costs: Sequence[GpuCost]) -> list[K
             compare=f"{share['no_telemetry']} of paid",
             note="Unknown: neither busy nor idle",
         ),
-        Kpi(
-            "Self-hosted tokens",
-            _per_million(per_million, currency),
-            unit="1M tokens" if per_million is not None else "",
-            compare=f"{_per_million(loaded, currency)} with idle and overhead"
-            if loaded is not None
-            else "No tokens in these days",
-            note="Split by estimated weights of uncached, cached and output tokens",
-        ),
+        _tokens(costs, currency),
     ]
+
+
+def _tokens(costs: Sequence[GpuCost], currency: str) -> Kpi:
+    per_million = gpu_figures.per_million_tokens(costs)
+    loaded = gpu_figures.per_million_tokens(costs, loaded=True)
+    return Kpi(
+        "Self-hosted tokens",
+        _per_million(per_million, currency),
+        unit="1M tokens" if per_million is not None else "",
+        compare="No tokens in these days"
+        if loaded is None
+        else f"{_per_million(loaded, currency)} with idle and overhead",
+        note="Split by estimated weights of uncached, cached and output tokens",
+    )
 
 
 def _parts(whole: Fate) -> list[tuple[str, Decimal]]:

@@ -57,23 +57,21 @@ def by_group(
         )
         shown.append(Row([name, Cell(fmt.money(rest, currency, places=places)), *blank], kind="other"))
     sums = _figures(unit, whole, whole_now, whole_before, currency, every) if whole else blank
-    label = filters.LABELS[asked.group].lower()
-    note = f"Unit costs divide what logged calls carry, not bypass, idle and overhead. {_HONEST}"
+    total_cells = [Cell(f"Total ({len(shown)} rows)"), Cell(fmt.money(total, currency, places=places)), *sums]
     return Table(
-        caption=f"Unit costs by {label}",
+        caption=f"Unit costs by {filters.LABELS[asked.group].lower()}",
         columns=_columns(unit, asked, every),
         rows=shown,
-        total=Row(
-            [Cell(f"Total ({len(shown)} rows)"), Cell(fmt.money(total, currency, places=places)), *sums], kind="total"
-        )
-        if shown
-        else None,
-        empty=Notice(
-            "nothing_matches", f"No call was logged in {asked.bar.label}", "Unit costs need a usage log or a gate."
-        ),
+        total=Row(total_cells, kind="total") if shown else None,
+        empty=_no_calls(asked),
         csv_url=csv_url,
-        note=note,
+        note=f"Unit costs divide what logged calls carry, not bypass, idle and overhead. {_HONEST}",
     )
+
+
+def _no_calls(asked: filters.Asked) -> Notice:
+    text = "Unit costs need a usage log or a gate."
+    return Notice("nothing_matches", f"No call was logged in {asked.bar.label}", text)
 
 
 def _columns(unit: Unit, asked: filters.Asked, every: bool) -> list[Column]:
