@@ -1,15 +1,17 @@
-"""How fast a usage log becomes rolled-up rows, against COPY of the same rows straight into the same table.
+"""How fast a usage log becomes rolled-up rows, against COPY of the same rows straight into an identical empty table.
 
-    python bench/ingest.py [--events 1000000] [--shape dense|sparse|both] [--rounds 1]
+    python bench/ingest.py [--events 1000000] [--shape dense|sparse|both] [--rounds 3]
 
 Dense is live traffic: few attribute sets, one day. Sparse is a backfill: so many sets and hours that nearly every event makes
 a rollup row of its own. Both start from a file on disk and end with everything committed; the fold into UsageHour is inside
-the time. The database is an embedded one, made for the run in a temporary directory and removed afterwards.
+the time. COPY gets the rows as CSV that is in memory already, and commits. Rounds alternate between the two, and medians are
+printed. The database is an embedded one with the product's durability, made for the run and removed afterwards.
 """
 
 import argparse
 import os
 import resource
+import statistics
 import sys
 import tempfile
 import time
@@ -26,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 FIRST = datetime(2026, 10, 1, tzinfo=UTC)
 CHUNK = 250_000
+COPY_BYTES = 1 << 20
 DAY = 86_400
 # The aims of the product: events a second, as a share of what COPY alone does.
 AIMS = {"dense": 0.5, "sparse": 0.3}
@@ -42,16 +45,28 @@ class Shape:
 SHAPES = {"dense": Shape(sets=40, days=1), "sparse": Shape(sets=12_000, days=30)}
 
 
+@dataclass(frozen=True, slots=True)
+class Took:
+    """Seconds on the clock, and of processor time in this process and in PostgreSQL."""
+
+    clock: float
+    client: float
+    server: float
+
+
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("--events", type=int, default=1_000_000)
     asked.add_argument("--shape", choices=[*SHAPES, "both"], default="both")
-    asked.add_argument("--rounds", type=int, default=1)
+    asked.add_argument("--rounds", type=int, default=3)
     options = asked.parse_args()
     with tempfile.TemporaryDirectory(prefix="costobs-bench-") as folder, _database(folder):
         for name in SHAPES if options.shape == "both" else [options.shape]:
-            for number in range(options.rounds):
-                _measure(name, Path(folder), events=options.events, number=number)
+            log = Path(folder) / f"{name}.ndjson"
+            _write(log, SHAPES[name], options.events)
+            rounds = [_round(name, log, events=options.events, number=number) for number in range(options.rounds)]
+            _report(name, log, rounds, events=options.events)
+            log.unlink()
 
 
 @contextmanager
@@ -73,33 +88,68 @@ def _database(folder: str) -> Iterator[None]:
         yield
 
 
-def _measure(name: str, folder: Path, *, events: int, number: int) -> None:
-    from django.db import connection
-
+def _round(name: str, log: Path, *, events: int, number: int) -> tuple[Took, Took, int]:
+    """The load, the COPY, and how many rollup rows the load made."""
     from ingest import configure, load
 
-    log, rows = folder / "events.ndjson", folder / "rows.csv"
-    _write(log, SHAPES[name], events)
     source_id = configure.create_source(kind="usage_log", name=f"{name} {number}", now=NOW)
-    began = time.perf_counter()
-    (result,) = load.from_paths(source_id=source_id, paths=[str(log)], now=NOW)
-    took = time.perf_counter() - began
+    with _timed() as loading:
+        (result,) = load.from_paths(source_id=source_id, paths=[str(log)], now=NOW)
     if result.rows_loaded != events:
         raise SystemExit(f"expected {events:,} rows loaded, found {result}")
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*), sum(requests) FROM ingest_usagehour WHERE source_id = %s", [source_id])
-        hours, folded = cursor.fetchone()
-        if folded != events:
-            raise SystemExit(f"expected {events:,} events in the rollup, found {folded:,}")
-    copied = _copy_straight(rows)
-    ratio = copied / took
-    print(
-        f"{name:6} {events:>9,} events, {log.stat().st_size / 1e6:,.0f} MB: "
-        f"loaded and rolled up {took:6.2f} s = {events / took:>9,.0f}/s ({hours:,} rollup rows); "
-        f"COPY {copied:6.2f} s = {events / copied:>9,.0f}/s; "
-        f"ratio {ratio:.2f} (aim {AIMS[name]}); peak {_peak_mb():,.0f} MB"
+    hours, folded = _row(
+        f"SELECT count(*), coalesce(sum(requests), 0) FROM ingest_usagehour WHERE source_id = {source_id}"
     )
-    _empty(log, rows)
+    if folded != events:
+        raise SystemExit(f"expected {events:,} events in the rollup, found {folded:,}")
+    copying = _copy_straight(events)
+    _execute("TRUNCATE ingest_usageevent, ingest_usagehour")
+    return loading[0], copying, hours
+
+
+def _report(name: str, log: Path, rounds: list[tuple[Took, Took, int]], *, events: int) -> None:
+    loading = statistics.median(load.clock for load, _, _ in rounds)
+    copying = statistics.median(copy.clock for _, copy, _ in rounds)
+    print(f"{name}: {events:,} events, {log.stat().st_size / 1e6:,.0f} MB, {rounds[0][2]:,} rollup rows")
+    for load, copy, _ in rounds:
+        print(f"  load {_told(load)}; COPY {_told(copy)}; ratio {copy.clock / load.clock:.2f}")
+    print(
+        f"  median: load {loading:.2f} s = {events / loading:,.0f}/s; COPY {copying:.2f} s = {events / copying:,.0f}/s; "
+        f"ratio {copying / loading:.2f} (aim {AIMS[name]}); peak {_peak_mb():,.0f} MB",
+        flush=True,
+    )
+
+
+def _told(took: Took) -> str:
+    return f"{took.clock:.2f} s (processor: client {took.client:.2f} s, server {took.server:.2f} s)"
+
+
+@contextmanager
+def _timed() -> Iterator[list[Took]]:
+    """What the block took, as the only element of the list once it has ended."""
+    _execute("CHECKPOINT")
+    found: list[Took] = []
+    clock, client, server = time.perf_counter(), time.process_time(), _server_seconds()
+    yield found
+    found.append(Took(time.perf_counter() - clock, time.process_time() - client, _server_seconds() - server))
+
+
+def _server_seconds() -> float:
+    """Processor time of all processes of the server, those that have ended included; 0 where there is no /proc."""
+    from costobs.embedded import paths
+
+    master = (paths.postgres_dir() / "postmaster.pid").read_text().split()[0]
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it ended meanwhile
+        if stat.parent.name == master:
+            ticks += sum(map(int, fields[11:15]))
+        elif fields[1] == master:
+            ticks += sum(map(int, fields[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _write(path: Path, shape: Shape, events: int) -> None:
@@ -139,32 +189,46 @@ def _write(path: Path, shape: Shape, events: int) -> None:
             target.write(frame.write_ndjson().encode())
 
 
-def _copy_straight(path: Path) -> float:
-    """Seconds that COPY takes for the rows that were just loaded, into the same table, emptied first."""
+def _copy_straight(events: int) -> Took:
+    """What COPY takes for the rows that were just loaded, into a new table with the same partitions and index."""
+    from django.db import connection, transaction
+
+    with (
+        connection.cursor() as cursor,
+        cursor.copy("COPY (SELECT * FROM ingest_usageevent) TO STDOUT (FORMAT csv)") as out,
+    ):
+        rows = b"".join(out)
+    _execute("CREATE TABLE bench_copy (LIKE ingest_usageevent INCLUDING ALL) PARTITION BY RANGE (occurred_at)")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT relname, pg_get_expr(relpartbound, oid) FROM pg_class
+               WHERE oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'ingest_usageevent'::regclass)"""
+        )
+        for partition, bounds in cursor.fetchall():
+            cursor.execute(f"CREATE TABLE copy_{partition} PARTITION OF bench_copy {bounds}")
+    copy = "COPY bench_copy FROM STDIN (FORMAT csv)"
+    with _timed() as took, transaction.atomic(), connection.cursor() as cursor, cursor.copy(copy) as into:
+        for start in range(0, len(rows), COPY_BYTES):
+            into.write(rows[start : start + COPY_BYTES])
+    if _row("SELECT count(*) FROM bench_copy") != (events,):
+        raise SystemExit(f"expected {events:,} rows copied")
+    _execute("DROP TABLE bench_copy")
+    return took[0]
+
+
+def _execute(statement: str) -> None:
     from django.db import connection
 
     with connection.cursor() as cursor:
-        with (
-            path.open("wb") as target,
-            cursor.copy("COPY (SELECT * FROM ingest_usageevent) TO STDOUT (FORMAT csv)") as out,
-        ):
-            for part in out:
-                target.write(part)
-        cursor.execute("TRUNCATE ingest_usageevent")
-        began = time.perf_counter()
-        with path.open("rb") as source, cursor.copy("COPY ingest_usageevent FROM STDIN (FORMAT csv)") as into:
-            while part := source.read(1 << 20):
-                into.write(part)
-        return time.perf_counter() - began
+        cursor.execute(statement)
 
 
-def _empty(*files: Path) -> None:
+def _row(query: str) -> tuple[int, ...]:
     from django.db import connection
 
-    for file in files:
-        file.unlink()
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE ingest_usageevent, ingest_usagehour")
+        cursor.execute(query)
+        return tuple(int(value) for value in cursor.fetchone())
 
 
 def _peak_mb() -> float:

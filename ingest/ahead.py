@@ -1,6 +1,6 @@
 """Reading ahead: while PostgreSQL takes one batch, the next one is parsed."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from queue import Queue
 from threading import Event, Thread
 
@@ -14,10 +14,12 @@ class _End:
         self.problem = problem
 
 
-def of[T](items: Iterator[T]) -> Iterator[T]:
+def of[T](items: Iterator[T]) -> Generator[T]:
     """The same items in the same order, at most two of them made before they are asked for.
 
-    What the producer raises is raised here. Leaving early stops the producer.
+    They are made in a thread of their own, which has a database connection of its own: what it writes is committed apart
+    from the caller's transaction. What the producer raises is raised here. Closing stops the producer and waits for it;
+    a generator among `items` is finished in the producer's thread.
     """
     queue: Queue[T | _End] = Queue(maxsize=_DEPTH)
     left = Event()
@@ -31,6 +33,9 @@ def of[T](items: Iterator[T]) -> Iterator[T]:
                     break
         except BaseException as problem:  # handed over to the consumer, whatever it is
             end = _End(problem)
+        finally:
+            if isinstance(items, Generator):
+                items.close()
         queue.put(end)
 
     producer = Thread(target=produce, name="reading ahead", daemon=True)

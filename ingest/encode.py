@@ -1,21 +1,22 @@
 """Encoding on the client: distinct attribute combinations, offerings and prices become ids before a row is copied."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from datetime import datetime
 from io import BytesIO
-from typing import IO
 
 import orjson
 import polars as pl
 from django.db import connection
 
-from ingest import price
+from ingest import ahead, price
 from ingest.rows import ATTRIBUTES
 from ingest.sources import classify
 
 _ATTRIBUTE_COLUMNS = [f"attr_{name}" for name in ATTRIBUTES]
 _OFFERING = ["provider", "request_model", "response_model", "deployment", "service_tier", "operation"]
+_SLICE_ROWS = 100_000
 _PROMPT = ("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "image_input")
 
 
@@ -30,21 +31,28 @@ class Encoder:
     def __init__(self, *, source_id: int, now: datetime) -> None:
         self._source_id = source_id
         self._now = now
-        self._sets: dict[tuple[str, ...], int] = {}
+        self._sets = pl.DataFrame(schema={**dict.fromkeys(_ATTRIBUTE_COLUMNS, pl.String), "attribute_set_id": pl.Int64})
         self._offerings: dict[tuple[str, ...], int] = {}
         self._models: dict[int, tuple[str, str, str]] = {}
         self._prices: dict[price.Wanted, tuple[price.PriceStep, ...]] = {}
 
     def attribute_sets(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The frame with `attribute_set_id` in place of its attr_ columns."""
-        distinct = frame.select(_ATTRIBUTE_COLUMNS).unique().rows()
-        self._sets.update(self._store_sets([row for row in distinct if row not in self._sets]))
-        ids = pl.DataFrame(
-            [(*row, self._sets[row]) for row in distinct],
-            schema={**dict.fromkeys(_ATTRIBUTE_COLUMNS, pl.String), "attribute_set_id": pl.Int64},
-            orient="row",
-        )
-        return frame.join(ids, on=_ATTRIBUTE_COLUMNS, how="left", maintain_order="left").drop(_ATTRIBUTE_COLUMNS)
+        found = self._with_known_sets(frame)
+        if unknown := found.filter(pl.col("attribute_set_id").is_null()).select(_ATTRIBUTE_COLUMNS).unique().rows():
+            ids = self._store_sets(unknown)
+            added = [(*row, ids[row]) for row in unknown]
+            self._sets = self._sets.vstack(pl.DataFrame(added, schema=self._sets.schema, orient="row"))
+            found = self._with_known_sets(frame)
+        return found.drop(_ATTRIBUTE_COLUMNS)
+
+    def _with_known_sets(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Most logs use few of the attributes: the others are "" in every row and need not be compared row by row."""
+        is_used = frame.select((pl.col(_ATTRIBUTE_COLUMNS) != "").any()).row(0)
+        used = [name for name, says in zip(_ATTRIBUTE_COLUMNS, is_used, strict=True) if says] or _ATTRIBUTE_COLUMNS[:1]
+        unused = [name for name in _ATTRIBUTE_COLUMNS if name not in used]
+        known = self._sets.filter(pl.all_horizontal(pl.col(name) == "" for name in unused)) if unused else self._sets
+        return frame.join(known.select(*used, "attribute_set_id"), on=used, how="left", maintain_order="left")
 
     def offerings(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The frame with `offering_id` in place of the columns that say which model served the call."""
@@ -128,24 +136,25 @@ class Encoder:
                 self._models[offering_id] = (key[0], model, key[4] or "standard")
 
 
-def write_csv(target: IO[bytes], frame: pl.DataFrame) -> None:
+def as_csv(frame: pl.DataFrame) -> bytes:
     """The rows as CSV for PostgreSQL: null is nothing, empty text is quoted, times say that they are UTC."""
-    frame.write_csv(target, include_header=False, datetime_format="%Y-%m-%d %H:%M:%S%.6fZ")
+    buffer = BytesIO()
+    frame.write_csv(buffer, include_header=False, datetime_format="%Y-%m-%d %H:%M:%S%.6fZ")
+    return buffer.getvalue()
 
 
 def copy_csv(*, table: str, frame: pl.DataFrame) -> None:
     """Copies the frame's columns into `table` by name."""
-    buffer = BytesIO()
-    write_csv(buffer, frame)
-    copy_spool(table=table, columns=frame.columns, spool=buffer)
+    parts = (as_csv(part) for part in frame.iter_slices(_SLICE_ROWS))
+    with closing(ahead.of(parts) if len(frame) > _SLICE_ROWS else parts) as chunks:
+        copy_chunks(table=table, columns=frame.columns, chunks=chunks)
 
 
-def copy_spool(*, table: str, columns: Sequence[str], spool: IO[bytes]) -> None:
-    """Copies a spool of CSV into `table`, from its beginning."""
-    spool.seek(0)
+def copy_chunks(*, table: str, columns: Sequence[str], chunks: Iterable[bytes]) -> None:
+    """Copies CSV into `table`, in one statement."""
     names = ", ".join(f'"{name}"' for name in columns)
     with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT csv)") as copy:
-        while chunk := spool.read(1 << 20):
+        for chunk in chunks:
             copy.write(chunk)
 
 

@@ -15,6 +15,16 @@ def ensure_days(days: Iterable[date]) -> None:
         _ensure("ingest_usageevent", f"{day:%Y%m%d}", day, day + timedelta(days=1))
 
 
+def see_days(days: Iterable[date]) -> None:
+    """Makes a transaction that has used usage events before see the partitions of `days`, which others made meanwhile.
+
+    PostgreSQL looks for news of a table's partitions only when it takes a lock that it does not hold yet.
+    """
+    with connection.cursor() as cursor:
+        for day in sorted(days):
+            cursor.execute(f"LOCK TABLE ingest_usageevent_{day:%Y%m%d} IN ROW EXCLUSIVE MODE")
+
+
 def ensure_months(days: Iterable[date]) -> None:
     """One partition of charges for each month that holds one of `days`."""
     for month in sorted({period.month(day) for day in days}):

@@ -1,6 +1,8 @@
 """Usage events: copied narrow and straight into their partition, once by their identity, and folded into hours."""
 
+import os
 import tempfile
+from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import IO
 
@@ -20,6 +22,7 @@ _EVENT = (
     f"{_TOKENS}, latency_ms, ttft_ms, status, usage_known, event_id, outcome, trace_id, session_id, extra"
 )
 
+_CHUNK_BYTES = 1 << 20
 _KEY = ("hour", "source_id", "attribute_set_id", "offering_id", "price_id")
 _FOLD_COLUMNS = ", ".join((*_KEY, *_SUMS))
 
@@ -64,7 +67,8 @@ ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET {", ".join(f"{name} = old.{name} +
 """
 
 _DIFFERENCES = ", ".join(
-    f"CASE WHEN s.{kind} <> e.{kind} THEN '{kind}: kept ' || e.{kind} || ', found ' || s.{kind} END" for kind in TOKEN_KINDS
+    f"CASE WHEN s.{kind} <> e.{kind} THEN '{kind}: kept ' || e.{kind} || ', found ' || s.{kind} END"
+    for kind in TOKEN_KINDS
 )
 # Staged rows that were not inserted because their identity exists with other content.
 _CONTRADICTIONS = f"""
@@ -84,10 +88,13 @@ LIMIT 10000
 class UsageSink(Sink):
     """Good rows are taken, bad ones are quarantined.
 
-    Batches are encoded into a spool on disk, so that the closing transaction is one COPY. It goes straight into the
-    partitioned table, and what was summed on the way is the fold. When PostgreSQL refuses it because an event is there
-    already, the same spool takes the careful way: staged, inserted where new, folded from what was really inserted.
+    Batches are encoded into a spool on disk. The closing transaction copies it straight into the partitioned table, of a
+    long file while the rest of it is still being read, and what was summed on the way is the fold. When PostgreSQL refuses
+    the copy because an event is there already, the same spool takes the careful way: staged, inserted where new, folded
+    from what was really inserted.
     """
+
+    may_copy_ahead = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -97,18 +104,24 @@ class UsageSink(Sink):
         self._columns: list[str] = []
         self._numbers: list[pl.Series] = []
         self._staged = 0
-        self._spool: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by drop
+        self._spool: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by drop
+        self._spooled = 0
+        self._copied = 0
+        self._savepoint = ""
+        self._is_known = False
+        self._seen_days: set[date] = set()
 
     def open(self) -> None:
-        self._spool.seek(0)
-        self._spool.truncate()
+        """Nothing to make: the spool is there."""
 
     def stage(self, batch: pa.RecordBatch) -> None:
         frame = self._within_window(pl.from_arrow(batch))  # type: ignore[arg-type]  # a batch is always a frame
         if frame.is_empty():
             return
         frame = self._encoder.prices(self._encoder.offerings(self._encoder.attribute_sets(frame)))
-        self._days.update(frame["occurred_at"].dt.date().unique().to_list())
+        new_days = set(frame["occurred_at"].dt.date().unique().to_list()) - self._days
+        partitions.ensure_days(new_days)
+        self._days = self._days | new_days  # a new set: the other thread may be reading the old one
         self._staged += len(frame)
         frame = frame.with_columns(
             pl.lit(self.context.source.pk).alias("source_id"),
@@ -120,18 +133,34 @@ class UsageSink(Sink):
         self._numbers.append(frame["row_number"])
         event = frame.drop("row_number")
         self._columns = event.columns
-        encode.write_csv(self._spool, event)
+        encoded = memoryview(encode.as_csv(event))
+        while encoded:
+            encoded = encoded[self._spool.write(encoded) :]
+        self._spooled = self._spool.tell()  # the last step: what is below it may be copied by the other thread
+
+    def copy_staged(self) -> None:
+        if self._is_known or self._copied == (end := self._spooled):
+            return
+        if not self._savepoint:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT pg_advisory_xact_lock(hashtext('usage of a source'), %s)", [self.context.source.pk]
+                )
+            self._savepoint = transaction.savepoint_create()
+        partitions.see_days((days := self._days) - self._seen_days)
+        self._seen_days = days
+        try:
+            encode.copy_chunks(table="ingest_usageevent", columns=self._columns, chunks=self._chunks(self._copied, end))
+        except UniqueViolation:
+            transaction.savepoint_rollback(self._savepoint)
+            self._is_known = True
+        self._copied = end
 
     def place(self) -> Placed:
         if not self._staged:
             return Placed(loaded=0)
-        partitions.ensure_days(self._days)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('usage of a source'), %s)", [self.context.source.pk])
-        try:
-            with transaction.atomic():
-                encode.copy_spool(table="ingest_usageevent", columns=self._columns, spool=self._spool)
-        except UniqueViolation:
+        self.copy_staged()
+        if self._is_known:
             return self._place_carefully()
         folded = pl.concat(self._sums).group_by(_KEY).agg(pl.col(_SUMS).sum()).sort(_KEY)
         _fold(folded, source_id=self.context.source.pk)
@@ -142,12 +171,18 @@ class UsageSink(Sink):
     def drop(self) -> None:
         self._spool.close()
 
+    def _chunks(self, start: int, end: int) -> Iterator[bytes]:
+        """The spool between two offsets, without moving the place where the other thread writes."""
+        while start < end and (chunk := os.pread(self._spool.fileno(), min(_CHUNK_BYTES, end - start), start)):
+            start += len(chunk)
+            yield chunk
+
     def _place_carefully(self) -> Placed:
         values = {"source": self.context.source.pk}
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE IF EXISTS stage_usage")
             cursor.execute(_STAGE)
-            encode.copy_spool(table="stage_usage", columns=self._columns, spool=self._spool)
+            encode.copy_chunks(table="stage_usage", columns=self._columns, chunks=self._chunks(0, self._spooled))
             cursor.execute(_PLACE, values)
             loaded: int = cursor.fetchone()[0]
             cursor.execute("SELECT min(occurred_at), max(occurred_at) FROM stage_usage")

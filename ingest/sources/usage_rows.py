@@ -33,8 +33,8 @@ _AMBIGUOUS = {
 }  # aliases that may as well be somebody's own extra key
 
 
-# NUL, which PostgreSQL cannot hold, and halves of surrogate pairs.
-_ODD_TEXT = (b"\x00", b"\\u0000", b"\\ud", b"\\uD")
+# NUL, which PostgreSQL cannot hold, and halves of surrogate pairs, as they are escaped.
+_ODD_ESCAPES = (b"\\u0000", b"\\ud", b"\\uD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def _normalized(block: lines.Block, name: str, defaults: Defaults) -> Iterator[N
 
 def _columnar(block: lines.Block) -> pl.DataFrame | None:
     """The block read as columns, or None when any line of it needs a closer look."""
-    if not len(block.rows) or any(odd in block.data for odd in _ODD_TEXT):
+    if not len(block.rows) or _has_odd_text(block.data):
         return None
     try:
         if not block.data.isascii():
@@ -95,6 +95,10 @@ def _columnar(block: lines.Block) -> pl.DataFrame | None:
     if attributes & usage_bodies.ATTRIBUTE_ALIASES.keys():
         return None
     return _frame(table)
+
+
+def _has_odd_text(data: bytes) -> bool:
+    return b"\x00" in data or (b"\\" in data and any(odd in data for odd in _ODD_ESCAPES))
 
 
 def _line_by_line(block: lines.Block, name: str, rejected: list[Rejected]) -> tuple[lines.Block, pl.DataFrame]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from django.db import connection
 
 from costobs.embedded import paths
 from ingest import configure, load, queries
+from ingest.sources import lines
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "azure-llm-inference-2023"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -205,23 +207,94 @@ def test_it_loses_and_doubles_nothing_when_the_worker_is_killed(source_id: int, 
     assert [line.state for line in queries.loads(source_id=source_id)] == ["succeeded", "failed", "failed"]
 
 
-# Dies by SIGKILL after all rows are staged, or inside the closing transaction after they are placed.
+def in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes every unit a long one, so that rows are copied while later ones are still being read."""
+    monkeypatch.setattr(lines, "blocks", partial(lines.blocks, block_bytes=4096))
+
+
+def test_it_copies_a_long_file_over_many_days_while_reading_it(
+    source_id: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_small_blocks(monkeypatch)
+    events = [event(f"e{number}", occurred_at=f"2026-10-{number // 20 + 1:02}T10:00:00Z") for number in range(500)]
+
+    result = run(source_id, write(tmp_path / "long.ndjson", events))
+
+    assert (result.state, result.rows_read, result.rows_loaded) == ("succeeded", 500, 500)
+    assert sums() == (500, 500 * 60, 500 * 40, 500 * 10, 500)
+
+
+def test_it_keeps_nothing_of_a_long_file_that_turns_out_damaged(
+    source_id: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_small_blocks(monkeypatch)
+    whole = write(tmp_path / "whole.ndjson", [event(f"e{number}") for number in range(2000)]).read_bytes()
+    damaged = tmp_path / "damaged.ndjson.gz"
+    damaged.write_bytes(gzip.compress(whole, 0)[:-400_000])
+
+    result = run(source_id, damaged)
+
+    assert (result.state, sums()[4]) == ("refused", 0)
+    assert "truncated" in result.error
+
+
+def test_it_takes_the_careful_way_when_a_long_file_holds_a_known_event_near_its_end(
+    source_id: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_small_blocks(monkeypatch)
+    run(source_id, write(tmp_path / "a.ndjson", [event("e450"), event("e460", **{"gen_ai.usage.output_tokens": 11})]))
+
+    result = run(source_id, write(tmp_path / "b.ndjson", [event(f"e{number}") for number in range(500)]))
+
+    assert (result.rows_loaded, result.rows_duplicate, result.rows_quarantined) == (498, 1, 1)
+    assert sums() == (500, 500 * 60, 500 * 40, 500 * 10 + 1, 500)
+
+
+def test_it_leaves_nothing_when_the_worker_is_killed_while_rows_are_copied(source_id: int, tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "log.ndjson",
+        [event(f"e{number}", occurred_at=f"2026-10-{number // 100 + 1:02}T10:00:00Z") for number in range(3000)],
+    )
+
+    child = subprocess.run(
+        [sys.executable, "-c", _DIES, "copied", str(source_id), str(path)], env=_environment(), check=False
+    )
+
+    assert child.returncode == -signal.SIGKILL
+    assert sums() == (0, 0, 0, 0, 0)
+    result = run(source_id, path)
+    assert (result.state, result.rows_loaded, sums()[0]) == ("succeeded", 3000, 3000)
+
+
+# Dies by SIGKILL after all rows are staged, inside the closing transaction after they are placed, or while it copies.
 _DIES = """
 import os, signal, sys
 from datetime import UTC, datetime
 import django
 django.setup()
 from ingest import load
+from functools import partial
 from ingest.sinks.usage import UsageSink
+from ingest.sources import lines
 
 point, source_id, path = sys.argv[1:]
-place = UsageSink.place
+place, copy_staged = UsageSink.place, UsageSink.copy_staged
+copies = []
 
 def dying(self):
     placed = place(self) if point == "placed" else None
     os.kill(os.getpid(), signal.SIGKILL)
     return placed
 
+def dying_late(self):
+    copy_staged(self)
+    copies.append(self._copied)
+    if len(copies) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if point == "copied":
+    lines.blocks = partial(lines.blocks, block_bytes=65536)
+    UsageSink.copy_staged = dying_late
 UsageSink.place = dying
 list(load.from_paths(source_id=int(source_id), paths=[path], now=datetime(2026, 11, 21, 12, 0, tzinfo=UTC)))
 """
