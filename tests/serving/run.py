@@ -8,6 +8,7 @@ import shutil
 import socket
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from tests.serving import budget_check, costobs_stack, gate_check, install, vllm_server
@@ -42,6 +43,7 @@ def main() -> int:
             ports = (free_port(), free_port(), free_port())
             budget_check.check(python=python, model=model, ports=ports, work=work, say=say)
     except (AssertionError, vllm_server.DidNotStart, costobs_stack.DidNotStart) as problem:
+        traceback.print_exc()
         say(f"FAILED: {problem}")
         print(f"logs: {work.relative_to(Path.cwd())}", file=sys.stderr)
         return 1
