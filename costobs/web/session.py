@@ -18,6 +18,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     """A link is used by a POST of the person who opened it: mail scanners open links, and would use it up."""
     token = request.GET.get("sesame", "")
     form = AuthenticationForm(request, data=request.POST if request.method == "POST" and not token else None)
+    for field in form.fields.values():
+        field.widget.attrs["class"] = "input"
     error = ""
     if request.method == "POST" and token:
         user = get_user(token)

@@ -95,8 +95,11 @@ def shoot(link: str, out: Path, *, full: bool, themes: list[str]) -> None:
                 page.screenshot(path=str(out / f"{name}-{theme}.png"), full_page=full)
                 print(f"{name}-{theme}")
         context.clear_cookies()
-        page.goto(f"{base}/sign-in/")
-        page.screenshot(path=str(out / "sign-in-light.png"))
+        for theme in themes:
+            page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]  # light or dark
+            page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
+            page.goto(f"{base}/sign-in/")
+            page.screenshot(path=str(out / f"sign-in-{theme}.png"))
         browser.close()
 
 
