@@ -45,12 +45,12 @@ def blocks(stream: IO[bytes], *, name: str, block_bytes: int = BLOCK_BYTES) -> I
                 continue
             rejected.append(_too_long(name, row, dropped + newline, head))
             row, dropped, chunk = row + 1, 0, chunk[newline + 1 :]
-        data = carry + chunk
-        cut = data.rfind(b"\n") + 1
-        carry = data[cut:]
+        cut = chunk.rfind(b"\n") + 1
+        data = b"".join((carry, memoryview(chunk)[:cut])) if cut else b""
+        carry = chunk[cut:] if cut else carry + chunk
         if len(carry) > MAX_LINE_BYTES:
             dropped, head, carry = len(carry), carry[:_HEAD], b""
-        block, row = _block(data[:cut], row, name, rejected)
+        block, row = _block(data, row, name, rejected)
         rejected = []
         yield block
     if dropped:

@@ -1,7 +1,7 @@
 """Usage events from lines of JSON: columnar where they are of our own shape, line by line only where they are not."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 import polars as pl
@@ -9,13 +9,11 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 from ingest.rows import ATTRIBUTES, TOKEN_KINDS, USAGE, Rejected
-from ingest.sources import classify, instants, lines, openings, usage_bodies
+from ingest.sources import classify, instants, lines, openings, usage_bodies, usage_checks
 from ingest.sources.base import Normalized
-from ingest.sources.usage_bodies import PREFIX
 
 BATCH_ROWS = 100_000
 OUTCOMES = ("ok", "error", "refused", "cancelled", "unknown")
-_LIMIT = 2**31 - 1
 
 _ATTRIBUTE_TYPE = pa.struct([(name, pa.string()) for name in ATTRIBUTES])
 _KNOWN = pa.schema(
@@ -23,6 +21,9 @@ _KNOWN = pa.schema(
     + [(name, pa.int64()) for name in (*usage_bodies.COUNTS, *usage_bodies.NUMBERS)]
     + [("usage_known", pa.bool_()), ("attributes", _ATTRIBUTE_TYPE)]
 )
+_KNOWN_NAMES = frozenset(_KNOWN.names)
+_ATTRIBUTE_NAMES = frozenset(ATTRIBUTES)
+_COLUMN_TYPES = pl.Schema(_KNOWN)
 _SLOW = usage_bodies.BODY_KEYS | (usage_bodies.ALIASES.keys() - {"provider", "model", "operation", "status", "time"})
 _AMBIGUOUS = {
     "provider",
@@ -45,27 +46,46 @@ class Defaults:
     deployment: str = ""
 
 
-Check = tuple[str, pl.Expr, Callable[[dict[str, object]], str]]
+@dataclass(slots=True)
+class Seen:
+    """Which of the known keys the lines of a file have so far. Each column read costs time, even where it is empty."""
+
+    top: set[str] = field(default_factory=set)
+    attributes: set[str] = field(default_factory=set)
+    has_unknown: bool = False
+
+    def add(self, table: pa.Table) -> None:
+        """Remembers what was found reading with all known keys."""
+        self.top |= {name for name in _KNOWN.names if table.column(name).null_count < table.num_rows}
+        kind = table.schema.field("attributes").type
+        self.attributes |= {inner.name for inner in kind if inner.name in ATTRIBUTES}
+        self.has_unknown |= table.num_columns > len(_KNOWN) or kind.num_fields > len(ATTRIBUTES)
+
+    def schema(self) -> pa.Schema:
+        """The columns to read when these are all."""
+        inner = [one for one in _ATTRIBUTE_TYPE if one.name in self.attributes] or [_ATTRIBUTE_TYPE.field(0)]
+        known = [one.with_type(pa.struct(inner)) if one.name == "attributes" else one for one in _KNOWN]
+        return pa.schema([one for one in known if one.name in self.top])
 
 
 def normalize(part: openings.Part, defaults: Defaults) -> Iterator[Normalized]:
     """The events of one file in batches. Lines that cannot be read are rejected by number and field; the rest load."""
+    seen = Seen()
     with openings.stream(part) as stream:
         for block in lines.blocks(stream, name=part.name):
-            yield from _normalized(block, part.name, defaults)
+            yield from _normalized(block, part.name, defaults, seen)
 
 
-def _normalized(block: lines.Block, name: str, defaults: Defaults) -> Iterator[Normalized]:
+def _normalized(block: lines.Block, name: str, defaults: Defaults, seen: Seen) -> Iterator[Normalized]:
     rejected = list(block.rejected)
-    found = _columnar(block)
+    found = _columnar(block, seen)
     if found is None:
         block, found = _line_by_line(block, name, rejected)
     frame = found.with_columns(block.rows.alias("row_number"))
     frame = _with_ids(_prepared(frame, defaults), block)
-    wrong = pl.any_horizontal(mask.fill_null(False) for _, mask, _ in CHECKS)
-    marks = frame.select(wrong.alias("wrong")).to_series()
+    marks = usage_checks.wrong(frame)
     if marks.any():
-        rejected += _reasons(frame, marks, block, name)
+        rejected += usage_checks.reasons(frame, marks, block, name)
         frame = frame.filter(~marks)
     rejected.sort(key=lambda each: each.row)
     table = _shaped(frame)
@@ -75,7 +95,7 @@ def _normalized(block: lines.Block, name: str, defaults: Defaults) -> Iterator[N
         yield Normalized(batches[0], rejected if offset == 0 else ())
 
 
-def _columnar(block: lines.Block) -> pl.DataFrame | None:
+def _columnar(block: lines.Block, seen: Seen) -> pl.DataFrame | None:
     """The block read as columns, or None when any line of it needs a closer look."""
     if not len(block.rows) or _has_odd_text(block.data):
         return None
@@ -85,6 +105,8 @@ def _columnar(block: lines.Block) -> pl.DataFrame | None:
         first = orjson.loads(block.line(0))
         if not isinstance(first, dict) or usage_bodies.is_body(first):
             return None
+        if (narrow := _read_seen(block, first, seen)) is not None:
+            return narrow
         table = _read(block.data, _KNOWN)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, orjson.JSONDecodeError, UnicodeDecodeError):
         return None
@@ -94,7 +116,30 @@ def _columnar(block: lines.Block) -> pl.DataFrame | None:
         return None
     if attributes & usage_bodies.ATTRIBUTE_ALIASES.keys():
         return None
+    seen.add(table)
     return _frame(table)
+
+
+def _read_seen(block: lines.Block, first: dict[str, object], seen: Seen) -> pl.DataFrame | None:
+    """The block read with the columns seen so far and those of its first line, or None when it holds any other key."""
+    attributes = first.get("attributes")
+    seen.top |= _KNOWN_NAMES & first.keys()
+    seen.attributes |= _ATTRIBUTE_NAMES & attributes.keys() if isinstance(attributes, dict) else set()
+    if seen.has_unknown:
+        return None
+    try:
+        table = pj.read_json(
+            pa.BufferReader(block.data),
+            read_options=pj.ReadOptions(block_size=max(len(block.data) // 8, 4 << 20)),
+            parse_options=pj.ParseOptions(explicit_schema=seen.schema(), unexpected_field_behavior="error"),
+        )
+    except pa.ArrowInvalid:
+        return None
+    if table.num_rows != len(block.rows):
+        return None
+    frame = _frame(table)
+    missing = [name for name in _KNOWN.names if name not in frame.columns]
+    return frame.with_columns(pl.lit(None, dtype=_COLUMN_TYPES[name]).alias(name) for name in missing)
 
 
 def _has_odd_text(data: bytes) -> bool:
@@ -225,69 +270,6 @@ def _with_ids(frame: pl.DataFrame, block: lines.Block) -> pl.DataFrame:
     )
 
 
-def _outside(name: str) -> Check:
-    column = pl.col(name)
-    return name, (column < 0) | (column > _LIMIT), lambda row: f"{name} is {row[name]}; expected 0 to {_LIMIT:,}"
-
-
-CHECKS: tuple[Check, ...] = (
-    (
-        "occurred_at",
-        pl.col("instant").is_null(),
-        lambda row: f"expected a moment in time, found {row['occurred_at']!r}",
-    ),
-    (
-        "occurred_at",
-        (pl.col("instant") < instants.EARLIEST_USAGE) | (pl.col("instant") >= instants.LATEST),
-        lambda row: f"{row['occurred_at']} is outside 2015-01-01 to 2100-01-01",
-    ),
-    (
-        "gen_ai.provider.name",
-        pl.col("provider_name") == "",
-        lambda row: "no provider; name it in the line or in the source's configuration",
-    ),
-    *(_outside(name) for name in (*usage_bodies.COUNTS, "latency_ms", "ttft_ms")),
-    (
-        f"{PREFIX}input_tokens",
-        pl.col("kind_input_uncached") < 0,
-        lambda row: (
-            f"cached, written, audio and image tokens exceed the {row[f'{PREFIX}input_tokens']} input tokens "
-            f"by {-int(str(row['kind_input_uncached']))}; input_tokens must include them"
-        ),
-    ),
-    (
-        f"{PREFIX}cache_creation_1h.input_tokens",
-        pl.col("kind_cache_write_5m") < 0,
-        lambda row: f"{row['kind_cache_write_1h']} one-hour cache writes exceed all cache writes",
-    ),
-    (
-        f"{PREFIX}output_tokens",
-        (pl.col("kind_output") < 0) | (pl.col("kind_reasoning") > pl.col(f"{PREFIX}output_tokens")),
-        lambda row: f"reasoning or audio tokens exceed the {row[f'{PREFIX}output_tokens']} output tokens",
-    ),
-    (
-        "http.response.status_code",
-        (pl.col("http.response.status_code") < 0) | (pl.col("http.response.status_code") > 999),
-        lambda row: f"expected an HTTP status, found {row['http.response.status_code']}",
-    ),
-)
-
-
-def _reasons(frame: pl.DataFrame, wrong: pl.Series, block: lines.Block, name: str) -> list[Rejected]:
-    """Why each wrong line is wrong: the first check that it fails."""
-    verdicts = frame.select(mask.fill_null(False).alias(str(at)) for at, (_, mask, _) in enumerate(CHECKS)).filter(
-        wrong
-    )
-    found = []
-    positions = wrong.arg_true()
-    for at, verdict, row in zip(
-        positions, verdicts.iter_rows(), frame.filter(wrong).iter_rows(named=True), strict=True
-    ):
-        field, _, reason = CHECKS[verdict.index(True)]
-        found.append(Rejected(name, int(row["row_number"]), field, reason(row), block.head(at)))
-    return found
-
-
 def _shaped(frame: pl.DataFrame) -> pa.Table:
     """The columns of the USAGE schema, in its order and types."""
     status = pl.col("http.response.status_code").fill_null(0)
@@ -324,10 +306,18 @@ def _shaped(frame: pl.DataFrame) -> pa.Table:
         "trace_id": pl.col("trace_id").fill_null(""),
         "session_id": pl.col("session_id").fill_null(""),
         "extra": pl.col("extra_json"),
-        **{f"attr_{name}": pl.col("attributes").struct.field(name).fill_null("") for name in ATTRIBUTES},
+        **{f"attr_{name}": _attribute(frame, name) for name in ATTRIBUTES},
     }
     shaped = frame.select(value.alias(name) for name, value in columns.items())
     return shaped.to_arrow().cast(USAGE)
+
+
+def _attribute(frame: pl.DataFrame, name: str) -> pl.Expr:
+    kind = frame.schema["attributes"]
+    assert isinstance(kind, pl.Struct)  # the schema we read with says so
+    if name not in {inner.name for inner in kind.fields}:
+        return pl.lit("")
+    return pl.col("attributes").struct.field(name).fill_null("")
 
 
 def _extra(frame: pl.DataFrame) -> pl.Expr:
