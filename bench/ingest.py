@@ -4,8 +4,8 @@
 
 Dense is live traffic: few attribute sets, one day. Sparse is a backfill: so many sets and hours that nearly every event makes
 a rollup row of its own. Both start from a file on disk and end with everything committed; the fold into UsageHour is inside
-the time. COPY gets the rows as CSV that is in memory already, and commits. Rounds alternate between the two, after one that
-is not counted, and medians are printed. The database is an embedded one with the product's durability, made for the run and removed afterwards.
+the time. COPY gets the rows as CSV that is in memory already, and commits. Rounds alternate between the two, after one that is
+not counted, and medians are printed. The database is an embedded one, as durable as the product's, made for the run.
 """
 
 import argparse

@@ -2,14 +2,16 @@
 
 import gzip
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
+import polars as pl
 import pytest
 
 from ingest.rows import USAGE, Rejected
-from ingest.sources import gate, usage_log
+from ingest.sources import gate, instants, lines, usage_log
 from ingest.sources.base import BadDelivery, Window
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -369,3 +371,73 @@ def test_it_rejects_text_that_no_database_can_hold(bad: bytes) -> None:
 
     assert [row["event_id"] for row in rows] == ["e1", "é"]
     assert [(each.row, each.field) for each in rejected] == [(2, "line")]
+
+
+PLAIN = {name: EVENT[name] for name in ("event_id", "occurred_at", "gen_ai.provider.name", "gen_ai.request.model")}
+
+
+@pytest.mark.parametrize("block_bytes", [256, lines.BLOCK_BYTES])
+def test_it_loses_no_key_that_only_later_lines_have(block_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "blocks", partial(lines.blocks, block_bytes=block_bytes))
+    later = [
+        {"latency_ms": 5, "session_id": "s"},
+        {"attributes": {}},
+        {"attributes": {"team": "search"}},
+        {"attributes": {"feature": "answers", "ticket": 7}},
+        {"reason": "test", "gen_ai.usage.output_tokens": 3},
+    ]
+
+    rows, rejected = read(ndjson(*[PLAIN] * 5, *(PLAIN | more for more in later), *[PLAIN] * 5))
+
+    assert rejected == []
+    assert [row["event_id"] for row in rows] == ["e1"] * 15
+    assert (rows[5]["latency_ms"], rows[5]["session_id"]) == (5, "s")
+    assert [row["attr_team"] for row in rows[6:9]] == ["", "search", ""]
+    assert (rows[8]["attr_feature"], rows[8]["extra"]) == ("answers", '{"ticket":7}')
+    assert (rows[9]["output"], rows[9]["extra"]) == (3, '{"reason":"test"}')
+    assert {row["extra"] for row in rows[:8] + rows[10:]} == {"{}"}
+
+
+@pytest.mark.parametrize("block_bytes", [256, lines.BLOCK_BYTES])
+def test_it_rejects_wrong_types_wherever_they_appear(block_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "blocks", partial(lines.blocks, block_bytes=block_bytes))
+    wrong: list[Any] = [PLAIN | {"session_id": True}, PLAIN | {"latency_ms": "soon"}, b'{"event_id":']
+
+    rows, rejected = read(ndjson(*[PLAIN] * 5, *wrong, PLAIN | {"session_id": 5}, PLAIN))
+
+    assert [(each.row, each.field) for each in rejected] == [(6, "session_id"), (7, "latency_ms"), (8, "line")]
+    assert [row["session_id"] for row in rows] == [""] * 5 + ["5", ""]
+
+
+def test_it_reads_lines_that_span_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "blocks", partial(lines.blocks, block_bytes=16))
+
+    rows, rejected = read(ndjson(*(PLAIN | {"event_id": f"e{number}"} for number in range(20)))[:-1])
+
+    assert rejected == []
+    assert [(row["row_number"], row["event_id"]) for row in rows] == [(n + 1, f"e{n}") for n in range(20)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-21T10:00:00Z",
+        "2026-11-21T10:00:00.123456Z",
+        "2026-11-21 12:00:00+02:00",
+        "2026-11-21T12:30:00.5+0230",
+        "2026-11-21T05:00:00-05",
+        "2026-11-21T10:00:00.123456789Z",
+        "2026-11-21T10:00:00.000 UTC",
+        "2026-11-21T10:00:00.123",
+    ],
+)
+def test_it_reads_a_moment_alike_in_a_uniform_column_and_among_others(text: str) -> None:
+    expected = instants.one(text)
+
+    assert expected is not None
+    assert instants.parse(pl.Series([text, text])).to_list() == [expected, expected]
+    assert instants.parse(pl.Series([text, "11/21/26", None])).to_list()[0] == expected
+
+
+def test_it_finds_no_moment_where_there_is_none_in_a_uniform_column() -> None:
+    assert instants.parse(pl.Series(["2026-02-30T10:00:00Z", "2026-11-21T25:00:00Z"])).to_list() == [None, None]
