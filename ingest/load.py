@@ -137,7 +137,8 @@ def _load(context: Context) -> LoadResult:
         with closing(ahead.of(kind.normalize(context.raw))) as parts:
             early = list(islice(parts, 2))
             staging = _staging(context, sink, chain(early, parts), tally)
-            if sink.may_copy_ahead and len(early) > 1:
+            # Not inside a caller's transaction: the other connection would not see what that has written.
+            if sink.may_copy_ahead and len(early) > 1 and not connection.in_atomic_block:
                 return _close_while_staging(context, sink, staging, tally)
             deque(staging, maxlen=0)
         if context.raw.expected_rows is not None and context.raw.expected_rows != tally.read and sink.is_all_or_nothing:

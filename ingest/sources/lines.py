@@ -37,7 +37,7 @@ def blocks(stream: IO[bytes], *, name: str, block_bytes: int = BLOCK_BYTES) -> I
     """The lines of a stream. A line above MAX_LINE_BYTES is rejected with its size and never held in memory."""
     carry, row, dropped, head = b"", 1, 0, b""
     rejected: list[Rejected] = []
-    while chunk := stream.read(block_bytes):
+    for chunk, is_last in _chunks(stream, block_bytes):
         if dropped:
             newline = chunk.find(b"\n")
             if newline < 0:
@@ -45,7 +45,7 @@ def blocks(stream: IO[bytes], *, name: str, block_bytes: int = BLOCK_BYTES) -> I
                 continue
             rejected.append(_too_long(name, row, dropped + newline, head))
             row, dropped, chunk = row + 1, 0, chunk[newline + 1 :]
-        cut = chunk.rfind(b"\n") + 1
+        cut = len(chunk) if is_last else chunk.rfind(b"\n") + 1
         data = b"".join((carry, memoryview(chunk)[:cut])) if cut else b""
         carry = chunk[cut:] if cut else carry + chunk
         if len(carry) > MAX_LINE_BYTES:
@@ -57,6 +57,15 @@ def blocks(stream: IO[bytes], *, name: str, block_bytes: int = BLOCK_BYTES) -> I
         rejected.append(_too_long(name, row, dropped, head))
     if carry or rejected:
         yield _block(carry, row, name, rejected)[0]
+
+
+def _chunks(stream: IO[bytes], size: int) -> Iterator[tuple[bytes, bool]]:
+    """The stream in pieces, and whether each is the last one: a short file is one block, ended by a newline or not."""
+    chunk = stream.read(size)
+    while chunk:
+        following = stream.read(size)
+        yield chunk, not following
+        chunk = following
 
 
 def _block(data: bytes, row: int, name: str, rejected: list[Rejected]) -> tuple[Block, int]:

@@ -441,3 +441,13 @@ def test_it_reads_a_moment_alike_in_a_uniform_column_and_among_others(text: str)
 
 def test_it_finds_no_moment_where_there_is_none_in_a_uniform_column() -> None:
     assert instants.parse(pl.Series(["2026-02-30T10:00:00Z", "2026-11-21T25:00:00Z"])).to_list() == [None, None]
+
+
+@pytest.mark.parametrize("ending", [b"", b"\n"])
+def test_it_gives_a_short_batch_as_one_part(ending: bytes) -> None:
+    source = usage_log.UsageLog(usage_log.UsageLogConfig())
+    content = ndjson(PLAIN, PLAIN | {"event_id": "e2"})[:-1] + ending
+
+    parts = list(source.normalize(source.open_bytes(name="pushed batch 1", content=content)))
+
+    assert [part.batch.num_rows for part in parts] == [2]
