@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import IO
 
 import polars as pl
@@ -162,9 +162,10 @@ class UsageSink(Sink):
         self.copy_staged()
         if self._is_known:
             return self._place_carefully()
-        folded = pl.concat(self._sums).group_by(_KEY).agg(pl.col(_SUMS).sum()).sort(_KEY)
+        sums = pl.concat(self._sums)
+        folded = sums.group_by(_KEY).agg(pl.col(_SUMS).sum()).sort(_KEY)
         _fold(folded, source_id=self.context.source.pk)
-        last = max(frame["last"].max() for frame in self._sums)  # type: ignore[type-var]  # a column of instants
+        last: datetime = sums.select(pl.col("last").max()).item()
         self._settle_prices()
         return Placed(self._staged, 0, (), sorted(self._days), complete_through=last)
 
@@ -235,11 +236,11 @@ def _sums(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _fold(folded: pl.DataFrame, *, source_id: int) -> None:
     """Adds sums to UsageHour, in key order. Hours that hold nothing of this source yet are copied straight in."""
-    hours = folded["hour"]
+    first, last = folded.select(pl.col("hour").min(), pl.col("hour").max().alias("last")).row(0)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT EXISTS (SELECT FROM ingest_usagehour WHERE hour >= %s AND hour <= %s AND source_id = %s)",
-            [hours.min(), hours.max(), source_id],
+            [first, last, source_id],
         )
         if not cursor.fetchone()[0]:
             encode.copy_csv(table="ingest_usagehour", frame=folded)

@@ -208,6 +208,13 @@ def test_it_says_that_usage_is_unknown_rather_than_free() -> None:
     assert row["input_uncached"] is None and row["output"] is None
 
 
+def test_it_keeps_what_a_cut_stream_is_known_to_have_used() -> None:
+    row = read(ndjson(EVENT | {"usage_known": False, "outcome": "cancelled", "gen_ai.usage.output_tokens": 20}))[0][0]
+
+    assert row["usage_known"] is False
+    assert (row["cache_read"], row["output"]) == (800, 20)
+
+
 RESPONSES = [
     (
         {
@@ -379,7 +386,7 @@ PLAIN = {name: EVENT[name] for name in ("event_id", "occurred_at", "gen_ai.provi
 @pytest.mark.parametrize("block_bytes", [256, lines.BLOCK_BYTES])
 def test_it_loses_no_key_that_only_later_lines_have(block_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "blocks", partial(lines.blocks, block_bytes=block_bytes))
-    later = [
+    later: list[dict[str, Any]] = [
         {"latency_ms": 5, "session_id": "s"},
         {"attributes": {}},
         {"attributes": {"team": "search"}},
