@@ -18,6 +18,8 @@ from ingest.sources.base import Window
 
 log = logging.getLogger("costobs.pipeline")
 
+_MANY_DAYS = 7  # from so many rebuilt days on, PostgreSQL's statistics are out of date before autovacuum comes by
+
 
 def settle(now: datetime, *, limit: int = 40) -> int:
     """Brings the books up to date for at most `limit` changed days, oldest first; returns how many days it did.
@@ -31,6 +33,8 @@ def settle(now: datetime, *, limit: int = 40) -> int:
     # The newest days first: they are what people look at. The result does not depend on the order.
     for day in sorted(days, reverse=True)[:limit]:
         books.rebuild(day=day, now=now)
+    if len(days) > _MANY_DAYS:
+        ingest_tidy.statistics()
     return min(limit, len(days))
 
 

@@ -284,7 +284,9 @@ def _shaped(frame: pl.DataFrame) -> pa.Table:
         .otherwise(pl.lit("unknown"))
     )
     frame = frame.with_columns(_extra(frame))
-    kind = {name: pl.when("known").then(pl.col(f"kind_{name}")) for name in TOKEN_KINDS}
+    # Counts that came with `usage_known: false` are a lower bound, as of a stream that was cut: they are kept and count.
+    said = pl.any_horizontal(pl.col(f"kind_{name}") > 0 for name in TOKEN_KINDS).fill_null(value=False)
+    kind = {name: pl.when(pl.col("known") | said).then(pl.col(f"kind_{name}")) for name in TOKEN_KINDS}
     request = _filled("gen_ai.request.model", "")
     response = pl.col("gen_ai.response.model").fill_null("")
     columns = {
