@@ -10,6 +10,7 @@ from django.http import HttpResponse
 
 from costobs.kernel import money
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 Value = str | int | Decimal | date | datetime | None
 
 
@@ -31,4 +32,6 @@ def _plain(value: Value) -> str:
         return money.text(value)
     if isinstance(value, date):
         return value.isoformat()
-    return str(value)
+    text = str(value)
+    # A spreadsheet would run text that begins like a formula; the apostrophe keeps it text.
+    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text

@@ -1,17 +1,16 @@
 """Explore: where does the money go, along any dimension?"""
 
-import csv
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
 from attribution import queries
-from costobs.kernel import fmt, money
-from costobs.web import breakdown, charts, explanation, filters
+from costobs.kernel import fmt
+from costobs.web import breakdown, charts, csv_file, explanation, filters
 from costobs.web.page import page as page_view
 from costobs.web.parts import Cell, ChartCard, Column, Link, Notice, Row, Spark, Table
 
@@ -49,39 +48,27 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 @page_view
-def export(request: HttpRequest) -> StreamingHttpResponse:
+def export(request: HttpRequest) -> HttpResponse:
     """CSV of what is shown, with every digit; all rows, not only those on the page."""
     asked = filters.read(request, groups=tuple(filters.LABELS))
-    found = breakdown.groups(scope=asked.scope, dimension=asked.group, complete=asked.complete, compare=asked.compare)
-    name = f"spend-{asked.group}-{asked.scope.days.start}-{asked.scope.days.last}.csv"
-    response = StreamingHttpResponse(_lines(asked, found), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
-
-
-class _Echo:
-    """A file that hands back what is written to it, so that csv can stream."""
-
-    def write(self, value: str) -> str:
-        return value
-
-
-def _lines(asked: filters.Asked, found: list[breakdown.Group]) -> Iterable[str]:
-    writer = csv.writer(_Echo())
-    yield writer.writerow([asked.group, "share", "from", "to", "currency", "cost_column", "cost", "estimated_cost"])
-    for group in found:
-        yield writer.writerow(
+    days, scope = asked.scope.days, asked.scope
+    return csv_file.response(
+        name=f"spend-{asked.group}-{days.start}-{days.last}.csv",
+        columns=[asked.group, "share", "from", "to", "currency", "cost_column", "cost", "estimated_cost"],
+        rows=[
             [
                 group.key,
                 group.share,
-                asked.scope.days.start,
-                asked.scope.days.last,
-                asked.scope.currency,
-                asked.scope.cost,
-                money.text(group.cost),
-                money.text(group.estimated_cost),
+                days.start,
+                days.last,
+                scope.currency,
+                scope.cost,
+                group.cost,
+                group.estimated_cost,
             ]
-        )
+            for group in breakdown.groups(scope=scope, dimension=asked.group)
+        ],
+    )
 
 
 def _heading(asked: filters.Asked, found: list[breakdown.Group], total: queries.SpendTotal) -> str:

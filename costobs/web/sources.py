@@ -1,12 +1,10 @@
 """Sources: is the data complete, fresh and fully priced?"""
 
-import csv
-from collections.abc import Iterable
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -17,6 +15,7 @@ from costobs.access import scopes
 from costobs.kernel import fmt
 from costobs.kernel.period import Days
 from costobs.sample import install
+from costobs.web import csv_file
 from costobs.web.page import no_permission
 from costobs.web.page import page as page_view
 from costobs.web.parts import Cell, Column, Kpi, Notice, Row, Table
@@ -100,29 +99,18 @@ def remove_sample(request: HttpRequest) -> HttpResponse:
 
 
 @page_view
-def quarantined_csv(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+def quarantined_csv(request: HttpRequest) -> HttpResponse:
     """Quarantined rows as they came, for repair."""
     if not scopes.viewer(request.user).may_see_all:
         return no_permission(request, "Quarantined rows show every team's data.")
-    response = StreamingHttpResponse(_quarantined_lines(), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = 'attachment; filename="quarantined.csv"'
-    return response
-
-
-class _Echo:
-    """A file that hands back what is written to it, so that csv can stream."""
-
-    def write(self, value: str) -> str:
-        return value
-
-
-def _quarantined_lines() -> Iterable[str]:
-    writer = csv.writer(_Echo())
-    yield writer.writerow(["source", "file", "row", "field", "reason", "raw", "loaded_at"])
-    for row in ingest_queries.quarantined(limit=100_000):
-        yield writer.writerow(
-            [row.source, row.file, row.row_number, row.field, row.reason, row.raw, row.loaded_at.isoformat()]
-        )
+    return csv_file.response(
+        name="quarantined.csv",
+        columns=["source", "file", "row", "field", "reason", "raw", "loaded_at"],
+        rows=[
+            [row.source, row.file, row.row_number, row.field, row.reason, row.raw, row.loaded_at]
+            for row in ingest_queries.quarantined(limit=100_000)
+        ],
+    )
 
 
 def _heading(lines: list[ingest_queries.SourceLine]) -> str:

@@ -34,7 +34,7 @@ def from_command(dimension: str, *words: str) -> Sums:
 def from_export(client: Client, dimension: str, basis: str) -> Sums:
     response = client.get("/explore/export.csv", {**DAYS, "preset": "custom", "group": dimension, "basis": basis})
     sums: Sums = {}
-    for row in csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode())):
+    for row in csv.DictReader(io.StringIO(response.content.decode())):
         sums[row[dimension]] = sums.get(row[dimension], Decimal(0)) + Decimal(row["cost"])
     return sums
 

@@ -8,6 +8,7 @@ from django.urls import reverse
 
 from attribution import queries
 from costobs.kernel import fmt
+from costobs.web import csv_file
 from costobs.web.urls import urlpatterns
 from tests.web.conftest import Ledger, scope
 from tests.web.reading import amount, column, kpi, shown, total, words
@@ -18,7 +19,7 @@ def test_it_shows_the_same_total_on_overview_and_explore_and_in_the_export(ledge
 
     overview = shown(ada, reverse("overview"))
     explore = shown(ada, f"{reverse('explore')}?group=team")
-    export = b"".join(ada.get(f"{reverse('explore_export')}?group=team").streaming_content).decode().splitlines()[1:]
+    export = ada.get(f"{reverse('explore_export')}?group=team").content.decode().splitlines()[1:]
 
     assert kpi(overview.context["kpis"], "Spend").value == fmt.money(expected, mode="kpi")
     assert amount(total(explore.context["table"], "Spend")) == Decimal(fmt.digits(expected).replace(",", ""))
@@ -29,7 +30,7 @@ def test_it_shows_the_same_total_on_overview_and_explore_and_in_the_export(ledge
     "group", ["team", "model", "provider_name", "feature", "share_kind", "service_name", "environment"]
 )
 def test_it_has_rows_that_add_up_to_the_total_for_every_group(ledger: Ledger, ada: Client, group: str) -> None:
-    export = b"".join(ada.get(f"{reverse('explore_export')}?group={group}").streaming_content).decode().splitlines()[1:]
+    export = ada.get(f"{reverse('explore_export')}?group={group}").content.decode().splitlines()[1:]
 
     assert sum(Decimal(line.split(",")[6]) for line in export) == queries.total(scope=scope()).cost
 
@@ -142,3 +143,11 @@ def test_it_lets_only_an_administrator_set_a_price_or_remove_the_sample(ledger: 
     assert ada.post(reverse("price_set"), form).status_code == 403
     assert ada.post(reverse("sample_remove")).status_code == 403
     assert ada.get(reverse("price_set")).status_code == 405
+
+
+def test_it_writes_no_cell_that_a_spreadsheet_would_run() -> None:
+    rows: list[list[csv_file.Value]] = [["=1+1", Decimal("-2.50"), None]]
+
+    text = csv_file.response(name="x.csv", columns=["a", "b", "c"], rows=rows).content.decode()
+
+    assert text.splitlines()[1] == "'=1+1,-2.50,"
