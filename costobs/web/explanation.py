@@ -75,9 +75,9 @@ def _rules(found: queries.Explanation, currency: str) -> Table:
     rows = [
         Row(
             [
-                Cell(one.name),
+                Cell(one.name or "No rule"),
                 Cell(str(one.position) if one.position is not None else fmt.NOT_APPLICABLE),
-                Cell(one.kind),
+                Cell(one.kind or fmt.NOT_APPLICABLE),
                 Cell(fmt.integer(one.rows)),
                 Cell(fmt.money(one.cost, currency, places=2)),
             ]
