@@ -24,7 +24,9 @@ PAGES = (
     "/sign-in/",
 )
 # What a trace type becomes when the vendored file does not know it: a scatter without a word.
-DRAWN = "[...document.querySelectorAll('.js-plotly-plot')].map(g => g._fullData.map((t, i) => [t.type, g.data[i].type]))"
+DRAWN = (
+    "[...document.querySelectorAll('.js-plotly-plot')].map(g => g._fullData.map((t, i) => [t.type, g.data[i].type]))"
+)
 
 
 @pytest.mark.django_db(transaction=True)

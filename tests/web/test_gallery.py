@@ -1,35 +1,23 @@
 """Every part and chart in a real browser: drawn as asked, under the content policy, in both themes, by keyboard."""
 
 import re
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.web import gallery, gallery_charts
 
 DRAWN = "[...document.querySelectorAll('pl-chart')].every(one => one.dataset.drawn || one.dataset.failed)"
 TYPES = """Object.fromEntries([...document.querySelectorAll('.chart-card')].map(
     card => [card.id, card.querySelector('pl-chart').area._fullData.map(trace => trace.type)]))"""
-INSTALL = "no browser: apt-get install -y --no-install-recommends chromium"
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     with gallery.served() as url:
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert path, INSTALL
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 BOTH = pytest.mark.parametrize("page", ["light", "dark"], indirect=True)
