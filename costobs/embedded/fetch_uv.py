@@ -1,6 +1,6 @@
 """Puts the `uv` program into a directory: for a Python 3 that has neither venv nor pip. Runs on Python 3.8 and later.
 
-python3 fetch_uv.py DIRECTORY; the index is UV_DEFAULT_INDEX, UV_INDEX_URL, PIP_INDEX_URL or the Python package index.
+python3 fetch_uv.py DIRECTORY; the index is UV_DEFAULT_INDEX, UV_INDEX_URL, PIP_INDEX_URL or the one uv.lock was made with.
 """
 
 from __future__ import annotations  # for 3.8
@@ -19,6 +19,7 @@ import zipfile
 from pathlib import Path
 
 _INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
+_LOCK = Path(__file__).resolve().parent.parent.parent / "uv.lock"
 _PLATFORMS = {
     ("Linux", "x86_64"): r"manylinux.*_x86_64",
     ("Linux", "aarch64"): r"manylinux.*_aarch64",
@@ -38,7 +39,7 @@ class _Links(html.parser.HTMLParser):
 
 def main(directory: Path) -> None:
     """Fetches the newest wheel of this platform, checks its SHA-256 and unpacks the program."""
-    index = next((os.environ[name] for name in _INDEX_VARIABLES if os.environ.get(name)), "https://pypi.org/simple")
+    index = next((os.environ[name] for name in _INDEX_VARIABLES if os.environ.get(name)), None) or locked_index(_LOCK)
     page = index.rstrip("/") + "/uv/"
     links = _Links()
     links.feed(_read(page).decode("utf-8"))
@@ -52,6 +53,14 @@ def main(directory: Path) -> None:
         program = directory / "uv"
         program.write_bytes(archive.read(name))
     program.chmod(program.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+
+
+def locked_index(lock: Path) -> str:
+    """The index that the packages of the lock file come from. Exits when it names none."""
+    found = re.search(r'registry = "(https?://[^"]+)"', lock.read_text(encoding="utf-8") if lock.exists() else "")
+    if found is None:
+        raise SystemExit("no package index is known: set UV_DEFAULT_INDEX")
+    return found.group(1)
 
 
 def newest(links: list[str], system: str, machine: str) -> tuple[str, str]:

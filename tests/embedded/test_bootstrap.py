@@ -147,3 +147,12 @@ def _index(root: Path, name: str, program: bytes) -> None:
     digest = hashlib.sha256(wheel.getvalue()).hexdigest()
     page = f'<a href="../../files/{name}#sha256={digest}">{name}</a>'
     (root / "simple" / "uv" / "index.html").write_text(page)
+
+
+def test_it_knows_the_index_from_the_lock_file_when_nothing_else_names_one(tmp_path: Path) -> None:
+    lock = tmp_path / "uv.lock"
+    lock.write_text('[[package]]\nsource = { registry = "https://index.example/simple" }\n')
+
+    assert fetch_uv.locked_index(lock) == "https://index.example/simple"
+    with pytest.raises(SystemExit, match="UV_DEFAULT_INDEX"):
+        fetch_uv.locked_index(tmp_path / "none")

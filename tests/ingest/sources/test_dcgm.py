@@ -1,5 +1,6 @@
 """GPU telemetry: real captures, a real Prometheus, an exporter's page, and what DCGM readings must not be taken for."""
 
+import contextlib
 import shutil
 import socket
 import subprocess
@@ -235,11 +236,9 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     try:
         for _ in range(200):
-            try:
+            with contextlib.suppress(httpx.HTTPError):
                 if httpx.get(f"http://{address}/-/ready").status_code == 200:
                     break
-            except httpx.HTTPError:
-                pass
             time.sleep(0.05)
         yield f"http://{address}"
     finally:
