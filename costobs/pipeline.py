@@ -14,7 +14,6 @@ from attribution import forget as attribution_forget
 from ingest import configure, inbox, load, partitions
 from ingest import queries as ingest_queries
 from ingest import tidy as ingest_tidy
-from ingest.sources.base import Window
 
 log = logging.getLogger("costobs.pipeline")
 
@@ -90,8 +89,8 @@ def tell(**_: Any) -> None:
 
 @shared_task(name="costobs.pipeline.sync", ignore_result=True)
 def sync(**_: Any) -> None:
-    """Each minute: one task for each source that is read on schedule."""
-    for source_id in ingest_queries.active_sources():
+    """Each minute: one task for each source whose time has come."""
+    for source_id in ingest_queries.due_sources(now=datetime.now(UTC)):
         sync_source.apply_async(kwargs={"source_id": source_id}, expires=55)
 
 
@@ -99,7 +98,7 @@ def sync(**_: Any) -> None:
 def sync_source(*, source_id: int, **_: Any) -> None:
     """Reads what one source has new."""
     now = datetime.now(UTC)
-    for result in load.sync(source_id=source_id, window=Window(now - timedelta(days=2), now), now=now):
+    for result in load.sync(source_id=source_id, now=now):
         log.info("%s: %s, %s rows", result.name, result.state, result.rows_loaded)
 
 

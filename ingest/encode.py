@@ -12,7 +12,7 @@ from django.db import connection
 
 from ingest import ahead, price
 from ingest.rows import ATTRIBUTES
-from ingest.sources import classify
+from ingest.sources.formats import classify
 
 _ATTRIBUTE_COLUMNS = [f"attr_{name}" for name in ATTRIBUTES]
 _OFFERING = ["provider", "request_model", "response_model", "deployment", "service_tier", "operation"]
@@ -89,6 +89,13 @@ class Encoder:
         else:
             priced = _by_prompt_size(frame, table)
         return priced.drop("day")
+
+    def bucket_prices(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """`prices` for buckets: their tokens are sums of many prompts, so `context_from` says which step of a price holds."""
+        kept = frame.rename({kind: f"sum_{kind}" for kind in _PROMPT})
+        prompts = [pl.col("context_from") if kind == _PROMPT[0] else pl.lit(0) for kind in _PROMPT]
+        priced = self.prices(kept.with_columns(**dict(zip(_PROMPT, prompts, strict=True))))
+        return priced.drop(_PROMPT).rename({f"sum_{kind}": kind for kind in _PROMPT})
 
     def _store_sets(self, rows: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
         if not rows:

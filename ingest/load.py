@@ -2,12 +2,13 @@
 
 import os
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain, islice
+from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
@@ -34,6 +35,7 @@ class LoadResult:
     rows_loaded: int = 0
     rows_duplicate: int = 0
     rows_quarantined: int = 0
+    rows_skipped: int = 0
     error: str = ""
 
 
@@ -44,19 +46,39 @@ class _Tally:
     read: int = 0
     refused: int = 0
     rejected: list[Rejected] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    files: dict[str, Counter[str]] = field(default_factory=dict)
 
     def add(self, part: Normalized) -> None:
-        self.read += part.batch.num_rows + len(part.rejected)
+        skipped = sum(part.skipped.values())
+        read = part.batch.num_rows + len(part.rejected) + skipped
+        self.read += read
         self.refused += len(part.rejected)
         self.rejected.extend(part.rejected[: max(0, _KEPT_REJECTS - len(self.rejected))])
+        self.skipped.update(part.skipped)
+        if part.file:
+            counts = {"read": read, "quarantined": len(part.rejected), "skipped": skipped}
+            self.files.setdefault(part.file, Counter()).update(counts)
+
+    def columns(self) -> dict[str, Any]:  # values of columns of Load
+        """What a Load keeps of it."""
+        names = ("read", "quarantined", "skipped")
+        return {
+            "rows_read": self.read,
+            "rows_skipped": self.skipped.total(),
+            "skipped": dict(self.skipped),
+            "files": [{"name": file, **{name: found[name] for name in names}} for file, found in self.files.items()],
+        }
 
 
 class UnknownSource(LookupError):
     """There is no such source."""
 
 
-def run_unit(*, source_id: int, raw: Raw, now: datetime) -> LoadResult:
-    """Loads one unit. Safe to repeat: bytes that are in the books are answered with `unchanged`, rows that are known are
+def run_unit(*, source_id: int, raw: Raw, now: datetime, advances: bool = True) -> LoadResult:
+    """Loads one unit; with `advances` false (a backfill) the cursor of the source stays where it is.
+
+    Safe to repeat: bytes that are in the books are answered with `unchanged`, rows that are known are
     counted as duplicates. Killed anywhere before the closing commit it leaves nothing but a Load row that the next try
     takes over; the claim is a lock of the database session, so it ends with the process.
     """
@@ -70,7 +92,7 @@ def run_unit(*, source_id: int, raw: Raw, now: datetime) -> LoadResult:
         load = _claim(source=source, raw=raw, now=now)
         if load is None:
             return LoadResult(raw.name, "unchanged")
-        return _load(Context(source, load, raw, now))
+        return _load(Context(source, load, raw, now, advances))
     finally:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [lock])
@@ -83,13 +105,19 @@ def from_paths(*, source_id: int, paths: Sequence[str], now: datetime) -> Iterat
         yield run_unit(source_id=source_id, raw=raw, now=now)
 
 
-def sync(*, source_id: int, window: Window, now: datetime) -> Iterator[LoadResult]:
-    """Reads what is new since the source's cursor. A source that cannot be reached is marked and raises nothing more."""
+def sync(*, source_id: int, window: Window | None = None, now: datetime) -> Iterator[LoadResult]:
+    """Reads what is new since the source's cursor. A source that cannot be reached is marked and raises nothing more.
+
+    Without a window it is as far back as the vendor restates, and two days at least.
+    """
     source = Source.objects.get(pk=source_id)
+    Source.objects.filter(pk=source_id).update(last_read_at=now)
+    kind = connect(source_id)
+    asked = window or Window(now - timedelta(days=max(2, kind.restatement_days)), now)
     try:
-        for raw in connect(source_id).read(source.cursor, window):
+        for raw in kind.read(source.cursor, asked):
             yield run_unit(source_id=source_id, raw=raw, now=now)
-    except SourceUnavailable as problem:
+    except (SourceUnavailable, BadDelivery) as problem:
         _mark(source, str(problem), now)
         yield LoadResult(str(source), "failed", error=str(problem))
 
@@ -145,12 +173,10 @@ def _load(context: Context) -> LoadResult:
             reason = f"the manifest promises {context.raw.expected_rows} rows, {tally.read} were found"
             raise BadDelivery(Rejected(context.raw.name, tally.read, "row count", reason))
         if tally.refused + context.late_rows and sink.is_all_or_nothing:
-            return _refuse(
-                context, [*tally.rejected, *context.late], read=tally.read, refused=tally.refused + context.late_rows
-            )
+            return _refuse(context, [*tally.rejected, *context.late], tally, tally.refused + context.late_rows)
         return _close(context, sink, tally)
     except BadDelivery as problem:
-        return _refuse(context, [problem.rejected], read=tally.read, refused=tally.refused + 1)
+        return _refuse(context, [problem.rejected], tally, tally.refused + 1)
     except Exception as problem:
         Load.objects.filter(pk=context.load.pk).update(
             state="failed", error=f"{type(problem).__name__}: {problem}"[:2000], finished_at=context.now
@@ -191,7 +217,7 @@ def _on_own_connection(staging: Iterator[None]) -> Iterator[None]:
 
 
 def _close(context: Context, sink: Sink, tally: _Tally) -> LoadResult:
-    rejected, read, refused = [*tally.rejected, *context.late], tally.read, tally.refused + context.late_rows
+    rejected, refused = [*tally.rejected, *context.late], tally.refused + context.late_rows
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL synchronous_commit = on")
@@ -201,27 +227,39 @@ def _close(context: Context, sink: Sink, tally: _Tally) -> LoadResult:
         quarantined = refused + len(placed.quarantined)
         Load.objects.filter(pk=context.load.pk).update(
             state="succeeded",
-            rows_read=read,
+            **tally.columns(),
             rows_loaded=placed.loaded,
             rows_duplicate=placed.duplicate,
             rows_quarantined=quarantined,
             finished_at=context.now,
         )
         _advance(context, placed)
-    return LoadResult(context.raw.name, "succeeded", read, placed.loaded, placed.duplicate, quarantined)
+    return LoadResult(
+        context.raw.name,
+        "succeeded",
+        tally.read,
+        placed.loaded,
+        placed.duplicate,
+        quarantined,
+        tally.skipped.total(),
+    )
 
 
-def _refuse(context: Context, rejected: Sequence[Rejected], *, read: int, refused: int) -> LoadResult:
+def _refuse(context: Context, rejected: Sequence[Rejected], tally: _Tally, refused: int) -> LoadResult:
     first = rejected[0]
     more = f" (and {refused - 1} more)" if refused > 1 else ""
     error = f"{first.file}, row {first.row}, {first.field}: {first.reason}{more}"
     with transaction.atomic():
         _quarantine(context, rejected)
         Load.objects.filter(pk=context.load.pk).update(
-            state="refused", rows_read=read, rows_quarantined=refused, error=error[:2000], finished_at=context.now
+            state="refused",
+            **tally.columns(),
+            rows_quarantined=refused,
+            error=error[:2000],
+            finished_at=context.now,
         )
         _mark(context.source, f"refused: {error}", context.now)
-    return LoadResult(context.raw.name, "refused", read, rows_quarantined=refused, error=error)
+    return LoadResult(context.raw.name, "refused", tally.read, rows_quarantined=refused, error=error)
 
 
 def _quarantine(context: Context, rejected: Sequence[Rejected]) -> None:
@@ -255,7 +293,8 @@ def touch_days(*, source_id: int, days: Sequence[object]) -> None:
 
 def _advance(context: Context, placed: Placed) -> None:
     source = Source.objects.select_for_update().get(pk=context.source.pk)
-    source.cursor = {**source.cursor, **context.raw.cursor}
+    if context.advances:
+        source.cursor = {**source.cursor, **context.raw.cursor}
     source.last_load_at = context.now
     source.last_error = ""
     known = [moment for moment in (source.complete_through, placed.complete_through) if moment is not None]

@@ -16,7 +16,7 @@ from ingest.models import Offering, UnitPrice
 from ingest.price_list import Prices
 from ingest.price_rows import OPERATOR, Key
 from ingest.price_usage import Repriced, Unpriced
-from ingest.sources import classify
+from ingest.sources.formats import classify
 
 
 class PriceMoved(Exception):

@@ -21,7 +21,7 @@ from genai_prices.types import (
 
 from ingest import price_tiers
 from ingest.rows import DISJOINT_TOKEN_KINDS
-from ingest.sources import classify
+from ingest.sources.formats import classify
 
 # Each disjoint token kind, and the flat price of a request: the names of UnitPrice's columns without `_price`.
 PRICED = (*DISJOINT_TOKEN_KINDS, "request")

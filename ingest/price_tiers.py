@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from ingest.sources import classify
+from ingest.sources.formats import classify
 
 STANDARD = "standard"
 

@@ -8,7 +8,9 @@ from decimal import Decimal
 from django.db import connection
 
 from costobs.kernel.period import Days
+from ingest.models import Source
 from ingest.rows import DISJOINT_TOKEN_KINDS, TOKEN_KINDS
+from ingest.sources import KINDS
 
 # The tokens that decide which context step holds: the whole prompt, whatever it costs.
 PROMPT_KINDS = ("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "image_input")
@@ -98,6 +100,26 @@ ORDER BY 1, 2, 3, 4, 5
 ON CONFLICT (hour, source_id, attribute_set_id, offering_id, price_id) DO UPDATE SET
     {", ".join(f"{name} = excluded.{name}" for name in _SUMS)}
 """  # only names of our own columns
+# Buckets were folded when they came and have no events: their hours move themselves. The step of the price they had says
+# which step of the new one holds.
+_REPOINT_BUCKETS = f"""
+CREATE TEMPORARY TABLE repriced_bucket ON COMMIT DROP AS
+WITH span AS ({_SPANS}), moved AS (
+    DELETE FROM ingest_usagehour h USING span, ingest_unitprice p
+    WHERE p.id = h.price_id AND h.source_id = ANY(%(buckets)s) AND h.hour >= %(since)s
+        AND h.offering_id = span.offering_id AND h.price_id <> span.price_id
+        AND h.hour >= span.starts AND (span.ends IS NULL OR h.hour < span.ends)
+        AND p.context_from >= span.low AND (span.high IS NULL OR p.context_from < span.high)
+    RETURNING h.*, span.price_id AS new_price_id
+) SELECT * FROM moved
+"""  # only names of our own columns
+_FOLD_BUCKETS = f"""
+INSERT INTO ingest_usagehour AS old (hour, source_id, attribute_set_id, offering_id, price_id, {", ".join(_SUMS)})
+SELECT hour, source_id, attribute_set_id, offering_id, new_price_id, {", ".join(f"sum({name})" for name in _SUMS)}
+FROM repriced_bucket GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
+ON CONFLICT (hour, source_id, attribute_set_id, offering_id, price_id) DO UPDATE SET
+    {", ".join(f"{name} = old.{name} + excluded.{name}" for name in _SUMS)}
+"""  # only names of our own columns
 _TOUCH = """
 INSERT INTO ingest_touched AS old (source_id, day)
 SELECT DISTINCT source_id, (hour AT TIME ZONE 'UTC')::date FROM repriced_hour ORDER BY 1, 2
@@ -127,6 +149,26 @@ def repoint(*, spans: Sequence[Span], since: datetime) -> Repriced:
             cursor.execute(_FOLD, {"first": first, "last": last})
             cursor.execute(_TOUCH)
         cursor.execute("DROP TABLE repriced_hour")
+    buckets = _repoint_buckets(spans=spans, since=since)
+    return Repriced(int(events) + buckets.events, hours + buckets.hours, tuple(sorted({*(days or ()), *buckets.days})))
+
+
+def _repoint_buckets(*, spans: Sequence[Span], since: datetime) -> Repriced:
+    kinds = [kind.kind for kind in KINDS if kind.produces == "usage_buckets"]
+    sources = list(Source.objects.filter(kind__in=kinds).values_list("pk", flat=True))
+    if not sources:
+        return Repriced(0, 0, ())
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS repriced_bucket")
+        cursor.execute(_REPOINT_BUCKETS, {**_parameters(spans), "since": since, "buckets": sources})
+        cursor.execute(_FOLD_BUCKETS)
+        cursor.execute(_TOUCH.replace("repriced_hour", "repriced_bucket"))
+        cursor.execute(
+            """SELECT coalesce(sum(requests), 0), count(*), array_agg(DISTINCT (hour AT TIME ZONE 'UTC')::date)
+               FROM repriced_bucket"""
+        )
+        events, hours, days = cursor.fetchone()
+        cursor.execute("DROP TABLE repriced_bucket")
     return Repriced(int(events), hours, tuple(sorted(days or ())))
 
 
@@ -135,8 +177,10 @@ def days_of(*, offerings: Sequence[int], since: datetime) -> list[tuple[int, dat
     with connection.cursor() as cursor:
         cursor.execute(
             """SELECT DISTINCT offering_id, (occurred_at AT TIME ZONE 'UTC')::date FROM ingest_usageevent
-               WHERE offering_id = ANY(%s) AND occurred_at >= %s""",
-            [list(offerings), since],
+               WHERE offering_id = ANY(%s) AND occurred_at >= %s
+               UNION SELECT DISTINCT offering_id, (hour AT TIME ZONE 'UTC')::date FROM ingest_usagehour
+               WHERE offering_id = ANY(%s) AND hour >= %s""",
+            [list(offerings), since, list(offerings), since],
         )
         return [(offering, day) for offering, day in cursor.fetchall()]
 

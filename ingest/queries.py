@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, Max, Sum
+from django.db.models import Count, Max, Q, Sum
 
 from ingest.models import Load, QuarantinedRow, Source, Touched
 from ingest.sources import KINDS
@@ -178,11 +178,16 @@ def cursor(*, source_id: int) -> dict[str, Any]:
     return dict(Source.objects.values_list("cursor", flat=True).get(pk=source_id))
 
 
-def active_sources() -> list[int]:
-    """The sources that are read on schedule, least recently loaded first."""
-    pulled = [kind.kind for kind in KINDS if not kind.is_pushed]
-    rows = Source.objects.filter(is_active=True, is_sample=False, kind__in=pulled).order_by("last_load_at", "pk")
-    return list(rows.values_list("pk", flat=True))
+def due_sources(*, now: datetime) -> list[int]:
+    """The sources that are read on schedule and whose time has come, the one that waited longest first."""
+    found: list[int] = []
+    for kind in KINDS:
+        if kind.is_pushed:
+            continue
+        rows = Source.objects.filter(is_active=True, is_sample=False, kind=kind.kind)
+        waited = Q(last_read_at=None) | Q(last_read_at__lte=now - timedelta(seconds=kind.poll_seconds))
+        found += rows.filter(waited).order_by("last_read_at", "pk").values_list("pk", flat=True)
+    return found
 
 
 def newest_change() -> datetime | None:

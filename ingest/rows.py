@@ -49,6 +49,26 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
     return pa.schema([pa.field(name, kind) for name, kind in columns.items()])
 
 
+# What the money of a charge is for: the parts of the cost of owning a language model.
+COST_KINDS = (
+    "api_inference",  # tokens of a model somebody else runs
+    "serverless_inference",  # an endpoint billed by use, or capacity of a provider (PTU, provisioned throughput)
+    "gpu_compute",  # GPUs, Inferentia, Trainium, TPUs: nodes and endpoints
+    "cpu_compute",  # CPU and edge inference, and every other machine
+    "fine_tuning",
+    "storage",
+    "vector_store",  # vector databases and RAG indexes
+    "network",  # egress, load balancers, private links
+    "energy",
+    "licence",
+    "staff",
+    "support",
+    "tax",
+    "credit",
+    "other_service",  # a service that is none of these
+)
+PURCHASE_OPTIONS = ("on_demand", "spot", "reserved", "savings_plan", "serverless", "owned")
+
 # A FOCUS charge, FOCUS names in snake case. `model` and `token_kind` are classified from the vendor's SKU text by the source
 # ("" when it is not a model); `tags` and `extra` are JSON objects as text; `attr_*` form the attribute set.
 CHARGE = _schema(
@@ -94,6 +114,8 @@ CHARGE = _schema(
     commitment_discount_status=_TEXT,
     model=_TEXT,
     token_kind=_TEXT,
+    purchase_option=_TEXT,  # on_demand, spot, reserved, savings_plan, serverless, owned, or "" where none is bought
+    cost_kind=_TEXT,  # what the money is for, of COST_KINDS
     tags=_TEXT,
     extra=_TEXT,
     **{f"attr_{name}": _TEXT for name in ATTRIBUTES},
@@ -119,6 +141,26 @@ USAGE = _schema(
     trace_id=_TEXT,
     session_id=_TEXT,
     extra=_TEXT,
+    **{f"attr_{name}": _TEXT for name in ATTRIBUTES},
+)
+
+# Usage that somebody else has summed already: the calls of one key and model in one bucket of time. `requests` is null where
+# the vendor does not say how many calls those were. `context_from` is the least prompt size of the bucket, for prices that
+# depend on it. Buckets are folded into hours and stand for no single call: they have no latency and no trace.
+USAGE_BUCKET = _schema(
+    row_number=pa.int64(),
+    starts_at=_INSTANT,
+    interval_seconds=pa.int32(),
+    provider=_TEXT,
+    request_model=_TEXT,
+    response_model=_TEXT,
+    operation=_TEXT,
+    deployment=_TEXT,
+    service_tier=_TEXT,
+    context_from=pa.int32(),
+    requests=pa.int64(),
+    errors=pa.int64(),
+    **{kind: pa.int64() for kind in TOKEN_KINDS},
     **{f"attr_{name}": _TEXT for name in ATTRIBUTES},
 )
 
@@ -168,7 +210,13 @@ FINE_TUNE = _schema(
     **{f"attr_{name}": _TEXT for name in ATTRIBUTES},
 )
 
-SCHEMAS = {"charges": CHARGE, "usage": USAGE, "gpu_samples": GPU_SAMPLE, "fine_tunes": FINE_TUNE}
+SCHEMAS = {
+    "charges": CHARGE,
+    "usage": USAGE,
+    "usage_buckets": USAGE_BUCKET,
+    "gpu_samples": GPU_SAMPLE,
+    "fine_tunes": FINE_TUNE,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from ingest.models.attributes import AttributeSet, Offering, UnitPrice
 from ingest.models.charges import Charge
-from ingest.models.deliveries import Authority, Delivery, InboxBatch, Load, QuarantinedRow, Source, Touched
+from ingest.models.deliveries import Authority, Backfill, Delivery, InboxBatch, Load, QuarantinedRow, Source, Touched
 from ingest.models.gpus import FineTuneRun, GpuHour, GpuSample
 from ingest.models.usage import AgentRun, LatencyDay, UsageDay, UsageEvent, UsageHour
 
@@ -10,6 +10,7 @@ __all__ = [
     "AgentRun",
     "AttributeSet",
     "Authority",
+    "Backfill",
     "Charge",
     "Delivery",
     "FineTuneRun",

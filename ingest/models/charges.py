@@ -56,6 +56,8 @@ class Charge(models.Model):
     commitment_discount_status = models.TextField()
     model = models.TextField()
     token_kind = models.TextField()
+    purchase_option = models.TextField(db_default="", default="")
+    cost_kind = models.TextField(db_default="", default="")
     tags = models.JSONField()
     extra = models.JSONField()
     attribute_set = models.ForeignKey(AttributeSet, models.DO_NOTHING, db_constraint=False, db_index=False)

@@ -13,11 +13,13 @@ class Source(models.Model):
     name = models.TextField()
     config = models.JSONField(default=dict)
     credentials = EncryptedField(null=True)
+    credentials_set_at = models.DateTimeField(null=True)
     cursor = models.JSONField(default=dict)
     is_active = models.BooleanField(db_default=True, default=True)
     is_sample = models.BooleanField(db_default=False, default=False)
     created_at = models.DateTimeField()
     last_load_at = models.DateTimeField(null=True)
+    last_read_at = models.DateTimeField(null=True)  # when it was asked last, whether it had anything or not
     last_error = models.TextField(db_default="", default="")
     last_error_at = models.DateTimeField(null=True)
     # Data before this moment are complete, as the vendor says or as the newest row shows.
@@ -47,6 +49,10 @@ class Load(models.Model):
     rows_loaded = models.BigIntegerField(db_default=0, default=0)
     rows_duplicate = models.BigIntegerField(db_default=0, default=0)
     rows_quarantined = models.BigIntegerField(db_default=0, default=0)
+    rows_skipped = models.BigIntegerField(db_default=0, default=0)  # read and rightly left out, as `skipped` says
+    skipped = models.JSONField(default=dict)  # reason: rows
+    # By file: {"name", "read", "quarantined", "skipped"}; what is left of `read` was loaded or known.
+    files = models.JSONField(default=list)
     error = models.TextField(db_default="", default="")
 
     class Meta:
@@ -89,6 +95,36 @@ class Touched(models.Model):
         constraints = [models.UniqueConstraint(fields=["source", "day"], name="touched_source_day")]
         indexes = [
             models.Index(fields=["day"], name="touched_open", condition=Q(version__gt=F("rolled_up_version"))),
+        ]
+
+
+class Backfill(models.Model):
+    """A span of the past that a person asked to read again, worked off piece by piece from the newest to the oldest."""
+
+    source = models.ForeignKey(Source, models.CASCADE)
+    window_start = models.DateTimeField()
+    window_end = models.DateTimeField()
+    # The end of the next piece: everything from here to window_end is read.
+    remaining_end = models.DateTimeField()
+    state = models.TextField()  # waiting, running, cancelling, cancelled, succeeded, failed
+    units = models.BigIntegerField(db_default=0, default=0)
+    rows_loaded = models.BigIntegerField(db_default=0, default=0)
+    rows_quarantined = models.BigIntegerField(db_default=0, default=0)
+    error = models.TextField(db_default="", default="")
+    requested_by = models.TextField()
+    requested_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(window_end__gt=F("window_start")), name="backfill_has_a_span"),
+            models.UniqueConstraint(
+                fields=["source"],
+                condition=Q(state__in=["waiting", "running", "cancelling"]),
+                name="backfill_one_open",
+            ),
         ]
 
 

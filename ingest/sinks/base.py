@@ -31,6 +31,7 @@ class Context:
     load: Load
     raw: Raw
     now: datetime
+    advances: bool = True
     # Rows refused while staging, by the accept window: the first ones, and how many in all.
     late: list[Rejected] = field(default_factory=list)
     late_rows: int = 0

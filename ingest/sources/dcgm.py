@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from costobs.kernel import http
 from ingest.rows import Rejected
-from ingest.sources import dcgm_samples, instants, openings
 from ingest.sources.base import Cursor, Normalized, Produces, Raw, Source, SourceUnavailable, Window
+from ingest.sources.formats import dcgm_samples, instants, openings
 
 # Prometheus refuses more than 11,000 points for each series; fewer keep one answer small.
 CHUNK_POINTS = 2_880

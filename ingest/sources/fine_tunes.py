@@ -10,8 +10,8 @@ import orjson
 import pyarrow as pa
 
 from ingest.rows import ATTRIBUTES, FINE_TUNE, Rejected
-from ingest.sources import classify, instants, lines, openings
 from ingest.sources.base import Normalized, Produces, Raw, Source, SourceUnavailable
+from ingest.sources.formats import classify, instants, lines, openings
 
 METHODS = ("full", "lora", "qlora")
 STATES = ("running", "succeeded", "failed", "preempted", "cancelled")

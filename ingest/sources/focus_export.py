@@ -1,13 +1,25 @@
-"""Bills in the FOCUS format: CSV or Parquet, from files, directories or S3."""
+"""Bills in the FOCUS format: CSV or Parquet, from files, directories, S3, Google Cloud Storage or Azure Blob."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from ingest.sources import buckets, focus_columns, focus_rows, focus_tables, manifests, openings
-from ingest.sources.base import Cursor, Normalized, Produces, Raw, Source, SourceUnavailable, Window
+from ingest.sources import stores
+from ingest.sources.base import (
+    Cursor,
+    Finding,
+    Normalized,
+    Produces,
+    Raw,
+    Secret,
+    Source,
+    SourceUnavailable,
+    Window,
+    setting,
+)
+from ingest.sources.formats import charge_rows, focus_columns, focus_rows, focus_tables, manifests, openings
 
 SUFFIXES = (".csv", ".csv.gz", ".csv.zst", ".parquet", ".tsv", ".tsv.gz")
 
@@ -16,12 +28,14 @@ SUFFIXES = (".csv", ".csv.gz", ".csv.zst", ".parquet", ".tsv", ".tsv.gz")
 class FocusExportConfig:
     """Where the export is delivered and how its tags are read."""
 
-    url: str = ""
-    endpoint_url: str = ""
-    region: str = ""
-    default_currency: str = ""
-    tag_map: Mapping[str, str] = field(default_factory=dict)
-    tag_keys: Sequence[str] = ()
+    url: str = setting("", hint="s3://bucket/prefix, gs://bucket/prefix, az://account/container/prefix, or a path")
+    endpoint_url: str = setting("", hint="Only for a store that is not the vendor's own (MinIO, an emulator)")
+    region: str = setting("", hint="S3: the bucket's region, such as eu-central-1")
+    role_arn: str = setting("", hint="S3: a role of your account to read the bucket in")
+    external_id: str = setting("", hint="S3: the external id that role asks for")
+    default_currency: str = setting("", hint="For exports that do not say their currency, such as EUR")
+    tag_map: Mapping[str, str] = setting(dict, hint="Our attribute and your tag key, such as team = squad")
+    tag_keys: Sequence[str] = setting(tuple, hint="Further tag keys that rules may use")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +49,17 @@ class _Delivered:
 class FocusExport(Source):
     """A FOCUS 1.0 to 1.4 export (AWS Data Exports, Microsoft Cost Management, Oracle, and everyone else who writes it).
 
-    A single file, a directory, or `s3://bucket/prefix`. A directory or prefix with a manifest (AWS, Azure, or ours:
-    `{"export": "e", "run_id": "r", "files": [{"path": "a.csv", "rows": 10}]}`) is read as the manifest says and its row
-    counts are checked; without one all its files form one delivery. Each delivery replaces the earlier one of the same
-    export and billing period; a row that cannot be read refuses it. Example configuration:
+    A single file, a directory, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://account/container/prefix`. A directory
+    or prefix with a manifest (AWS, Azure, or ours: `{"export": "e", "run_id": "r", "files": [{"path": "a.csv", "rows":
+    10}]}`) is read as the manifest says and its row counts are checked; without one all its files form one delivery. Each
+    delivery replaces the earlier one of the same export and billing period; a row that cannot be read refuses it.
+
+    Example configuration:
 
         {"url": "s3://bills/focus", "region": "eu-central-1", "endpoint_url": "", "default_currency": "",
          "tag_map": {"team": "squad"}, "tag_keys": ["product"]}
 
-    Credentials: access_key_id, secret_access_key, session_token; without them the usual AWS chain (role, environment).
+    Credentials of the store; without them the vendor's usual chain (role, environment).
     """
 
     kind: ClassVar[str] = "focus_export"
@@ -52,29 +68,31 @@ class FocusExport(Source):
     Config: ClassVar[type[FocusExportConfig]] = FocusExportConfig
     expected_lag_seconds: ClassVar[int] = 36 * 3600
     restatement_days: ClassVar[int] = 45
+    poll_seconds: ClassVar[int] = 900
+    secrets: ClassVar[Sequence[Secret]] = stores.SECRETS
+    grants: ClassVar[Sequence[str]] = ("read and list on the bucket or container, below the prefix",)
 
     def read(self, cursor: Cursor, window: Window) -> Iterator[Raw]:
         """Deliveries that are new or changed since the cursor, the oldest first."""
         if not self.config.url:
             return
-        found = self._from_bucket() if self.config.url.startswith("s3://") else self.open_paths([self.config.url])
+        found = self._from_store() if stores.is_remote(self.config.url) else self.open_paths([self.config.url])
         seen = dict(cursor.get("deliveries", {}))
         for raw in found:
             if seen.get(raw.name) == raw.content_hash:
                 continue
             seen[raw.name] = raw.content_hash
-            yield Raw(
-                name=raw.name,
-                payload=raw.payload,
-                content_hash=raw.content_hash,
-                size_bytes=raw.size_bytes,
-                cursor={"deliveries": dict(seen)},
-                export=raw.export,
-                run_id=raw.run_id,
-                files=raw.files,
-                expected_rows=raw.expected_rows,
-                complete_through=raw.complete_through,
-            )
+            yield replace(raw, cursor={"deliveries": dict(seen)})
+
+    def probe(self, window: Window) -> Iterator[Finding]:
+        """Whether the place can be listed and read, then which deliveries it holds."""
+        if stores.is_remote(self.config.url):
+            try:
+                yield from self._store().probe()
+            except SourceUnavailable as problem:
+                yield Finding(f"Reach {self.config.url}", "missing", str(problem), "; ".join(self.grants))
+                return
+        yield from super().probe(window)
 
     def open_paths(self, paths: Sequence[str]) -> Iterator[Raw]:
         """One unit for each file, for each manifest of a directory, or for a directory without a manifest."""
@@ -102,7 +120,7 @@ class FocusExport(Source):
     def normalize(self, raw: Raw) -> Iterator[Normalized]:
         """The charges of a delivery, file by file. BadDelivery when a file is damaged or its rows are not all there."""
         delivered: _Delivered = raw.payload
-        reading = focus_rows.Reading(
+        reading = charge_rows.Reading(
             default_currency=self.config.default_currency.upper(),
             tag_map=dict(self.config.tag_map),
             tag_keys=tuple(self.config.tag_keys),
@@ -132,34 +150,31 @@ class FocusExport(Source):
         if not etag:
             yield part
             return
-        with self._bucket().file(part.path, etag=etag) as path:
+        with self._store().file(part.path, etag=etag) as path:
             yield openings.Part(name=part.name, path=path, expected_rows=part.expected_rows)
 
-    def _bucket(self) -> buckets.Bucket:
-        return buckets.Bucket(
-            self.config.url,
-            region=self.config.region,
-            endpoint_url=self.config.endpoint_url,
-            credentials=self.credentials,
-        )
+    def _store(self) -> stores.Store:
+        config = self.config
+        options = stores.Options(config.endpoint_url, config.region, config.role_arn, config.external_id)
+        return stores.open_store(config.url, options, self.credentials)
 
-    def _from_bucket(self) -> Iterator[Raw]:
-        bucket = self._bucket()
-        objects = {each.key: each for each in bucket.objects()}
+    def _from_store(self) -> Iterator[Raw]:
+        store = self._store()
+        objects = {each.key: each for each in store.objects()}
         data = [key for key in objects if key.lower().endswith(SUFFIXES)]
         found = [key for key in objects if manifests.is_manifest(key)]
         if not found:
             if data:
                 parts = [openings.Part(key, key) for key in data]
-                yield _remote(self.config.url, parts, [objects[key] for key in data], _stem(bucket.prefix.rstrip("/")))
+                yield _remote(self.config.url, parts, [objects[key] for key in data], _stem(store.prefix.rstrip("/")))
             return
-        read = {key: manifests.parse(bucket.content(key), name=key) for key in found}
+        read = {key: manifests.parse(store.content(key), name=key) for key in found}
         modified = {key: objects[key].modified for key in found}
         for key in _current(read, modified):
             manifest = read[key]
             parts = _parts(manifest, key, data)
             listed = [objects[part.path] for part in parts]
-            yield _remote(key, parts, listed, manifest.export or _stem(bucket.prefix.rstrip("/")), manifest)
+            yield _remote(key, parts, listed, manifest.export or _stem(store.prefix.rstrip("/")), manifest)
 
 
 def _from_manifests(root: str, found: Sequence[str], files: Sequence[str]) -> Iterator[Raw]:
@@ -214,11 +229,11 @@ def _unit(name: str, parts: list[openings.Part], *, export: str, manifest: manif
 def _remote(
     name: str,
     parts: list[openings.Part],
-    objects: list[buckets.Object],
+    objects: list[stores.Object],
     export: str,
     manifest: manifests.Manifest | None = None,
 ) -> Raw:
-    found = buckets.listing_hash(objects)
+    found = stores.listing_hash(objects)
     return Raw(
         name=name,
         payload=_Delivered(tuple(parts), tuple(each.etag for each in objects)),

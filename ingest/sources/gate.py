@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ingest.sources import openings, usage_rows
 from ingest.sources.base import Normalized, Produces, Raw, Source
+from ingest.sources.formats import openings, usage_rows
 
 
 @dataclass(frozen=True, slots=True)

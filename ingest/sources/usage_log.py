@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ingest.sources import openings, usage_rows
 from ingest.sources.base import Cursor, Normalized, Produces, Raw, Source, SourceUnavailable, Window
+from ingest.sources.formats import openings, usage_rows
 
 SUFFIXES = (".ndjson", ".jsonl", ".json", ".ndjson.gz", ".jsonl.gz", ".json.gz", ".ndjson.zst", ".jsonl.zst")
 

@@ -10,7 +10,8 @@ from genai_prices import Usage, calc_price
 
 from costobs.embedded.sample import bills, cloud_bill, fine_tunes, gpus, organisation, story, traces, usage
 from costobs.embedded.sample.story import Story
-from ingest.sources import KINDS, classify
+from ingest.sources import KINDS
+from ingest.sources.formats import classify
 
 UNTIL = datetime(2026, 11, 21, 15, 7, tzinfo=UTC)
 TOLD = Story(story.starting(until=UNTIL))

@@ -19,7 +19,7 @@ from django.db import connection
 
 from costobs.embedded import paths
 from ingest import configure, load, queries
-from ingest.sources import lines
+from ingest.sources.formats import lines
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "azure-llm-inference-2023"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -275,7 +275,7 @@ django.setup()
 from ingest import load
 from functools import partial
 from ingest.sinks.usage import UsageSink
-from ingest.sources import lines
+from ingest.sources.formats import lines
 
 point, source_id, path = sys.argv[1:]
 place, copy_staged = UsageSink.place, UsageSink.copy_staged

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.sources import classify
+from ingest.sources.formats import classify
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ import orjson
 import pytest
 
 from ingest.rows import GPU_SAMPLE, Rejected
-from ingest.sources import dcgm, dcgm_samples
+from ingest.sources import dcgm
 from ingest.sources.base import BadDelivery, SourceUnavailable, Window
+from ingest.sources.formats import dcgm_samples
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "dcgm"
 AT = "2026-11-21T10:00:00Z"
@@ -319,7 +320,8 @@ def test_it_scrapes_an_exporter_once_for_each_step(exporter: str) -> None:
     assert list(source.read(raw.cursor, window)) == []
 
 
-def test_it_does_not_call_addresses_inside_the_network() -> None:
+def test_it_does_not_call_addresses_inside_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COSTOBS_PRIVATE_HOSTS")
     source = dcgm.Dcgm(dcgm.DcgmConfig(url="http://127.0.0.1:9090"))
 
     with pytest.raises(SourceUnavailable, match="COSTOBS_PRIVATE_HOSTS"):

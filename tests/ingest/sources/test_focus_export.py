@@ -1,18 +1,12 @@
 """FOCUS bills: every digit of money, every version's names, and refusals that say where and why."""
 
 import gzip
-import socket
-import subprocess
-import sys
-import time
 from collections import defaultdict
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import boto3
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +17,7 @@ from hypothesis import strategies as st
 from ingest.rows import CHARGE, Rejected
 from ingest.sources import focus_export
 from ingest.sources.base import BadDelivery, SourceUnavailable, Window
+from tests.servers.s3 import CREDENTIALS, S3
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "focus"
 ALWAYS = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC))
@@ -420,44 +415,8 @@ def test_it_reads_our_own_manifest_with_how_far_it_is_complete(tmp_path: Path) -
     assert (raw.export, raw.run_id, raw.complete_through) == ("e", "r1", datetime(2026, 10, 20, tzinfo=UTC))
 
 
-@pytest.fixture(scope="module")
-def s3() -> Iterator[dict[str, str]]:
-    """A moto server on a free loopback port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield {"endpoint_url": f"http://127.0.0.1:{port}", "region": "us-east-1"}
-    finally:
-        server.terminate()
-        server.wait()
-
-
-CREDENTIALS = {"access_key_id": "test", "secret_access_key": "test"}
-
-
-def bucket_client(s3: dict[str, str]) -> Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=s3["endpoint_url"],
-        region_name=s3["region"],
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
-
-
-def test_it_reads_deliveries_from_s3_by_manifest_and_only_when_they_change(s3: dict[str, str], tmp_path: Path) -> None:
-    client = bucket_client(s3)
+def test_it_reads_deliveries_from_s3_by_manifest_and_only_when_they_change(s3: S3, tmp_path: Path) -> None:
+    client = s3.client()
     client.create_bucket(Bucket="bills")
     start = datetime(2026, 10, 1, tzinfo=UTC)
     pq.write_table(
@@ -488,7 +447,7 @@ def test_it_reads_deliveries_from_s3_by_manifest_and_only_when_they_change(s3: d
         "dataFiles": [f"s3://bills/{key}", key.replace("00001.snappy.parquet", "00002.csv.gz")],
     }
     client.put_object(Bucket="bills", Key=manifest_key, Body=orjson.dumps(manifest))
-    found = focus_export.FocusExport(focus_export.FocusExportConfig(url="s3://bills/focus", **s3), CREDENTIALS)
+    found = focus_export.FocusExport(focus_export.FocusExportConfig(url="s3://bills/focus", **s3.config), CREDENTIALS)
 
     (raw,) = found.read({}, ALWAYS)
     rows, rejected = rows_of(found, raw)
@@ -506,9 +465,9 @@ def test_it_reads_deliveries_from_s3_by_manifest_and_only_when_they_change(s3: d
     assert len(rows_of(found, again)[0]) == 4
 
 
-def test_it_says_what_s3_refuses_without_the_secret(s3: dict[str, str]) -> None:
+def test_it_says_what_s3_refuses_without_the_secret(s3: S3) -> None:
     found = focus_export.FocusExport(
-        focus_export.FocusExportConfig(url="s3://nowhere/x", **s3), CREDENTIALS | {"secret_access_key": "hush"}
+        focus_export.FocusExportConfig(url="s3://nowhere/x", **s3.config), CREDENTIALS | {"secret_access_key": "hush"}
     )
 
     with pytest.raises(SourceUnavailable, match="NoSuchBucket; check the bucket's name") as refused:

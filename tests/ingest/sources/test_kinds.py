@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from ingest import rows
-from ingest.sources import KINDS, base, openings, usage_log
+from ingest.sources import KINDS, base, usage_log
 from ingest.sources.base import BadDelivery
+from ingest.sources.formats import openings
 
 README = Path(inspect.getfile(base)).with_name("README.md").read_text(encoding="utf-8")
 

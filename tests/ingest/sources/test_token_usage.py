@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.rows import DISJOINT_TOKEN_KINDS
-from ingest.sources import token_paths, token_usage
+from ingest.sources.formats import token_paths, token_usage
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "llm_usage" / "usages.json.gz"
 

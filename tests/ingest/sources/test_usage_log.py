@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 
 from ingest.rows import USAGE, Rejected
-from ingest.sources import gate, instants, lines, usage_log
+from ingest.sources import gate, usage_log
 from ingest.sources.base import BadDelivery, Window
+from ingest.sources.formats import instants, lines
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 ALWAYS = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC))

@@ -18,7 +18,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("names", nargs="*", help="names of sources (default: all that are read on schedule)")
         parser.add_argument(
-            "--days", type=int, default=2, help="how many days back a source that has no cursor is read"
+            "--days", type=int, help="how many days back to read (default: as far as the vendor restates)"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -30,7 +30,7 @@ class Command(BaseCommand):
                 raise CommandError(f"no source is called {', '.join(options['names'])}")
         failed = 0
         for line in lines:
-            window = Window(now - timedelta(days=options["days"]), now)
+            window = Window(now - timedelta(days=options["days"]), now) if options["days"] else None
             for result in load.sync(source_id=line.id, window=window, now=now):
                 failed += result.state in {"failed", "refused"}
                 self.stdout.write(

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from ingest.rows import ATTRIBUTES
-from ingest.sources import classify, token_usage
+from ingest.sources.formats import classify, token_usage
 
 PREFIX = "gen_ai.usage."
 COUNTS = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from ingest.sources import classify, token_paths
+from ingest.sources.formats import classify, token_paths
 
 _LIMIT = 2**31 - 1
 

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
-from ingest.sources import openings
 from ingest.sources.base import BadDelivery
+from ingest.sources.formats import openings
 
 BATCH_ROWS = 100_000
 # Arrow reads up to 32 blocks ahead, so a block bounds the memory; several make one table.

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ingest.sources import openings
+from ingest.sources.formats import openings
 
 # Our column -> the names it has had in FOCUS, the newest first. Compared without case and separators.
 NAMES: dict[str, tuple[str, ...]] = {

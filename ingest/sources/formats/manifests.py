@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from ingest.sources import instants, openings
+from ingest.sources.formats import instants, openings
 
 _FILE_LISTS = ("dataFiles", "reportKeys", "blobs", "files", "data_files")
 _FILE_NAMES = ("blobName", "path", "key", "name", "url", "file")

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 from ingest.rows import ATTRIBUTES, TOKEN_KINDS, USAGE, Rejected
-from ingest.sources import classify, instants, lines, openings, usage_bodies, usage_checks
 from ingest.sources.base import Normalized
+from ingest.sources.formats import classify, instants, lines, openings, usage_bodies, usage_checks
 
 BATCH_ROWS = 100_000
 OUTCOMES = ("ok", "error", "refused", "cancelled", "unknown")

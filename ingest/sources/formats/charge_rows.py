@@ -1,7 +1,7 @@
-"""Charges from tables of text: every digit of money kept, everything that has no column kept in `extra`."""
+"""Charges from frames of text in FOCUS columns: every digit of money kept, all else kept in `extra`; of any vendor."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -10,8 +10,8 @@ import polars as pl
 import pyarrow as pa
 
 from ingest.rows import CHARGE, COSTS, Rejected
-from ingest.sources import classify, focus_columns, instants
 from ingest.sources.base import Normalized
+from ingest.sources.formats import classify, focus_columns, instants, ownership
 
 _TAG_KEYS: dict[str, tuple[str, ...]] = {
     "team": ("team", "owner"),
@@ -42,38 +42,32 @@ class Reading:
     tag_keys: tuple[str, ...] = ()  # further tag keys that form the attribute `tags`
 
 
-def charges(
-    table: pa.Table, columns: focus_columns.Columns, reading: Reading, *, file: str, file_index: int, first_row: int
+def finish(
+    frame: pl.DataFrame, extra: Sequence[str], reading: Reading, *, file: str, file_index: int, first_row: int
 ) -> Normalized:
-    """The charges of a piece of a file, and the rows that cannot be one (with row and field). Order is kept."""
-    frame = _selected(table, columns, reading)
-    frame = frame.with_columns(pl.int_range(first_row, first_row + pl.len(), dtype=pl.Int64).alias("row_number"))
+    """The charges of a piece of a file, and the rows that cannot be one (with row and field). Order is kept.
+
+    `frame` has text in the columns of `focus_columns.NAMES` ("" where the vendor said nothing; periods may be instants) and
+    the columns named in `extra`, each prefixed with +, which are kept as a JSON object. A column of NAMES that is missing
+    counts as empty. `row_number` may be given; else rows are numbered from `first_row`. `attr_key` may be given too.
+    """
+    frame = _complete(frame, reading)
+    if "row_number" not in frame.columns:
+        frame = frame.with_columns(pl.int_range(first_row, first_row + pl.len(), dtype=pl.Int64).alias("row_number"))
     frame = _costs(_moments(frame))
     rejected, frame = _checked(frame, file)
     frame = frame.with_columns(
         pl.lit(file_index, dtype=pl.Int16).alias("file_index"),
         *(_digits(frame[name]).alias(name) for name in (*COSTS, *_QUANTITIES)),
-        _extra(frame, columns),
+        _extra(frame, extra),
     )
-    frame = _classified(_attributed(frame, reading))
+    frame = ownership.classified(_classified(_attributed(frame, reading)))
     shaped = frame.select(CHARGE.names).to_arrow().cast(CHARGE).combine_chunks()
     batches = shaped.to_batches() or [pa.RecordBatch.from_pylist([], schema=CHARGE)]
-    return Normalized(batches[0], rejected)
+    return Normalized(batches[0], rejected, file)
 
 
-def _selected(table: pa.Table, columns: focus_columns.Columns, reading: Reading) -> pl.DataFrame:
-    """Our columns and the extra ones (named `+Name`), with NULL and the like as ""."""
-    arrays = {name: table.column(position) for name, position in columns.found.items()}
-    arrays |= {f"+{name}": table.column(position) for name, position in columns.extra.items()}
-    frame = pl.from_arrow(pa.table(arrays))
-    assert isinstance(frame, pl.DataFrame)  # a table is never a single column
-    numbers = [name for name in (*COSTS, *_QUANTITIES, "billing_currency") if name in columns.found]
-    frame = frame.with_columns(pl.col(pl.String).fill_null("")).with_columns(pl.col(numbers).str.strip_chars())
-    frame = frame.with_columns(
-        pl.col(name).dt.to_string("iso:strict").fill_null("")
-        for name, kind in frame.schema.items()
-        if kind != pl.String and name not in (*_PERIODS, *_BILLING)
-    )
+def _complete(frame: pl.DataFrame, reading: Reading) -> pl.DataFrame:
     missing = [name for name in focus_columns.NAMES if name not in frame.columns]
     frame = frame.with_columns(pl.lit("").alias(name) for name in missing)
     currency = pl.col("billing_currency")
@@ -167,10 +161,10 @@ def _digits(texts: pl.Series) -> pl.Series:
     return texts.replace(distinct, plain)
 
 
-def _extra(frame: pl.DataFrame, columns: focus_columns.Columns) -> pl.Expr:
+def _extra(frame: pl.DataFrame, names: Sequence[str]) -> pl.Expr:
     """The columns that have no place of their own, as a JSON object of those that say something."""
     pieces = []
-    for name in columns.extra:
+    for name in names:
         column = frame[f"+{name}"]
         quoted = pl.col(f"+{name}")
         if column.str.contains(r'["\\\x00-\x1f]').any():
@@ -199,7 +193,7 @@ def _attributed(frame: pl.DataFrame, reading: Reading) -> pl.DataFrame:
     frame = frame.join(parsed, on="tags", how="left", maintain_order="left").drop("tags").rename({"tags_json": "tags"})
     service = pl.col("attr_service_name")
     return frame.with_columns(
-        pl.lit("").alias("attr_key"),
+        (pl.col("attr_key") if "attr_key" in frame.columns else pl.lit("").alias("attr_key")),
         pl.lit("").alias("attr_user_agent"),
         pl.col("sub_account_id").alias("attr_account"),
         pl.when(service == "").then(pl.col("service_name")).otherwise(service).alias("attr_service_name"),

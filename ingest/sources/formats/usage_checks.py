@@ -5,8 +5,8 @@ from collections.abc import Callable
 import polars as pl
 
 from ingest.rows import Rejected
-from ingest.sources import instants, lines, usage_bodies
-from ingest.sources.usage_bodies import PREFIX
+from ingest.sources.formats import instants, lines, usage_bodies
+from ingest.sources.formats.usage_bodies import PREFIX
 
 _LIMIT = 2**31 - 1
 

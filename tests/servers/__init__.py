@@ -1,0 +1,53 @@
+"""Real servers and emulators for tests: each starts on a free loopback port and stops with the test."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def program(name: str) -> str:
+    """The path of a program of this Python environment."""
+    return str(Path(sys.executable).with_name(name))
+
+
+@contextmanager
+def running(
+    command: Sequence[str], *, port: int, seconds: float = 30, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server process from when its port answers until the block ends. What it printed is shown when it does not start."""
+    server = subprocess.Popen(list(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
+    try:
+        deadline = time.monotonic() + seconds
+        while not is_open(port):
+            if server.poll() is not None or time.monotonic() > deadline:
+                server.kill()
+                said = server.communicate()[0].decode("utf-8", "replace")[-2000:]
+                raise RuntimeError(f"{command[0]} did not answer on port {port}:\n{said}")
+            time.sleep(0.05)
+        yield server
+    finally:
+        server.terminate()
+        try:
+            server.communicate(timeout=15)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.communicate()
+
+
+def is_open(port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
