@@ -2,7 +2,7 @@
 SETUP := sh costobs/embedded/bootstrap.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format bench screens vendor test-serving compose-check
+.PHONY: help setup run test lint format bench screens vendor test-serving test-gcp compose-check
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ format: ## put the code into shape
 	@$(SETUP) sh -c 'ruff check --fix . ; ruff format .'
 
 bench: ## measure loading and pages (bench/)
-	@$(SETUP) sh -c 'python -m bench.ingest && python -m bench.pages'
+	@$(SETUP) sh -c 'python -m bench.ingest && python -m bench.cur && python -m bench.pages'
 
 screens: ## remake the screenshots under docs/screens
 	@$(SETUP) python docs/screens/shoot.py
@@ -33,6 +33,9 @@ vendor: ## fetch and check the vendored browser files
 
 test-serving: ## a real vLLM on CPU behind the gate (large download; see docs/serving.md)
 	@$(SETUP) python -m tests.serving.run
+
+test-gcp: ## read a billing export from an emulated BigQuery (100 MB download)
+	@$(SETUP) python -m tests.gcp.run
 
 compose-check: ## check docker-compose.yml
 	@docker compose config --quiet

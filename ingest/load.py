@@ -17,7 +17,7 @@ from ingest.models import Load, QuarantinedRow, Source
 from ingest.rows import Rejected
 from ingest.sinks import SINKS, Sink
 from ingest.sinks.base import Context, Placed
-from ingest.sources import KINDS
+from ingest.sources import KINDS, config
 from ingest.sources.base import BadDelivery, Normalized, Raw, SourceUnavailable, Window
 from ingest.sources.base import Source as Kind
 
@@ -48,6 +48,7 @@ class _Tally:
     rejected: list[Rejected] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     files: dict[str, Counter[str]] = field(default_factory=dict)
+    reasons: dict[str, Counter[str]] = field(default_factory=dict)
 
     def add(self, part: Normalized) -> None:
         skipped = sum(part.skipped.values())
@@ -59,6 +60,16 @@ class _Tally:
         if part.file:
             counts = {"read": read, "quarantined": len(part.rejected), "skipped": skipped}
             self.files.setdefault(part.file, Counter()).update(counts)
+            self.reasons.setdefault(part.file, Counter()).update(part.skipped)
+
+    def add_late(self, rejected: Sequence[Rejected], rows: int) -> None:
+        """Rows that were refused after they had been read, to their file; to the only one when there is no other."""
+        if len(self.files) == 1:
+            next(iter(self.files.values()))["quarantined"] += rows
+            return
+        for one in rejected:
+            if one.file in self.files:
+                self.files[one.file]["quarantined"] += 1
 
     def columns(self) -> dict[str, Any]:  # values of columns of Load
         """What a Load keeps of it."""
@@ -67,7 +78,10 @@ class _Tally:
             "rows_read": self.read,
             "rows_skipped": self.skipped.total(),
             "skipped": dict(self.skipped),
-            "files": [{"name": file, **{name: found[name] for name in names}} for file, found in self.files.items()],
+            "files": [
+                {"name": file, **{name: found[name] for name in names}, "reasons": dict(self.reasons[file])}
+                for file, found in self.files.items()
+            ],
         }
 
 
@@ -120,6 +134,10 @@ def sync(*, source_id: int, window: Window | None = None, now: datetime) -> Iter
     except (SourceUnavailable, BadDelivery) as problem:
         _mark(source, str(problem), now)
         yield LoadResult(str(source), "failed", error=str(problem))
+    except Exception as problem:
+        # Not its text: nobody foresaw it, so nobody knows what it quotes.
+        _mark(source, f"the source could not be read ({type(problem).__name__}); the worker's log says where", now)
+        raise
 
 
 def connect(source_id: int) -> Kind:
@@ -129,7 +147,7 @@ def connect(source_id: int) -> Kind:
     except Source.DoesNotExist as problem:
         raise UnknownSource(f"there is no source {source_id}") from problem
     kind = KINDS[source.kind]
-    return kind(kind.Config(**source.config), source.credentials)
+    return kind(config.made(kind, source.config), source.credentials)
 
 
 def _claim(*, source: Source, raw: Raw, now: datetime) -> Load | None:
@@ -225,6 +243,7 @@ def _close(context: Context, sink: Sink, tally: _Tally) -> LoadResult:
         _quarantine(context, [*rejected, *placed.quarantined])
         _touch(context.source.pk, placed)
         quarantined = refused + len(placed.quarantined)
+        tally.add_late([*context.late, *placed.quarantined], context.late_rows + len(placed.quarantined))
         Load.objects.filter(pk=context.load.pk).update(
             state="succeeded",
             **tally.columns(),

@@ -1,17 +1,19 @@
 """What other rooms and the pages may ask about sources: health, freshness, loads and quarantined rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, Max, Q, Sum
+from django.db.models import Count, Max, Q, QuerySet, Sum
 
 from ingest.models import Load, QuarantinedRow, Source, Touched
 from ingest.sources import KINDS
 
 _SAMPLE_LAG_SECONDS = 2 * 24 * 3600
+# What the books are made of. The rest stands beside cost, and its silence makes no figure stale.
+_FEEDS_BOOKS = frozenset({"charges", "usage", "usage_buckets", "gpu_samples"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class SourceLine:
     expected_lag_seconds: int
     late_seconds: int
     last_load_at: datetime | None
+    last_read_at: datetime | None
     rows_28d: int
     quarantined_28d: int
     last_error: str
@@ -47,10 +50,22 @@ class Freshness:
 
 
 @dataclass(frozen=True, slots=True)
+class FileLine:
+    """One file of a load; what is left of `read` was loaded or known, or refused with the whole load."""
+
+    name: str
+    read: int
+    quarantined: int
+    skipped: int
+    reasons: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class LoadLine:
-    """One load; rows read = loaded + duplicate + quarantined."""
+    """One load; rows read = loaded + duplicate + quarantined + skipped. `skipped` counts by reason."""
 
     id: int
+    source_id: int
     source: str
     name: str
     state: str
@@ -61,7 +76,10 @@ class LoadLine:
     rows_loaded: int
     rows_duplicate: int
     rows_quarantined: int
+    rows_skipped: int
     error: str
+    skipped: Mapping[str, int]
+    files: Sequence[FileLine]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +104,12 @@ def sources(*, now: datetime) -> list[SourceLine]:
         .values("source_id")
         .annotate(rows=Sum("rows_loaded"), quarantined=Sum("rows_quarantined"))
     }
-    return [_line(one, recent.get(one.pk, {}), now) for one in Source.objects.order_by("kind", "name")]
+    return [_line(one, recent.get(one.pk, {}), now) for one in _readable().order_by("kind", "name")]
 
 
 def freshness(*, now: datetime) -> Freshness:
     """The badge: complete through when, and who is late."""
-    lines = tuple(line for line in sources(now=now) if line.is_active)
+    lines = tuple(line for line in sources(now=now) if line.is_active and line.produces in _FEEDS_BOOKS)
     late = tuple(line for line in lines if line.status in {"late", "failed"})
     known = [line.complete_through for line in lines if line.complete_through and line.status == "on_time"]
     return Freshness(min(known, default=None), late, lines)
@@ -99,7 +117,7 @@ def freshness(*, now: datetime) -> Freshness:
 
 def is_stale(*, now: datetime) -> bool:
     """True when no action may be taken on the books: nothing loaded at all, or a source that feeds them is late or failing."""
-    lines = [line for line in sources(now=now) if line.is_active and line.produces != "fine_tunes"]
+    lines = [line for line in sources(now=now) if line.is_active and line.produces in _FEEDS_BOOKS]
     if not any(line.complete_through for line in lines):
         return True
     return any(line.status == "failed" for line in lines)
@@ -107,33 +125,25 @@ def is_stale(*, now: datetime) -> bool:
 
 def loads(*, source_id: int | None = None, limit: int = 50) -> list[LoadLine]:
     """The newest loads first."""
-    rows = Load.objects.select_related("source").order_by("-id")
+    rows = Load.objects.select_related("source").defer("source__credentials").order_by("-id")
     if source_id is not None:
         rows = rows.filter(source_id=source_id)
-    return [
-        LoadLine(
-            id=row.pk,
-            source=row.source.name,
-            name=row.name,
-            state=row.state,
-            started_at=row.started_at,
-            finished_at=row.finished_at,
-            size_bytes=row.size_bytes,
-            rows_read=row.rows_read,
-            rows_loaded=row.rows_loaded,
-            rows_duplicate=row.rows_duplicate,
-            rows_quarantined=row.rows_quarantined,
-            error=row.error,
-        )
-        for row in rows[:limit]
-    ]
+    return [_load_line(row) for row in rows[:limit]]
 
 
-def quarantined(*, source_id: int | None = None, limit: int = 100) -> list[QuarantinedLine]:
-    """The newest quarantined rows first."""
-    rows = QuarantinedRow.objects.select_related("source", "load").order_by("-id")
+def load(*, load_id: int) -> LoadLine | None:
+    """One load with its files."""
+    row = Load.objects.select_related("source").defer("source__credentials").filter(pk=load_id).first()
+    return None if row is None else _load_line(row)
+
+
+def quarantined(*, source_id: int | None = None, load_id: int | None = None, limit: int = 100) -> list[QuarantinedLine]:
+    """The newest quarantined rows first, of all, of one source or of one load."""
+    rows = QuarantinedRow.objects.select_related("source", "load").defer("source__credentials").order_by("-id")
     if source_id is not None:
         rows = rows.filter(source_id=source_id)
+    if load_id is not None:
+        rows = rows.filter(load_id=load_id)
     return [
         QuarantinedLine(row.source.name, row.file, row.row_number, row.field, row.reason, row.raw, row.load.started_at)
         for row in rows[:limit]
@@ -173,6 +183,17 @@ def source_named(*, kind: str, name: str) -> int | None:
     return Source.objects.filter(kind=kind, name=name).values_list("pk", flat=True).first()
 
 
+def kind_of(*, source_id: int) -> str:
+    """The kind of a source, "" where there is none."""
+    return Source.objects.filter(pk=source_id).values_list("kind", flat=True).first() or ""
+
+
+def webhook_secret(*, source_id: int, kind: str) -> str:
+    """What a webhook to an active source of this kind has to be signed with; "" where none is set."""
+    source = Source.objects.filter(pk=source_id, kind=kind, is_active=True).first()
+    return str((source.credentials or {}).get("webhook_secret", "")) if source else ""
+
+
 def cursor(*, source_id: int) -> dict[str, Any]:
     """Where the next read of a source begins; empty before the first. What it holds is the source's own affair."""
     return dict(Source.objects.values_list("cursor", flat=True).get(pk=source_id))
@@ -208,6 +229,35 @@ def counts() -> dict[str, int]:
     return {row["state"]: row["n"] for row in Load.objects.values("state").annotate(n=Count("pk"))}
 
 
+def _load_line(row: Load) -> LoadLine:
+    return LoadLine(
+        id=row.pk,
+        source_id=row.source_id,
+        source=row.source.name,
+        name=row.name,
+        state=row.state,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        size_bytes=row.size_bytes,
+        rows_read=row.rows_read,
+        rows_loaded=row.rows_loaded,
+        rows_duplicate=row.rows_duplicate,
+        rows_quarantined=row.rows_quarantined,
+        rows_skipped=row.rows_skipped,
+        error=row.error,
+        skipped=row.skipped,
+        files=[
+            FileLine(one["name"], one["read"], one["quarantined"], one["skipped"], one.get("reasons", {}))
+            for one in row.files
+        ],
+    )
+
+
+def _readable() -> QuerySet[Source]:
+    """Sources without their credentials, which no query needs and which may not open."""
+    return Source.objects.defer("credentials")
+
+
 def _line(source: Source, recent: Mapping[str, Any], now: datetime) -> SourceLine:
     kind = KINDS[source.kind]
     # The sample is topped up when it is started, not all the time.
@@ -224,6 +274,7 @@ def _line(source: Source, recent: Mapping[str, Any], now: datetime) -> SourceLin
         expected_lag_seconds=lag,
         late_seconds=max(0, behind - lag),
         last_load_at=source.last_load_at,
+        last_read_at=source.last_read_at,
         rows_28d=recent.get("rows", 0) or 0,
         quarantined_28d=recent.get("quarantined", 0) or 0,
         last_error=source.last_error,

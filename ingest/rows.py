@@ -180,7 +180,7 @@ GPU_SAMPLE = _schema(
     container=_TEXT,
     deployment=_TEXT,  # "" when nothing runs there
     activity=pa.float64(),  # 0..1, null when not measured
-    activity_source=_TEXT,  # gr_engine_active, gpu_util, or ""
+    activity_source=_TEXT,  # gr_engine_active, gpu_util, … as the vendor names it, or ""
     sm_active=pa.float64(),
     tensor_active=pa.float64(),
     dram_active=pa.float64(),
@@ -210,12 +210,55 @@ FINE_TUNE = _schema(
     **{f"attr_{name}": _TEXT for name in ATTRIBUTES},
 )
 
+# One judgement of one answer; a later row with the same score_id replaces the earlier one.
+QUALITY_SCORE = _schema(
+    row_number=pa.int64(),
+    score_id=_TEXT,
+    scored_at=_INSTANT,
+    name=_TEXT,
+    value=_TEXT,
+    scale_min=_TEXT,
+    scale_max=_TEXT,
+    provider=_TEXT,
+    model=_TEXT,
+    variant=_TEXT,
+    deployment=_TEXT,
+    evaluator=_TEXT,
+    trace_id=_TEXT,
+    **{f"attr_{name}": _TEXT for name in ATTRIBUTES},
+)
+
+# What the business did in one period; a later row of the same name, period and attributes replaces the earlier one.
+BUSINESS_METRIC = _schema(
+    row_number=pa.int64(),
+    name=_TEXT,
+    period_start=_INSTANT,
+    period_end=_INSTANT,
+    value=_TEXT,
+    unit=_TEXT,
+    **{f"attr_{name}": _TEXT for name in ATTRIBUTES},
+)
+
+# An event that people want to see on charts; a later row with the same marker_id replaces the earlier one.
+MARKER = _schema(
+    row_number=pa.int64(),
+    marker_id=_TEXT,
+    at=_INSTANT,
+    act=_TEXT,
+    title=_TEXT,
+    url=_TEXT,
+    **{f"attr_{name}": _TEXT for name in ATTRIBUTES},
+)
+
 SCHEMAS = {
     "charges": CHARGE,
     "usage": USAGE,
     "usage_buckets": USAGE_BUCKET,
     "gpu_samples": GPU_SAMPLE,
     "fine_tunes": FINE_TUNE,
+    "quality_scores": QUALITY_SCORE,
+    "business_metrics": BUSINESS_METRIC,
+    "markers": MARKER,
 }
 
 

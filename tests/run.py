@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = (
     (("chromium", "chromium-browser", "google-chrome"), "chromium", "CHROMIUM"),
     (("prometheus",), "prometheus", "PROMETHEUS"),
+    # For azurite, which is an npm package (tests/servers/azurite.py).
+    (("node", "nodejs"), "nodejs", "NODE"),
+    (("npm",), "npm", "NPM"),
 )
 CHECKS = (
     ("ruff", ("ruff", "check", ".")),

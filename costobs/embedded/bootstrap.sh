@@ -93,5 +93,7 @@ UV_PYTHON=$python UV_PYTHON_DOWNLOADS=manual "$uv" sync --frozen --quiet ||
     fail "uv sync failed with $python (see above)."
 [ $# -gt 0 ] || exit 0
 PATH=$root/.venv/bin:$PATH VIRTUAL_ENV=$root/.venv
-export PATH VIRTUAL_ENV
+# Some tests start servers in environments of their own.
+UV=$uv
+export PATH VIRTUAL_ENV UV
 exec "$@"

@@ -21,21 +21,34 @@ def check(url: str) -> str:
     loopback ones only when the operator lists the host in COSTOBS_PRIVATE_HOSTS (`*` for all), since Prometheus usually
     lives there.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for one that no address can have
+    except ValueError as problem:
+        raise BlockedAddress(f"{url!r} is no address: {problem}") from problem
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise BlockedAddress(f"expected an http or https address, found {url!r}")
     if parts.username or parts.password:
         raise BlockedAddress("put the user name and password into the credentials, not into the address")
-    allowed = {host.strip() for host in os.environ.get("COSTOBS_PRIVATE_HOSTS", "").split(",") if host.strip()}
-    for address in _resolve(parts.hostname):
-        if address.is_link_local or address.is_multicast or address.is_unspecified or address.is_reserved:
-            raise BlockedAddress(f"{parts.hostname} resolves to {address}, which is never called")
-        if (address.is_private or address.is_loopback) and not allowed & {"*", parts.hostname}:
-            raise BlockedAddress(
-                f"{parts.hostname} resolves to the private address {address}; "
-                f"add {parts.hostname} to COSTOBS_PRIVATE_HOSTS to allow it"
-            )
+    check_host(parts.hostname)
     return url
+
+
+def check_host(host: str) -> str:
+    """`host` if this installation may connect to it, by the rule of `check`; a socket's directory must be listed too."""
+    allowed = {each.strip() for each in os.environ.get("COSTOBS_PRIVATE_HOSTS", "").split(",") if each.strip()}
+    if host.startswith("/"):
+        if not allowed & {"*", host}:
+            raise BlockedAddress(f"{host} is a socket of this machine; add it to COSTOBS_PRIVATE_HOSTS to allow it")
+        return host
+    for address in _resolve(host):
+        if address.is_link_local or address.is_multicast or address.is_unspecified or address.is_reserved:
+            raise BlockedAddress(f"{host} resolves to {address}, which is never called")
+        if (address.is_private or address.is_loopback) and not allowed & {"*", host}:
+            raise BlockedAddress(
+                f"{host} resolves to the private address {address}; add {host} to COSTOBS_PRIVATE_HOSTS to allow it"
+            )
+    return host
 
 
 def client(**options: object) -> httpx.Client:

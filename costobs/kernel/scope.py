@@ -20,6 +20,8 @@ DIMENSIONS = (
     "key",
     "region",
     "charge_category",
+    "cost_kind",
+    "purchase_option",
     "share_kind",
     "basis",
     "source",

@@ -5,12 +5,14 @@ from ingest.models.charges import Charge
 from ingest.models.deliveries import Authority, Backfill, Delivery, InboxBatch, Load, QuarantinedRow, Source, Touched
 from ingest.models.gpus import FineTuneRun, GpuHour, GpuSample
 from ingest.models.usage import AgentRun, LatencyDay, UsageDay, UsageEvent, UsageHour
+from ingest.models.values import BusinessMetric, Marker, QualityScore
 
 __all__ = [
     "AgentRun",
     "AttributeSet",
     "Authority",
     "Backfill",
+    "BusinessMetric",
     "Charge",
     "Delivery",
     "FineTuneRun",
@@ -19,7 +21,9 @@ __all__ = [
     "InboxBatch",
     "LatencyDay",
     "Load",
+    "Marker",
     "Offering",
+    "QualityScore",
     "QuarantinedRow",
     "Source",
     "Touched",

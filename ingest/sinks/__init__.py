@@ -2,8 +2,8 @@
 
 from ingest.sinks.base import Sink
 from ingest.sinks.charges import ChargeSink
-from ingest.sinks.fine_tunes import FineTuneSink
 from ingest.sinks.gpu_samples import GpuSampleSink
+from ingest.sinks.reports import BusinessMetricSink, FineTuneSink, MarkerSink, QualityScoreSink
 from ingest.sinks.usage import UsageSink
 from ingest.sinks.usage_buckets import UsageBucketSink
 
@@ -13,6 +13,9 @@ SINKS: dict[str, type[Sink]] = {
     "usage_buckets": UsageBucketSink,
     "gpu_samples": GpuSampleSink,
     "fine_tunes": FineTuneSink,
+    "quality_scores": QualityScoreSink,
+    "business_metrics": BusinessMetricSink,
+    "markers": MarkerSink,
 }
 
 __all__ = ["SINKS", "Sink"]

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 import polars as pl
 import pyarrow as pa
 from django.db import connection
+from django.db.models import QuerySet
 
 from ingest import encode, partitions
 from ingest.models import Delivery, Load
@@ -35,6 +36,13 @@ SELECT %(source)s, %(delivery)s, date_trunc('month', charge_period_start AT TIME
     {", ".join(_COLUMNS)}
 FROM stage_charge WHERE billing_period_start = %(period)s
 """
+# What a day's charges say, wherever they stand in the delivery: so that a re-delivered month touches the days that changed.
+_SAID = ", ".join(name for name in _COLUMNS if name not in ("file_index", "row_number"))
+_FINGERPRINT = f"""
+SELECT (charge_period_start AT TIME ZONE 'UTC')::date, count(*),
+    sum(hashtextextended(row({_SAID}, attribute_set_id)::text, 0)::numeric)
+FROM {{table}} WHERE {{condition}} GROUP BY 1
+"""
 
 
 class ChargeSink(Sink):
@@ -62,31 +70,64 @@ class ChargeSink(Sink):
 
     def place(self) -> Placed:
         partitions.ensure_months(self._days)
-        touched, loaded, through = set(self._days), 0, None
+        touched, loaded, through = set[date](), 0, None
         with connection.cursor() as cursor:
             cursor.execute("SELECT DISTINCT billing_period_start FROM stage_charge ORDER BY 1")
             for (period,) in cursor.fetchall():
-                touched |= self._replace(period)
                 complete = self._complete_through(period)
+                touched |= self._changed(period, complete)
+                self._replace(period)
                 through = max(filter(None, (through, complete)), default=None)
                 delivery = self._record(period, complete)
                 values = {"source": self.context.source.pk, "delivery": delivery.pk, "period": period}
                 cursor.execute(_INSERT, values)
                 loaded += cursor.rowcount
                 Delivery.objects.filter(pk=delivery.pk).update(rows=cursor.rowcount)
+        touched |= self._take_back()
         return Placed(loaded=loaded, days=sorted(touched), complete_through=through)
 
     def drop(self) -> None:
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE IF EXISTS stage_charge")
 
-    def _replace(self, period: date) -> set[date]:
-        """Retires the current delivery of this period; returns the days its charges lay on."""
-        old = Delivery.objects.select_for_update().filter(
+    def _current(self, period: date) -> QuerySet[Delivery]:
+        return Delivery.objects.select_for_update().filter(
             source=self.context.source, export=self.context.raw.export, billing_period_start=period, state="current"
         )
+
+    def _changed(self, period: date, complete: datetime | None) -> set[date]:
+        """The days whose charges differ from those of the current delivery, and those that became complete or ceased to be."""
+        old = list(self._current(period))
+        if not old:
+            return self._staged_days(period)
+        staged = self._fingerprints("stage_charge", "billing_period_start = %s", period)
+        before = self._fingerprints("ingest_charge", "delivery_id = ANY(%s)", [delivery.pk for delivery in old])
+        days = {day for day in staged | before if staged.get(day) != before.get(day)}
+        marks = {delivery.complete_through for delivery in old}
+        if marks != {complete}:
+            known = [mark.astimezone(UTC).date() for mark in (*marks, complete) if mark is not None]
+            first = min(known) if len(known) == len(marks) + 1 else date.min  # without a mark all days are complete
+            days |= {day for day in staged if day >= first}
+        return days
+
+    def _staged_days(self, period: date) -> set[date]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """SELECT DISTINCT (charge_period_start AT TIME ZONE 'UTC')::date FROM stage_charge
+                   WHERE billing_period_start = %s""",
+                [period],
+            )
+            return {day for (day,) in cursor.fetchall()}
+
+    def _fingerprints(self, table: str, condition: str, value: date | list[int]) -> dict[date, tuple[int, int]]:
+        with connection.cursor() as cursor:
+            cursor.execute(_FINGERPRINT.format(table=table, condition=condition), [value])
+            return {day: (count, said) for day, count, said in cursor.fetchall()}
+
+    def _replace(self, period: date) -> set[date]:
+        """Retires the current delivery of this period; returns the days its charges lay on."""
         days: set[date] = set()
-        for delivery in old:
+        for delivery in self._current(period):
             with connection.cursor() as cursor:
                 cursor.execute(
                     "DELETE FROM ingest_charge WHERE delivery_id = %s RETURNING (charge_period_start AT TIME ZONE 'UTC')::date",
@@ -96,6 +137,25 @@ class ChargeSink(Sink):
             Delivery.objects.filter(pk=delivery.pk).update(state="replaced")
             if not Delivery.objects.filter(load_id=delivery.load_id, state="current").exists():
                 Load.objects.filter(pk=delivery.load_id, state="succeeded").update(state="superseded")
+        return days
+
+    def _take_back(self) -> set[date]:
+        """Retires the deliveries of periods that the unit is about and says nothing of any more; returns their days."""
+        span = self.context.raw.span
+        if span is None:
+            return set()
+        current = Delivery.objects.filter(
+            source=self.context.source,
+            export=self.context.raw.export,
+            billing_period_start__gte=span.start.date(),
+            billing_period_start__lt=span.end.date(),
+            state="current",
+        )
+        silent = current.exclude(load=self.context.load).values_list("billing_period_start", flat=True)
+        days = {day for period in sorted(set(silent)) for day in self._replace(period)}
+        # What the same unit said before does not stand any more, so that the vendor may come back to it.
+        earlier = Load.objects.filter(source=self.context.source, name=self.context.raw.name, state="succeeded")
+        earlier.exclude(pk=self.context.load.pk).update(state="superseded")
         return days
 
     def _record(self, period: date, complete: datetime | None) -> Delivery:

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 
 from ingest import encode
 from ingest.rows import GPU_SAMPLE
@@ -21,26 +22,48 @@ ON CONFLICT DO NOTHING
 """
 
 # Durations are whole milliseconds, so that a split by them is exact. A GPU cannot be covered longer than the hour: where
-# samples overlap (two replicas of Prometheus), both sums shrink alike. Energy is the sum of the counter's differences; after
-# a reset (driver reload) the counter itself is the difference. Energy under MIG is the board's, repeated on every slice.
+# samples overlap (two replicas of Prometheus), both sums shrink alike.
+#
+# Energy is the sum of a board's counter's differences; after a reset (boot, driver reload) the counter itself is the
+# difference. It belongs to the hour that ends it, if it began within the hour before: what a longer gap used is not known.
+# A difference of more than 5 kW, which no board draws, is a reading gone wrong. Under MIG every slice repeats the board's
+# counter: the difference is divided among the slices by their size, in whole millijoules that sum up to it.
 _FOLD = """
 WITH seen AS (
-    SELECT *, date_bin('1 hour', sampled_at, 'epoch') AS hour,
-        lag(energy_millijoules) OVER (PARTITION BY gpu_uuid, mig_instance ORDER BY sampled_at) AS energy_before
+    SELECT *, date_bin('1 hour', sampled_at, 'epoch') AS hour, bool_or(mig_instance <> '') OVER board AS is_sliced,
+        max(energy_millijoules) OVER board AS energy
     FROM ingest_gpusample
     WHERE source_id = %(source)s AND sampled_at >= %(start)s::timestamptz - interval '1 hour' AND sampled_at < %(end)s
+    WINDOW board AS (PARTITION BY gpu_uuid, sampled_at)
+), stepped AS (
+    -- The reading before, of the same board: moments without a reading of energy are passed over.
+    SELECT *, max(energy) OVER before AS energy_before, max(sampled_at) OVER before AS read_before
+    FROM seen WINDOW before AS (
+        PARTITION BY gpu_uuid, energy IS NULL ORDER BY sampled_at GROUPS BETWEEN 1 PRECEDING AND 1 PRECEDING)
+), used AS (
+    SELECT *, CASE WHEN energy >= energy_before THEN energy - energy_before ELSE energy END AS difference,
+        extract(epoch FROM sampled_at - read_before) * 5000000 AS most
+    FROM stepped WHERE hour >= %(start)s AND hour = ANY(%(hours)s)
+), weighed AS (
+    SELECT *, CASE WHEN sampled_at - read_before <= interval '1 hour' AND difference <= most THEN difference END AS millijoules,
+        CASE WHEN NOT is_sliced THEN 1 WHEN mig_instance = '' THEN 0
+            WHEN mig_profile ~ '^[1-7]g' THEN left(mig_profile, 1)::int ELSE 1 END AS weight
+    FROM used
+), shared AS (
+    SELECT *, sum(weight) OVER (PARTITION BY gpu_uuid, sampled_at) AS weights,
+        sum(weight) OVER (PARTITION BY gpu_uuid, sampled_at ORDER BY mig_instance) AS weight_through
+    FROM weighed
 ), sums AS (
     SELECT hour, gpu_uuid, mig_instance, deployment,
         min(node) AS node, min(mig_profile) AS mig_profile, min(gpu_index) AS gpu_index, min(gpu_model) AS gpu_model,
         min(namespace) AS namespace, count(*) AS samples,
         coalesce(sum(interval_seconds) FILTER (WHERE activity IS NOT NULL), 0) * 1000 AS covered_ms,
         coalesce(sum(round((activity * interval_seconds * 1000)::numeric)), 0) AS busy_ms,
-        sum(CASE WHEN energy_millijoules >= energy_before THEN energy_millijoules - energy_before
-            WHEN energy_before IS NOT NULL THEN energy_millijoules END) AS energy_millijoules,
+        sum(millijoules * weight_through / weights - millijoules * (weight_through - weight) / weights)
+            AS energy_millijoules,
         avg(memory_used_mib) AS memory_used_mib, max(memory_total_mib) AS memory_total_mib,
         max(activity_source) AS activity_source
-    FROM seen WHERE hour >= %(start)s AND hour = ANY(%(hours)s)
-    GROUP BY 1, 2, 3, 4
+    FROM shared GROUP BY 1, 2, 3, 4
 ), whole AS (
     SELECT *, greatest(sum(covered_ms) OVER (PARTITION BY hour, gpu_uuid, mig_instance), 3600000) AS paid_ms FROM sums
 )
@@ -50,6 +73,15 @@ SELECT %(source)s, hour, node, gpu_uuid, mig_instance, mig_profile, gpu_index, g
     namespace, samples, floor(covered_ms * 3600000 / paid_ms), floor(busy_ms * 3600000 / paid_ms), energy_millijoules,
     memory_used_mib, memory_total_mib, activity_source
 FROM whole
+"""
+
+# The first difference of an hour begins in the hour before, so late samples change the hour after theirs as well: it is
+# folded anew, unless some of its samples are gone (they are kept for 14 days) and could not be folded again.
+_AFTER = """
+SELECT hour FROM (SELECT hour, sum(samples) AS samples FROM ingest_gpuhour
+    WHERE source_id = %(source)s AND hour = ANY(%(after)s) GROUP BY 1) folded
+WHERE samples = (SELECT count(*) FROM ingest_gpusample
+    WHERE source_id = %(source)s AND sampled_at >= hour AND sampled_at < hour + interval '1 hour')
 """
 
 
@@ -77,14 +109,14 @@ class GpuSampleSink(Sink):
     def place(self) -> Placed:
         if not self._staged:
             return Placed(loaded=0)
-        hours = sorted(self._hours)
-        values: dict[str, Any] = {
-            "source": self.context.source.pk,
-            "start": hours[0],
-            "end": hours[-1] + timedelta(hours=1),
-            "hours": hours,
-        }
         with connection.cursor() as cursor:
+            hours = self._to_fold(cursor)
+            values: dict[str, Any] = {
+                "source": self.context.source.pk,
+                "start": hours[0],
+                "end": hours[-1] + timedelta(hours=1),
+                "hours": hours,
+            }
             cursor.execute(_PLACE, values)
             loaded = cursor.rowcount
             cursor.execute("DELETE FROM ingest_gpuhour WHERE source_id = %(source)s AND hour = ANY(%(hours)s)", values)
@@ -93,6 +125,11 @@ class GpuSampleSink(Sink):
             newest = cursor.fetchone()[0]
         days: list[date] = sorted({hour.astimezone(UTC).date() for hour in hours})
         return Placed(loaded, self._staged - loaded, (), days, complete_through=newest)
+
+    def _to_fold(self, cursor: CursorWrapper) -> list[datetime]:
+        after = sorted({hour + timedelta(hours=1) for hour in self._hours} - self._hours)
+        cursor.execute(_AFTER, {"source": self.context.source.pk, "after": after})
+        return sorted(self._hours | {hour for (hour,) in cursor.fetchall()})
 
     def drop(self) -> None:
         with connection.cursor() as cursor:

@@ -7,6 +7,7 @@ import pyarrow as pa
 from django.db import connection
 
 from ingest import encode, price
+from ingest.models import Load
 from ingest.rows import TOKEN_KINDS
 from ingest.sinks.base import Context, Placed, Sink
 from ingest.sources.base import Window
@@ -43,6 +44,9 @@ class UsageBucketSink(Sink):
         first, last = frame.select(pl.col("starts_at").min(), ends.max().alias("ends")).row(0)
         self._first = min(filter(None, (self._first, first)))
         self._last = max(filter(None, (self._last, last)))
+        # Requests of which no tokens are told (a server that counts requests only) are unknown usage, not free.
+        is_known = pl.any_horizontal(pl.col(TOKEN_KINDS).is_not_null())
+        frame = frame.with_columns(unknown_usage=pl.when(~is_known).then("requests").fill_null(0))
         # The least prompt of a bucket stands in for its prompt: it decides which step of a price holds.
         frame = frame.with_columns(pl.col(TOKEN_KINDS).fill_null(0), occurred_at=pl.col("starts_at"))
         frame = self._encoder.bucket_prices(self._encoder.offerings(self._encoder.attribute_sets(frame)))
@@ -51,7 +55,6 @@ class UsageBucketSink(Sink):
                 hour=pl.col("starts_at").dt.truncate("1h"),
                 source_id=pl.lit(self.context.source.pk),
                 refused=pl.lit(0, dtype=pl.Int64),
-                unknown_usage=pl.lit(0, dtype=pl.Int64),
                 latency_ms=pl.lit(0, dtype=pl.Int64),
             )
             .group_by(_KEY)
@@ -65,6 +68,7 @@ class UsageBucketSink(Sink):
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext('usage of a source'), %s)", [self.context.source.pk])
         days = self._clear(span)
+        self._supersede()
         if self._sums:
             folded = pl.concat(self._sums).group_by(_KEY).agg(pl.col(_SUMS).sum()).sort(_KEY)
             encode.copy_csv(table="ingest_usagehour", frame=folded)
@@ -83,6 +87,11 @@ class UsageBucketSink(Sink):
         if self._first is None or self._last is None:
             return None
         return Window(_hour(self._first), self._last)
+
+    def _supersede(self) -> None:
+        """What an earlier unit of this name said no longer stands, so that a vendor may come back to it."""
+        earlier = Load.objects.filter(source=self.context.source, name=self.context.raw.name, state="succeeded")
+        earlier.exclude(pk=self.context.load.pk).update(state="superseded")
 
     def _clear(self, span: Window) -> set[date]:
         with connection.cursor() as cursor:

@@ -10,7 +10,9 @@ import pyarrow as pa
 from ingest.rows import Rejected
 
 Cursor = Mapping[str, Any]
-Produces = Literal["charges", "usage", "usage_buckets", "gpu_samples", "fine_tunes"]
+Produces = Literal[
+    "charges", "usage", "usage_buckets", "gpu_samples", "fine_tunes", "quality_scores", "business_metrics", "markers"
+]
 
 
 class SourceUnavailable(Exception):
@@ -71,7 +73,8 @@ class Raw:
     `name` is what a person knows it by (file name); `content_hash` is the SHA-256 of the bytes, and a unit whose hash
     was loaded before is not loaded again. `cursor` is where the next read begins once this unit is committed. For
     bills, `export` says which export it belongs to: a delivery replaces the earlier one of the same export and billing
-    period. For usage buckets, `span` is what the unit replaces: every bucket of the source that begins in it.
+    period. For usage buckets, `span` is what the unit replaces: every bucket of the source that begins in it, and `name` is
+    the same whenever that span is read. A bill may have a span too: billing periods in it that it says nothing of are empty.
     `complete_through` is the moment up to which the vendor says the data are complete, when it says so.
     """
 

@@ -1,9 +1,8 @@
 """Bills in the FOCUS format: CSV or Parquet, from files, directories, S3, Google Cloud Storage or Azure Blob."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from ingest.sources import stores
@@ -19,9 +18,10 @@ from ingest.sources.base import (
     Window,
     setting,
 )
-from ingest.sources.formats import charge_rows, focus_columns, focus_rows, focus_tables, manifests, openings
+from ingest.sources.formats import charge_rows, deliveries, openings
+from ingest.sources.formats.focus import focus_columns, focus_rows, focus_tables
 
-SUFFIXES = (".csv", ".csv.gz", ".csv.zst", ".parquet", ".tsv", ".tsv.gz")
+LAYOUT = deliveries.Layout((".csv", ".csv.gz", ".csv.zst", ".parquet", ".tsv", ".tsv.gz"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,12 @@ class FocusExportConfig:
     default_currency: str = setting("", hint="For exports that do not say their currency, such as EUR")
     tag_map: Mapping[str, str] = setting(dict, hint="Our attribute and your tag key, such as team = squad")
     tag_keys: Sequence[str] = setting(tuple, hint="Further tag keys that rules may use")
-
-
-@dataclass(frozen=True, slots=True)
-class _Delivered:
-    """The files of one delivery and where they are: on disk, or in a bucket under these keys and ETags."""
-
-    parts: tuple[openings.Part, ...]
-    etags: tuple[str, ...] = ()
+    columns: Mapping[str, str] = setting(
+        dict, hint="FOCUS column and the file's own title, such as BilledCost = Betrag netto"
+    )
+    service_provider_name: str = setting("", hint="Who bills, for exports that do not say")
+    decimal_comma: bool = setting(False, hint="The file writes 1.234,56")
+    day_first: bool = setting(False, hint="The file writes 21/11/2026")
 
 
 class FocusExport(Source):
@@ -53,6 +51,10 @@ class FocusExport(Source):
     or prefix with a manifest (AWS, Azure, or ours: `{"export": "e", "run_id": "r", "files": [{"path": "a.csv", "rows":
     10}]}`) is read as the manifest says and its row counts are checked; without one all its files form one delivery. Each
     delivery replaces the earlier one of the same export and billing period; a row that cannot be read refuses it.
+
+    Bills of vendors that do not write FOCUS load too, in many languages, when they have a cost, a date and a currency: their
+    own titles are known or named in `columns`, and what a number or a date means in two ways is refused until a setting
+    says it.
 
     Example configuration:
 
@@ -76,13 +78,11 @@ class FocusExport(Source):
         """Deliveries that are new or changed since the cursor, the oldest first."""
         if not self.config.url:
             return
-        found = self._from_store() if stores.is_remote(self.config.url) else self.open_paths([self.config.url])
-        seen = dict(cursor.get("deliveries", {}))
-        for raw in found:
-            if seen.get(raw.name) == raw.content_hash:
-                continue
-            seen[raw.name] = raw.content_hash
-            yield replace(raw, cursor={"deliveries": dict(seen)})
+        if stores.is_remote(self.config.url):
+            found = deliveries.in_store(self._store(), LAYOUT, now=window.end)
+        else:
+            found = self.open_paths([self.config.url])
+        yield from deliveries.changed(found, cursor, window)
 
     def probe(self, window: Window) -> Iterator[Finding]:
         """Whether the place can be listed and read, then which deliveries it holds."""
@@ -96,173 +96,41 @@ class FocusExport(Source):
 
     def open_paths(self, paths: Sequence[str]) -> Iterator[Raw]:
         """One unit for each file, for each manifest of a directory, or for a directory without a manifest."""
-        for path in paths:
-            if not Path(path).exists():
-                raise SourceUnavailable(f"{path} does not exist")
-            if not Path(path).is_dir():
-                yield _unit(Path(path).name, [openings.Part(Path(path).name, path)], export=_stem(path))
-                continue
-            files = openings.within(path, SUFFIXES)
-            listed = openings.within(path, (".json",))
-            found = [name for name in listed if manifests.is_manifest(name)]
-            if found:
-                yield from _from_manifests(path, found, files)
-            elif files:
-                parts = [openings.Part(_below(file, path), file) for file in files]
-                yield _unit(Path(path).resolve().name, parts, export=Path(path).resolve().name)
-            else:
-                raise SourceUnavailable(f"{path} holds no file ending in {', '.join(SUFFIXES)}")
+        yield from deliveries.in_paths(paths, LAYOUT)
 
     def open_bytes(self, *, name: str, content: bytes) -> Raw:
         """A pushed file."""
-        return _unit(name, [openings.Part(name=name, content=content)], export=_stem(name))
+        return deliveries.pushed(name, content, LAYOUT)
 
     def normalize(self, raw: Raw) -> Iterator[Normalized]:
         """The charges of a delivery, file by file. BadDelivery when a file is damaged or its rows are not all there."""
-        delivered: _Delivered = raw.payload
         reading = charge_rows.Reading(
             default_currency=self.config.default_currency.upper(),
             tag_map=dict(self.config.tag_map),
             tag_keys=tuple(self.config.tag_keys),
+            columns=dict(self.config.columns),
+            has_decimal_comma=self.config.decimal_comma,
+            has_day_first=self.config.day_first,
+            service_provider_name=self.config.service_provider_name,
         )
-        total = 0
-        for file_index, part in enumerate(delivered.parts):
-            rows = 0
-            with self._local(part, delivered.etags[file_index] if delivered.etags else "") as local:
-                columns: focus_columns.Columns | None = None
-                for table in focus_tables.tables(local):
-                    if columns is None:
-                        columns = focus_columns.match(
-                            table.column_names, file=part.name, default_currency=reading.default_currency
-                        )
-                    if not table.num_rows:
-                        continue
-                    yield focus_rows.charges(
-                        table, columns, reading, file=part.name, file_index=file_index, first_row=rows + 1
-                    )
-                    rows += table.num_rows
-            _compare(part.name, part.expected_rows, rows)
-            total += rows
-        _compare(raw.name, raw.expected_rows, total)
-
-    @contextmanager
-    def _local(self, part: openings.Part, etag: str) -> Iterator[openings.Part]:
-        if not etag:
-            yield part
-            return
-        with self._store().file(part.path, etag=etag) as path:
-            yield openings.Part(name=part.name, path=path, expected_rows=part.expected_rows)
+        yield from deliveries.rows(raw, self._store, partial(_charges, reading=reading))
 
     def _store(self) -> stores.Store:
         config = self.config
         options = stores.Options(config.endpoint_url, config.region, config.role_arn, config.external_id)
         return stores.open_store(config.url, options, self.credentials)
 
-    def _from_store(self) -> Iterator[Raw]:
-        store = self._store()
-        objects = {each.key: each for each in store.objects()}
-        data = [key for key in objects if key.lower().endswith(SUFFIXES)]
-        found = [key for key in objects if manifests.is_manifest(key)]
-        if not found:
-            if data:
-                parts = [openings.Part(key, key) for key in data]
-                yield _remote(self.config.url, parts, [objects[key] for key in data], _stem(store.prefix.rstrip("/")))
-            return
-        read = {key: manifests.parse(store.content(key), name=key) for key in found}
-        modified = {key: objects[key].modified for key in found}
-        for key in _current(read, modified):
-            manifest = read[key]
-            parts = _parts(manifest, key, data)
-            listed = [objects[part.path] for part in parts]
-            yield _remote(key, parts, listed, manifest.export or _stem(store.prefix.rstrip("/")), manifest)
 
-
-def _from_manifests(root: str, found: Sequence[str], files: Sequence[str]) -> Iterator[Raw]:
-    read = {}
-    for path in found:
-        read[path] = manifests.parse(Path(path).read_bytes(), name=_below(path, root))
-    modified = {path: Path(path).stat().st_mtime for path in found}
-    for path in _current(read, modified):
-        manifest = read[path]
-        parts = _parts(manifest, path, files, root=root)
-        name = _below(path, root)
-        export = manifest.export or Path(root).resolve().name
-        yield _unit(name, parts, export=export, manifest=manifest)
-
-
-def _current(read: Mapping[str, manifests.Manifest], modified: Mapping[str, object]) -> list[str]:
-    """The newest manifest of each export and period, the oldest period first: folders of earlier runs stay around."""
-    newest: dict[tuple[str, str], str] = {}
-    order = sorted(read, key=lambda path: (str(read[path].submitted or ""), str(modified[path]), path))
-    for path in order:
-        manifest = read[path]
-        newest[(manifest.export, manifest.period or path)] = path
-    return sorted(newest.values(), key=lambda path: (read[path].period, path))
-
-
-def _parts(manifest: manifests.Manifest, name: str, present: Sequence[str], *, root: str = "") -> list[openings.Part]:
-    parts = []
-    for entry, rows in manifest.files:
-        path = manifests.resolve(entry, manifest=name, present=present)
-        if not path:
-            raise openings.broken(entry, f"the manifest {name} lists this file, but it was not delivered")
-        shown = _below(path, root) if root else path
-        parts.append(openings.Part(name=shown, path=path, expected_rows=rows))
-    return parts
-
-
-def _unit(name: str, parts: list[openings.Part], *, export: str, manifest: manifests.Manifest | None = None) -> Raw:
-    found, size = openings.digest(parts)
-    return Raw(
-        name=name,
-        payload=_Delivered(tuple(parts)),
-        content_hash=found,
-        size_bytes=size,
-        export=export,
-        run_id=(manifest.run_id if manifest else "") or found,
-        files=tuple(part.name for part in parts),
-        expected_rows=manifest.rows if manifest else None,
-        complete_through=manifest.complete_through if manifest else None,
-    )
-
-
-def _remote(
-    name: str,
-    parts: list[openings.Part],
-    objects: list[stores.Object],
-    export: str,
-    manifest: manifests.Manifest | None = None,
-) -> Raw:
-    found = stores.listing_hash(objects)
-    return Raw(
-        name=name,
-        payload=_Delivered(tuple(parts), tuple(each.etag for each in objects)),
-        content_hash=found,
-        size_bytes=sum(each.size for each in objects),
-        export=export,
-        run_id=(manifest.run_id if manifest else "") or found,
-        files=tuple(part.name for part in parts),
-        expected_rows=manifest.rows if manifest else None,
-        complete_through=manifest.complete_through if manifest else None,
-    )
-
-
-def _compare(name: str, expected: int | None, found: int) -> None:
-    if expected is not None and expected != found:
-        raise openings.broken(
-            name,
-            f"the manifest says {expected:,} rows, found {found:,} (difference {found - expected:+,})",
-            field="rows",
-        )
-
-
-def _below(path: str, root: str) -> str:
-    return str(Path(path).relative_to(root))
-
-
-def _stem(path: str) -> str:
-    name = Path(path).name
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
+def _charges(part: openings.Part, file_index: int, *, reading: charge_rows.Reading) -> Iterator[Normalized]:
+    """The charges of one file."""
+    columns: focus_columns.Columns | None = None
+    count = 0
+    for table in focus_tables.tables(part):
+        if columns is None:
+            columns = focus_columns.match(
+                table.column_names, file=part.name, default_currency=reading.default_currency, told=reading.columns
+            )
+        if not table.num_rows:
+            continue
+        yield focus_rows.charges(table, columns, reading, file=part.name, file_index=file_index, first_row=count + 1)
+        count += table.num_rows

@@ -4,16 +4,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ingest.sources.base import Normalized, Produces, Raw, Source
-from ingest.sources.formats import openings, usage_rows
+from ingest.sources.base import Normalized, Produces, Raw, Source, setting
+from ingest.sources.formats import openings
+from ingest.sources.formats.usage import usage_rows
 
 
 @dataclass(frozen=True, slots=True)
 class GateConfig:
     """What to fill in where the gate is silent."""
 
-    provider: str = "self_hosted"
-    deployment: str = ""
+    provider: str = setting("self_hosted", hint="Who runs the models behind the gate; self_hosted for own GPUs")
+    deployment: str = setting(
+        "", hint="The model server behind the gate, as its GPUs call it; empty when the gate says so"
+    )
 
 
 class GateLog(Source):

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ingest.sources.base import Cursor, Normalized, Produces, Raw, Source, SourceUnavailable, Window
-from ingest.sources.formats import openings, usage_rows
+from ingest.sources.base import Cursor, Normalized, Produces, Raw, Source, SourceUnavailable, Window, setting
+from ingest.sources.formats import openings
+from ingest.sources.formats.usage import usage_rows
 
 SUFFIXES = (".ndjson", ".jsonl", ".json", ".ndjson.gz", ".jsonl.gz", ".json.gz", ".ndjson.zst", ".jsonl.zst")
 
@@ -15,9 +16,9 @@ SUFFIXES = (".ndjson", ".jsonl", ".json", ".ndjson.gz", ".jsonl.gz", ".json.gz",
 class UsageLogConfig:
     """Where the log lies and what to fill in where a line is silent."""
 
-    path: str = ""
-    provider: str = ""
-    deployment: str = ""
+    path: str = setting("", hint="A file or a directory on this machine; empty when events are only pushed")
+    provider: str = setting("", hint="For lines that name none: openai, anthropic, aws.bedrock, self_hosted, …")
+    deployment: str = setting("", hint="For lines that name none: the model server that answered, as its GPUs call it")
 
 
 class UsageLog(Source):

@@ -117,6 +117,38 @@ def test_it_says_through_when_the_bill_is_complete(source_id: int, tmp_path: Pat
     assert line.complete_through == datetime(2026, 10, 6, tzinfo=UTC)
 
 
+def days_touched(source_id: int, path: Path) -> list[str]:
+    """The days that one more delivery touches."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE ingest_touched SET rolled_up_version = version")
+    run(source_id, path)
+    return [str(day) for day in queries.open_days()]
+
+
+def test_it_touches_only_the_days_that_a_new_delivery_changed(source_id: int, tmp_path: Path) -> None:
+    path = tmp_path / "bill.csv"
+    rows = [row("1", day=3), row("2", day=4), row("3", day=5), row("4", day=5)]
+    run(source_id, write(path, *rows))
+
+    moved = days_touched(source_id, write(path, rows[3], *rows[:3], header=f"{HEADER} "))
+    corrected = days_touched(source_id, write(path, row("1.5", day=3), *rows[1:]))
+    taken_away = days_touched(source_id, write(path, row("1.5", day=3), rows[2], rows[3]))
+    split = days_touched(source_id, write(path, row("1.5", day=3), row("3.5", day=5), row("3.5", day=5)))
+
+    assert (moved, corrected, taken_away, split) == ([], ["2026-10-03"], ["2026-10-04"], ["2026-10-05"])
+    assert billed() == {"AWS": "8.5"}
+
+
+def test_it_touches_the_days_that_became_complete(source_id: int, tmp_path: Path) -> None:
+    path = tmp_path / "bill.csv"
+    run(source_id, write(path, row("1", day=3), row("2", day=4)))
+
+    grown = days_touched(source_id, write(path, row("1", day=3), row("2", day=4), row("3", day=6)))
+
+    # The bill was complete through the 4th; now it is through the 6th.
+    assert grown == ["2026-10-06"]
+
+
 def test_it_sums_what_was_delivered_by_currency(source_id: int, tmp_path: Path) -> None:
     run(source_id, write(tmp_path / "bill.csv", row("1.10"), row("2.20").replace("USD", "EUR")))
 

@@ -10,7 +10,7 @@ from typing import Any
 from ingest import price_list
 from ingest.price_usage import PROMPT_KINDS
 from ingest.rows import DISJOINT_TOKEN_KINDS
-from ingest.sources.formats import token_usage
+from ingest.sources.formats.usage import token_usage
 
 RESPONSES = Path(__file__).parent.parent / "golden" / "llm_usage" / "usages.json.gz"
 

@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,24 +27,28 @@ def program(name: str) -> str:
 def running(
     command: Sequence[str], *, port: int, seconds: float = 30, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A server process from when its port answers until the block ends. What it printed is shown when it does not start."""
-    server = subprocess.Popen(list(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
-    try:
-        deadline = time.monotonic() + seconds
-        while not is_open(port):
-            if server.poll() is not None or time.monotonic() > deadline:
-                server.kill()
-                said = server.communicate()[0].decode("utf-8", "replace")[-2000:]
-                raise RuntimeError(f"{command[0]} did not answer on port {port}:\n{said}")
-            time.sleep(0.05)
-        yield server
-    finally:
-        server.terminate()
+    """A server process from when its port answers until the block ends. What it printed is shown when it does not start.
+
+    It prints into a file: a pipe that nobody reads is full after some hundred requests, and then the server waits forever.
+    """
+    with tempfile.TemporaryFile() as printed:
+        server = subprocess.Popen(list(command), stdout=printed, stderr=subprocess.STDOUT, env=env)
         try:
-            server.communicate(timeout=15)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.communicate()
+            deadline = time.monotonic() + seconds
+            while not is_open(port):
+                if server.poll() is not None or time.monotonic() > deadline:
+                    printed.seek(0)
+                    said = printed.read().decode("utf-8", "replace")[-2000:]
+                    raise RuntimeError(f"{command[0]} did not answer on port {port}:\n{said}")
+                time.sleep(0.05)
+            yield server
+        finally:
+            server.terminate()
+            try:
+                server.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
 
 
 def is_open(port: int) -> bool:

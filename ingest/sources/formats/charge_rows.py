@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 
 import orjson
 import polars as pl
@@ -11,7 +12,8 @@ import pyarrow as pa
 
 from ingest.rows import CHARGE, COSTS, Rejected
 from ingest.sources.base import Normalized
-from ingest.sources.formats import classify, focus_columns, instants, ownership
+from ingest.sources.formats import classify, instants, ownership
+from ingest.sources.formats.focus import focus_columns
 
 _TAG_KEYS: dict[str, tuple[str, ...]] = {
     "team": ("team", "owner"),
@@ -25,6 +27,8 @@ _TAG_KEYS: dict[str, tuple[str, ...]] = {
 _DECIMAL = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?$"
 # "$10,000.00" can only mean one thing; "1,234" could be a decimal comma and stays an error.
 _FORMATTED = r"^-?\$\d+(?:\.\d+)?$|^-?\$\d{1,3}(?:,\d{3})+(?:\.\d+)?$|^-?\d{1,3}(?:,\d{3})+\.\d+$"
+# A NUL that JSON spells out (and not a backslash before "u0000"): PostgreSQL refuses it in a text and in JSON.
+_NUL_IN_JSON = r"(?:^|[^\\])(?:\\\\)*\\u0000"
 _PERIODS = ("charge_period_start", "charge_period_end")
 _BILLING = ("billing_period_start", "billing_period_end")
 _QUANTITIES = ("pricing_quantity", "consumed_quantity")
@@ -40,6 +44,10 @@ class Reading:
     default_currency: str = ""
     tag_map: Mapping[str, str] = field(default_factory=dict)  # our attribute -> the vendor's tag key, asked first
     tag_keys: tuple[str, ...] = ()  # further tag keys that form the attribute `tags`
+    columns: Mapping[str, str] = field(default_factory=dict)  # FOCUS column -> the title that a file gives it
+    has_decimal_comma: bool = False
+    has_day_first: bool = False
+    service_provider_name: str = ""  # where the file does not say who bills
 
 
 def finish(
@@ -49,7 +57,8 @@ def finish(
 
     `frame` has text in the columns of `focus_columns.NAMES` ("" where the vendor said nothing; periods may be instants) and
     the columns named in `extra`, each prefixed with +, which are kept as a JSON object. A column of NAMES that is missing
-    counts as empty. `row_number` may be given; else rows are numbered from `first_row`. `attr_key` may be given too.
+    counts as empty. `row_number` may be given; else rows are numbered from `first_row`. `attr_key` may be given too,
+    `model` and `token_kind` where the vendor names them, and other attributes for where no tag tells them.
     """
     frame = _complete(frame, reading)
     if "row_number" not in frame.columns:
@@ -58,7 +67,7 @@ def finish(
     rejected, frame = _checked(frame, file)
     frame = frame.with_columns(
         pl.lit(file_index, dtype=pl.Int16).alias("file_index"),
-        *(_digits(frame[name]).alias(name) for name in (*COSTS, *_QUANTITIES)),
+        *(digits(frame[name]).alias(name) for name in (*COSTS, *_QUANTITIES)),
         _extra(frame, extra),
     )
     frame = ownership.classified(_classified(_attributed(frame, reading)))
@@ -70,12 +79,16 @@ def finish(
 def _complete(frame: pl.DataFrame, reading: Reading) -> pl.DataFrame:
     missing = [name for name in focus_columns.NAMES if name not in frame.columns]
     frame = frame.with_columns(pl.lit("").alias(name) for name in missing)
-    currency = pl.col("billing_currency")
+    currency, provider = pl.col("billing_currency"), pl.col("service_provider_name")
     return frame.with_columns(
         pl.when(currency == "")
         .then(pl.lit(reading.default_currency))
         .otherwise(currency.str.to_uppercase())
-        .alias("billing_currency")
+        .alias("billing_currency"),
+        pl.when(provider == "")
+        .then(pl.lit(reading.service_provider_name))
+        .otherwise(provider)
+        .alias("service_provider_name"),
     )
 
 
@@ -116,7 +129,12 @@ def _costs(frame: pl.DataFrame) -> pl.DataFrame:
 def _checked(frame: pl.DataFrame, file: str) -> tuple[list[Rejected], pl.DataFrame]:
     checks: list[tuple[str, pl.Expr, str]] = []
     for name in COSTS:
-        checks.append((name, ~pl.col(name).str.contains(_DECIMAL), "expected a decimal number, found {}"))
+        unread = ~pl.col(name).str.contains(_DECIMAL)
+        comma = unread & pl.col(name).str.contains(",", literal=True)
+        checks.append(
+            (name, comma, "{} may be read in two ways; say decimal_comma in the settings if commas are decimal marks")
+        )
+        checks.append((name, unread, "expected a decimal number, found {}"))
     for name in _OPTIONAL_NUMBERS:
         given = pl.col(name) != ""
         checks.append((name, given & ~pl.col(name).str.contains(_DECIMAL), "expected a decimal number, found {}"))
@@ -133,6 +151,7 @@ def _checked(frame: pl.DataFrame, file: str) -> tuple[list[Rejected], pl.DataFra
     texts = [name for name, kind in frame.schema.items() if kind == pl.String]
     nul = pl.any_horizontal(pl.col(name).str.contains("\x00", literal=True) for name in texts)
     checks.append(("text", nul, "the row holds a NUL character, which no text can keep"))
+    checks.append(("tags", pl.col("tags").str.contains(_NUL_IN_JSON), "a tag holds a NUL character, found {}"))
     checks.append(("billing_currency", pl.col("billing_currency") == "", "expected a currency code, found {}"))
     wrong = frame.select(pl.any_horizontal(mask.fill_null(False) for _, mask, _ in checks).alias("wrong"))["wrong"]
     if not wrong.any():
@@ -151,7 +170,7 @@ def _checked(frame: pl.DataFrame, file: str) -> tuple[list[Rejected], pl.DataFra
     return rejected, frame.filter(~wrong)
 
 
-def _digits(texts: pl.Series) -> pl.Series:
+def digits(texts: pl.Series) -> pl.Series:
     """Numbers in plain digits: an exponent is written out, a leading plus is dropped; nothing is rounded."""
     odd = texts.str.contains("[eE+]")
     if not odd.any():
@@ -185,12 +204,17 @@ def _extra(frame: pl.DataFrame, names: Sequence[str]) -> pl.Expr:
 def _attributed(frame: pl.DataFrame, reading: Reading) -> pl.DataFrame:
     """Tags as a JSON object, and the attributes that are read from them and from the account."""
     read = _TagReader(reading)
+    told = [name for name in read.columns if name in frame.columns]
+    frame = frame.rename({name: f"told_{name}" for name in told})
     distinct = frame["tags"].unique()
     parsed = pl.DataFrame(
         [{"tags": text, **read.one(text)} for text in distinct],
         schema={"tags": pl.String, "tags_json": pl.String, **dict.fromkeys(read.columns, pl.String)},
     )
     frame = frame.join(parsed, on="tags", how="left", maintain_order="left").drop("tags").rename({"tags_json": "tags"})
+    frame = frame.with_columns(
+        pl.when(pl.col(name) == "").then(pl.col(f"told_{name}")).otherwise(pl.col(name)).alias(name) for name in told
+    )
     service = pl.col("attr_service_name")
     return frame.with_columns(
         (pl.col("attr_key") if "attr_key" in frame.columns else pl.lit("").alias("attr_key")),
@@ -241,7 +265,11 @@ def _tags(text: str) -> dict[str, object]:
 
 
 def _classified(frame: pl.DataFrame) -> pl.DataFrame:
-    """Model and token kind, worked out once for each distinct combination of the texts that may tell them."""
+    """Model and token kind, worked out once for each distinct combination of the texts that may tell them; where the
+    source has told one in a column of that name, its word stands.
+    """
+    told = [name for name in ("model", "token_kind") if name in frame.columns]
+    frame = frame.rename({name: f"told_{name}" for name in told})
     hints = ["sku_meter", "charge_description", "sku_id", "resource_name", "resource_id", "sku_price_id"]
     hints += [name for name in frame.columns if name.startswith("+x_") and _is_hint(name)]
     names = ["service_name", "service_provider_name", "host_provider_name"]
@@ -257,9 +285,14 @@ def _classified(frame: pl.DataFrame) -> pl.DataFrame:
         pl.Series("token_kind", [line.token_kind for line in found], dtype=pl.String),
     )
     if distinct.is_empty():
-        return frame.with_columns(pl.lit("").alias("model"), pl.lit("").alias("token_kind"))
-    joined = frame.join(distinct, on=keys, how="left", maintain_order="left", nulls_equal=True)
-    return joined.with_columns(pl.col("model").fill_null(""), pl.col("token_kind").fill_null(""))
+        found_lines = frame.with_columns(pl.lit("").alias("model"), pl.lit("").alias("token_kind"))
+    else:
+        joined = frame.join(distinct, on=keys, how="left", maintain_order="left", nulls_equal=True)
+        found_lines = joined.with_columns(pl.col("model").fill_null(""), pl.col("token_kind").fill_null(""))
+    return found_lines.with_columns(
+        pl.when(pl.col(f"told_{name}") == "").then(pl.col(name)).otherwise(pl.col(f"told_{name}")).alias(name)
+        for name in told
+    )
 
 
 def _is_hint(name: str) -> bool:
@@ -269,6 +302,7 @@ def _is_hint(name: str) -> bool:
     )
 
 
+@lru_cache(maxsize=16_384)
 def _plain(key: str) -> str:
     return _SEPARATORS.sub("_", key.strip().lower()).strip("_")
 

@@ -78,6 +78,7 @@ FAMILY_PATTERN = (
 )
 _FAMILY = re.compile(FAMILY_PATTERN)
 _ANTHROPIC_SQUEEZED = re.compile(r"claude[-\s]?(\d(?:[.\-]\d)?)[-\s]?(opus|sonnet|haiku|instant)", re.IGNORECASE)
+_NOVA_SQUEEZED = re.compile(r"nova[-\s]?(\d)(?:\.0)?[-\s]?(lite|micro|premier|pro|sonic)", re.IGNORECASE)
 _WORDS_AROUND = re.compile(
     r"\b(?:(?:un)?cached|cache|inputs?|in|inp|outputs?|out|outp|opt|prompt|completion|response|tokens?|tok|count|batch|global|glbl|gl|"
     r"regional|regnl|data\s?zone|dzone|dz|standard|std|priority|flex|on-?demand|provisioned|cross-region|inference|"
@@ -85,17 +86,23 @@ _WORDS_AROUND = re.compile(
     r"million|thousand|ft|az|us|eu|apac|azure|openai|amazon|bedrock|vertex|ai|api|model|models|use\d|usw\d|euw\d|euc\d|apn\d|aps\d)\b",
     re.IGNORECASE,
 )
+_GLOBAL = re.compile(r"(?<![a-z])global(?![a-z])", re.IGNORECASE)
 _BEDROCK_REGION = re.compile(r"^[A-Z]{2,4}\d-", re.ASCII)
 
 _NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]")
 _SHORTEST = 7
 
 _CACHE_READ = re.compile(
-    r"cache[-_\s]?(?:read|hit)|cached|cd[-_\s]?inp|cchd|context[-_\s]?cach(?!.*(?:stor|writ))", re.IGNORECASE
+    r"cache[-_\s]?(?:read|hit)|cached|cd[-_\s]?inp|cchd|context[-_\s]?cach(?!.*(?:stor|writ))|caching", re.IGNORECASE
 )
 _CACHE_WRITE = re.compile(r"cache[-_\s]?(?:write|creat|stor)|cachewrite|input[-_\s]?write", re.IGNORECASE)
 _ONE_HOUR = re.compile(r"(?<![\da-z])(?:1[-_\s]?h(?:r|our)?|1-hour|60m)(?![a-z])|1h", re.IGNORECASE)
-_OUTPUT = re.compile(r"outp?(?:ut)?|opt(?![a-z])|completion|generat|response[-_\s]?tok", re.IGNORECASE)
+# Google keeps caches for money: "Text Input Caching Storage", "Cached content storage token hours". Those are no tokens.
+_CACHE_STORAGE = re.compile(r"(?:caching|cached content)[-_\s]storage", re.IGNORECASE)
+# "Generate content input token count gemini 2.5 flash" is input.
+_OUTPUT = re.compile(
+    r"outp?(?:ut)?|opt(?![a-z])|completion|generat(?!e[-_\s]content)|response[-_\s]?tok", re.IGNORECASE
+)
 _INPUT = re.compile(r"inp(?:ut)?|prompt|(?<![a-z])in(?![a-z])|embed", re.IGNORECASE)
 _AUDIO = re.compile(r"audio|(?<![a-z])aud(?![a-z])|speech", re.IGNORECASE)
 _IMAGE = re.compile(r"image|(?<![a-z])img(?![a-z])", re.IGNORECASE)
@@ -160,13 +167,23 @@ def first_line(provider: str, texts: Sequence[str]) -> Line:
     if not model:
         return NOTHING
     kinds = (each.token_kind or token_kind(text) for each, text in zip(found, filter(None, texts), strict=True))
-    return Line(model, next((kind for kind in kinds if kind), ""))
+    return Line(_routed(model, texts), next((kind for kind in kinds if kind), ""))
+
+
+def _routed(model: str, texts: Sequence[str]) -> str:
+    """The global id of a Bedrock model where a line says that it was called across all regions, which costs less."""
+    worldwide = model.replace("regional.", "global.", 1)
+    if not model.startswith("regional.") or not any(_GLOBAL.search(text) for text in texts):
+        return model
+    return worldwide if any(held == worldwide for held, _ in _plain_ids("aws")) else model
 
 
 @lru_cache(maxsize=65_536)
 def token_kind(text: str) -> str:
     """The kind of token a text speaks of, "" when it speaks of none (hours, requests, images made)."""
     if not _TOKENS.search(text.replace("_", "-")):
+        return ""
+    if _CACHE_STORAGE.search(text):
         return ""
     if _CACHE_WRITE.search(text):
         return "cache_write_1h" if _ONE_HOUR.search(text) else "cache_write_5m"
@@ -191,6 +208,8 @@ def _names_in(text: str) -> list[str]:
     if squeezed := _ANTHROPIC_SQUEEZED.search(lowered):
         version, tier = squeezed.group(1).replace(".", "-"), squeezed.group(2)
         candidates += [f"claude-{tier}-{version}", f"claude-{version}-{tier}"]
+    if nova := _NOVA_SQUEEZED.search(lowered):  # Amazon's usage types say Nova2.0Lite, its models nova-2-lite
+        candidates.append(f"nova-{nova.group(1)}-{nova.group(2)}")
     spaced = re.sub(r"[_\s]+", " ", _WORDS_AROUND.sub(" ", re.sub(r"[-_/](?=(?:in|out|cache)[a-z]*\b)", " ", lowered)))
     words = [word for word in re.split(r"[^a-z0-9.:]+", spaced) if word.strip(".:")]
     for length in range(min(len(words), 8), 0, -1):

@@ -1,9 +1,10 @@
 """Delivery manifests of AWS, Azure and our own simple kind, read into one form."""
 
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import orjson
@@ -13,6 +14,8 @@ from ingest.sources.formats import instants, openings
 _FILE_LISTS = ("dataFiles", "reportKeys", "blobs", "files", "data_files")
 _FILE_NAMES = ("blobName", "path", "key", "name", "url", "file")
 _FILE_ROWS = ("dataRowCount", "rowCount", "row_count", "rows")
+_MONTH_FOLDER = re.compile(r"(?i)(?:^|/)billing_period=(\d{4})-(0[1-9]|1[0-2])/")
+_SPAN_FOLDER = re.compile(r"(?:^|/)(\d{8})-(\d{8})/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,9 @@ class Manifest:
     rows: int | None
     submitted: datetime | None
     complete_through: datetime | None
+    kind: str = ""  # Azure: ActualCost, AmortizedCost, FocusCost
+    account: str = ""
+    columns: tuple[str, ...] = ()  # as the header has them, where the manifest says
 
 
 def is_manifest(path: str) -> bool:
@@ -49,6 +55,8 @@ def parse(content: bytes, *, name: str) -> Manifest:
         )
     run = _object(document, "runInfo")
     start, end = _period(document, run)
+    if not start:
+        start, end = _period_of_path(name)
     return Manifest(
         export=_export(document, name),
         run_id=_first(run, "runId", "run_id")
@@ -58,6 +66,9 @@ def parse(content: bytes, *, name: str) -> Manifest:
         rows=next((document[key] for key in _FILE_ROWS if isinstance(document.get(key), int)), None),
         submitted=_moment(_first(run, "submittedTime") or _first(document, "submittedTime", "createdTime", "created")),
         complete_through=_complete(document),
+        kind=_first(_object(document, "exportConfig"), "type"),
+        account=_first(document, "account") or _arn_account(_first(document, "exportArn")),
+        columns=_columns(document),
     )
 
 
@@ -65,7 +76,8 @@ def resolve(entry: str, *, manifest: str, present: Sequence[str]) -> str:
     """The file among `present` that a manifest's entry means, "" when it is not there.
 
     Entries are full URLs, keys from the bucket's root, or names beside the manifest, so the longest ending that both
-    share decides; among equals the one nearest to the manifest.
+    share decides; among equals the one nearest to the manifest. A copy may lie below another prefix, but all that tells a
+    file from its manifest's neighbours must be the same: the file of an earlier run is another file.
     """
     wanted = entry.replace("\\", "/").split("://", 1)[-1].strip("/").split("/")
     best, rank = "", (0, 0)
@@ -74,15 +86,20 @@ def resolve(entry: str, *, manifest: str, present: Sequence[str]) -> str:
         same = 0
         while same < min(len(parts), len(wanted)) and parts[-1 - same] == wanted[-1 - same]:
             same += 1
-        if same and (same, _nearness(path, manifest)) > rank:
-            best, rank = path, (same, _nearness(path, manifest))
+        near = _nearness(path, manifest)
+        if (same == len(wanted) or same >= len(parts) - near) and (same, near) > rank:
+            best, rank = path, (same, near)
     return best
 
 
 def _nearness(path: str, manifest: str) -> int:
-    if path.startswith("/") != manifest.startswith("/"):
-        return 0
-    return len(posixpath.commonpath([posixpath.dirname(path) or ".", posixpath.dirname(manifest) or "."]))
+    """How many folders from the top a path and its manifest share."""
+    shared = 0
+    for ours, theirs in zip(path.split("/")[:-1], manifest.split("/")[:-1], strict=False):
+        if ours != theirs:
+            break
+        shared += 1
+    return shared
 
 
 def _file(entry: Any, name: str) -> tuple[str, int | None]:
@@ -112,7 +129,41 @@ def _period(document: Mapping[str, Any], run: Mapping[str, Any]) -> tuple[str, s
         _first(run, "startDate") or _first(billing, "start") or _first(document, "billing_period_start", "periodStart")
     )
     end = _first(run, "endDate") or _first(billing, "end") or _first(document, "billing_period_end", "periodEnd")
-    return start[:10], end[:10]
+    return _day(start), _day(end)
+
+
+def _day(text: str) -> str:
+    """The date of a moment however it is written: legacy AWS manifests say 20261001T000000.000Z."""
+    moment = _moment(text)
+    return moment.date().isoformat() if moment else text[:10]
+
+
+def _period_of_path(name: str) -> tuple[str, str]:
+    """The period that the folders of a manifest name: BILLING_PERIOD=2026-10 or 20261001-20261101."""
+    if month := _MONTH_FOLDER.search(name):
+        year, number = int(month.group(1)), int(month.group(2))
+        after = date(year + number // 12, number % 12 + 1, 1)
+        return date(year, number, 1).isoformat(), after.isoformat()
+    if span := _SPAN_FOLDER.search(name):
+        return _day(span.group(1)), _day(span.group(2))
+    return "", ""
+
+
+def _columns(document: Mapping[str, Any]) -> tuple[str, ...]:
+    listed = document.get("columns")
+    found = []
+    for each in listed if isinstance(listed, list) else ():
+        if isinstance(each, str):
+            found.append(each)
+        elif isinstance(each, dict) and (name := _first(each, "name", "Name")):
+            category = _first(each, "category")
+            found.append(f"{category}/{name}" if category else name)
+    return tuple(found)
+
+
+def _arn_account(arn: str) -> str:
+    parts = arn.split(":")
+    return parts[4] if len(parts) > 4 else ""
 
 
 def _complete(document: Mapping[str, Any]) -> datetime | None:

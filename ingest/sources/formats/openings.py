@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import os
+import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from ingest.sources.base import BadDelivery
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_ZIP = b"PK\x03\x04"
 _PARQUET = b"PAR1"
 _BLOCK = 1 << 20
 
@@ -43,9 +45,12 @@ def stream(part: Part) -> Iterator[IO[bytes]]:
                     yield unpacked  # type: ignore[misc]  # GzipFile reads like IO[bytes]
             elif magic == _ZSTD:
                 yield pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
+            elif magic == _ZIP:
+                with zipfile.ZipFile(raw) as archive, archive.open(_only(archive, part.name)) as unpacked:
+                    yield unpacked
             else:
                 yield raw
-    except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
+    except (EOFError, gzip.BadGzipFile, zipfile.BadZipFile, zlib.error) as problem:
         raise broken(
             part.name, f"the compressed file is truncated or damaged ({problem}); deliver it again"
         ) from problem
@@ -67,7 +72,7 @@ def is_compressed(part: Part) -> bool:
     """Whether the file begins as gzip or zstd do."""
     with _raw(part) as raw:
         magic = raw.read(4)
-    return magic.startswith(_GZIP) or magic == _ZSTD
+    return magic.startswith(_GZIP) or magic in (_ZSTD, _ZIP)
 
 
 def digest(parts: Sequence[Part]) -> tuple[str, int]:
@@ -94,6 +99,13 @@ def within(path: str, suffixes: Sequence[str]) -> list[str]:
 def broken(file: str, reason: str, *, field: str = "file", row: int = 0, raw: str = "") -> BadDelivery:
     """The refusal of a whole file."""
     return BadDelivery(Rejected(file=file, row=row, field=field, reason=reason, raw=raw[:2000]))
+
+
+def _only(archive: zipfile.ZipFile, name: str) -> str:
+    held = [each for each in archive.namelist() if not each.endswith("/")]
+    if len(held) != 1:
+        raise broken(name, f"the archive holds {len(held)} files; expected one")
+    return held[0]
 
 
 def _raw(part: Part) -> io.BufferedReader:

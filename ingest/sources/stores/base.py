@@ -51,6 +51,11 @@ class Store(ABC):
     def objects(self, prefix: str = "") -> list[Object]:
         """All objects below the store's prefix, or below a longer one, by key."""
 
+    def folders(self, prefix: str) -> list[str]:
+        """The folders right below a prefix that ends in a slash, each with its slash; a store may do it without a listing."""
+        below = (each.key[len(prefix) :].partition("/") for each in self.objects(prefix))
+        return sorted({f"{prefix}{name}/" for name, slash, _ in below if slash})
+
     @abstractmethod
     def content(self, key: str) -> bytes:
         """A small object (a manifest) in memory."""

@@ -47,6 +47,13 @@ class S3(Store):
             ]
         return sorted(found, key=lambda each: each.key)
 
+    def folders(self, prefix: str) -> list[str]:
+        with self._told("list"):
+            pages = (
+                self._client().get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix, Delimiter="/")
+            )
+            return sorted(entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ()))
+
     def content(self, key: str) -> bytes:
         with self._told(f"read {key}"):
             body: bytes = self._client().get_object(Bucket=self.name, Key=key)["Body"].read()

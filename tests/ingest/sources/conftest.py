@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.servers import azurite as azurite_server
+from tests.servers import gcs as gcs_server
 from tests.servers import s3 as s3_server
 
 
@@ -17,4 +19,18 @@ def private_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
 def s3() -> Iterator[s3_server.S3]:
     """One S3 server for each worker."""
     with s3_server.started() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[gcs_server.Gcs]:
+    """One Google Cloud Storage emulator for each worker."""
+    with gcs_server.started() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[azurite_server.Azurite]:
+    """One Azure Blob server for each worker."""
+    with azurite_server.started() as server:
         yield server

@@ -1,25 +1,20 @@
 """GPU telemetry: real captures, a real Prometheus, an exporter's page, and what DCGM readings must not be taken for."""
 
-import contextlib
-import shutil
-import socket
-import subprocess
-import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import orjson
 import pytest
 
 from ingest.rows import GPU_SAMPLE, Rejected
 from ingest.sources import dcgm
 from ingest.sources.base import BadDelivery, SourceUnavailable, Window
-from ingest.sources.formats import dcgm_samples
+from ingest.sources.formats.telemetry import gpu_readings
+from tests import servers
+from tests.servers import pages
+from tests.servers import prometheus as server
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "dcgm"
 AT = "2026-11-21T10:00:00Z"
@@ -58,7 +53,7 @@ def test_it_reads_a_real_page_of_eight_h100s() -> None:
     assert {row["sampled_at"] for row in rows} == {datetime(2026, 11, 21, 10, tzinfo=UTC)}
 
 
-def test_it_takes_gpus_labelled_with_the_exporter_for_idle() -> None:
+def test_t27_it_takes_gpus_labelled_with_the_exporter_for_idle() -> None:
     rows = golden("aicr_prometheus_api_gpu_power_draw_dcgm_fi_dev_power_usage.json")
 
     assert len(rows) == 16
@@ -78,7 +73,7 @@ def test_it_takes_gpus_labelled_with_the_exporter_for_idle() -> None:
         ("mig_Empty_mig_disabled.prom.txt", [""]),
     ],
 )
-def test_it_tells_mig_slices_of_one_board_apart_and_skips_title_lines(name: str, instances: list[str]) -> None:
+def test_t32_it_tells_mig_slices_of_one_board_apart(name: str, instances: list[str]) -> None:
     rows = golden(name)
 
     assert sorted(row["mig_instance"] for row in rows) == instances
@@ -94,16 +89,69 @@ def test_it_measures_activity_of_the_slice_that_works() -> None:
     assert active["7"]["power_watts"] == active["9"]["power_watts"] == 116.043  # the board's, on every slice
 
 
-def test_it_falls_back_to_gpu_util_and_says_so() -> None:
-    rows, _ = read(series("DCGM_FI_DEV_GPU_UTIL", 40))
+def test_t31_it_falls_back_to_gpu_util_and_says_so() -> None:
+    coarse, _ = read(series("DCGM_FI_DEV_GPU_UTIL", 40))
+    both, _ = read(series("DCGM_FI_DEV_GPU_UTIL", 100) + series("DCGM_FI_PROF_GR_ENGINE_ACTIVE", 0.25))
 
-    assert (rows[0]["activity"], rows[0]["activity_source"]) == (0.4, "gpu_util")
+    assert (coarse[0]["activity"], coarse[0]["activity_source"]) == (0.4, "gpu_util")
+    assert (both[0]["activity"], both[0]["activity_source"]) == (0.25, "gr_engine_active")
+
+
+def test_t35_it_passes_over_the_title_line_of_a_capture() -> None:
+    titled = (GOLDEN / "mig_Active_1g.5gb.prom.txt").read_bytes()
+
+    rows, rejected = read(titled)
+
+    assert not titled.startswith((b"#", b"DCGM"))
+    assert (len(rows), rejected) == (1, [])
+
+
+def test_t198_it_takes_a_loaded_model_that_does_nothing_for_idle_time_of_its_deployment() -> None:
+    (loaded,) = (row for row in golden("aicr_h100_dcgm_exporter_sample.prom.txt") if row["deployment"])
+    (same,) = (
+        row for row in golden("aicr_prometheus_api_gpu_memory_used_dcgm_fi_dev_fb_used.json") if row["deployment"]
+    )
+
+    assert (loaded["activity"], loaded["power_watts"]) == (0, 113.611)
+    assert (same["deployment"], same["memory_used_mib"] > 0) == (loaded["deployment"], True)
+
+
+def test_t193_it_takes_one_sample_of_a_gpu_that_two_jobs_scrape() -> None:
+    by_address = series("DCGM_FI_DEV_POWER_USAGE", 100, Hostname="-", instance="10.0.0.7:9400")
+    by_name = series("DCGM_FI_DEV_POWER_USAGE", 100, instance="10.0.0.7:9400", job="again")
+
+    rows, _ = read(by_address + by_name)
+
+    assert [(row["node"], row["power_watts"]) for row in rows] == [("node-1", 100.0)]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_t194_it_names_a_gpu_shared_in_time_after_the_same_workload_each_time(order: tuple[int, int]) -> None:
+    pods = [series("DCGM_FI_DEV_GPU_UTIL", 30, pod=pod, namespace="ml", container="c") for pod in ("a-0", "b-0")]
+
+    rows, _ = read("".join(pods[index] for index in order))
+
+    assert [(row["deployment"], row["activity"]) for row in rows] == [("a", 0.3)]
+
+
+def test_it_names_a_gpu_without_pods_by_its_place() -> None:
+    line = series("DCGM_FI_DEV_GPU_UTIL", 30) + series("DCGM_FI_DEV_GPU_UTIL", 30, gpu="1", UUID="GPU-2")
+
+    rows, _ = read(line, deployments={"node-1/1": "chat", "node-1": "batch"})
+
+    assert [row["deployment"] for row in rows] == ["batch", "chat"]
+
+
+def test_it_does_not_take_a_long_energy_counter_for_a_blank() -> None:
+    rows, _ = read(series("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", 2147483632))
+
+    assert rows[0]["energy_millijoules"] == 2147483632
 
 
 @pytest.mark.parametrize(
     "value", ["9223372036854775794", "9223372036854775807", "140737488355328", "NaN", "+Inf", "2147483632"]
 )
-def test_it_drops_blanks_and_sentinels(value: str) -> None:
+def test_t30_it_drops_blanks_and_sentinels(value: str) -> None:
     rows, _ = read(series("DCGM_FI_DEV_GPU_UTIL", 40) + series("DCGM_FI_DEV_POWER_USAGE", value))
 
     assert rows[0]["power_watts"] is None
@@ -111,13 +159,13 @@ def test_it_drops_blanks_and_sentinels(value: str) -> None:
 
 
 @pytest.mark.parametrize("label", ["Hostname", "hostname"])
-def test_it_knows_the_host_by_both_labels(label: str) -> None:
+def test_t28_it_knows_the_host_by_both_labels(label: str) -> None:
     rows, _ = read(series("DCGM_FI_DEV_GPU_UTIL", 1, **({"Hostname": "-"} | {label: "n7"})), nodes={"n7": "gpu-7"})
 
     assert rows[0]["node"] == "gpu-7"
 
 
-def test_it_takes_the_workload_from_exported_labels() -> None:
+def test_t29_it_takes_the_workload_from_exported_labels() -> None:
     line = series(
         "DCGM_FI_DEV_GPU_UTIL",
         1,
@@ -132,7 +180,7 @@ def test_it_takes_the_workload_from_exported_labels() -> None:
     assert (row["namespace"], row["pod"], row["deployment"]) == ("serving", "chat-6d4cf56db6-bzx2k", "chat")
 
 
-def test_it_counts_a_reading_of_several_series_once() -> None:
+def test_t34_it_counts_a_reading_of_several_series_once() -> None:
     text = series("DCGM_FI_DEV_POWER_USAGE", 100) + series(
         "DCGM_FI_DEV_POWER_USAGE", 100, namespace="ml", pod="train-0", hpc_job="17"
     )
@@ -153,7 +201,7 @@ def test_it_counts_a_reading_of_several_series_once() -> None:
     ],
 )
 def test_it_names_the_workload_without_hashes(pod: str, name: str) -> None:
-    assert dcgm_samples.workload_name(pod) == name
+    assert gpu_readings.workload_name(pod) == name
 
 
 def test_it_prefers_the_configured_deployment() -> None:
@@ -177,20 +225,9 @@ def test_it_rejects_a_broken_series_and_keeps_the_rest() -> None:
     assert [(each.row, each.field) for each in rejected] == [(2, "line")]
 
 
-def test_it_does_not_invent_a_time() -> None:
+def test_t38_it_does_not_invent_a_time() -> None:
     with pytest.raises(BadDelivery, match="the text has no times"):
         read(series("DCGM_FI_DEV_GPU_UTIL", 1), name="page.prom")
-
-
-@pytest.fixture
-def local(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COSTOBS_PRIVATE_HOSTS", "127.0.0.1")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
@@ -199,56 +236,22 @@ HOURS = 50
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real Prometheus with 50 hours of two GPUs, a point each minute, back-filled by promtool."""
-    if not shutil.which("prometheus") or not shutil.which("promtool"):
-        pytest.fail(
-            "this test needs Prometheus; install it with: apt-get install -y --no-install-recommends prometheus",
-            pytrace=False,
-        )
-    folder = tmp_path_factory.mktemp("prometheus")
-    moments = [int(START.timestamp()) + 60 * minute for minute in range(60 * HOURS)]
-    lines = []
-    for metric in ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", "DCGM_FI_DEV_POWER_USAGE"):
-        lines.append(f"# TYPE {metric} gauge")
-        for gpu, pod in (
-            ("0", 'namespace="serving",pod="chat-6d4cf56db6-bzx2k"'),
-            ("1", 'namespace="gpu-operator",pod="nvidia-dcgm-exporter-abcde"'),
-        ):
-            labels = f'gpu="{gpu}",UUID="GPU-{gpu}",Hostname="node-1",modelName="H100",{pod}'
-            lines += [f"{metric}{{{labels}}} {(index % 100) / 100} {moment}" for index, moment in enumerate(moments)]
-    (folder / "om.txt").write_text("\n".join([*lines, "# EOF", ""]))
-    (folder / "prometheus.yml").write_text("global: {}\n")
-    subprocess.run(
-        ["promtool", "tsdb", "create-blocks-from", "openmetrics", folder / "om.txt", folder / "data"],
-        check=True,
-        capture_output=True,
+    """A real Prometheus with 50 hours of two GPUs, a point each minute."""
+    moments = [START + timedelta(minutes=minute) for minute in range(60 * HOURS)]
+    labels = 'gpu="{0}",UUID="GPU-{0}",Hostname="node-1",modelName="H100",{1}'
+    gpus = (
+        labels.format(0, 'namespace="serving",pod="chat-6d4cf56db6-bzx2k"'),
+        labels.format(1, 'namespace="gpu-operator",pod="nvidia-dcgm-exporter-abcde"'),
     )
-    address = f"127.0.0.1:{free_port()}"
-    server = subprocess.Popen(
-        [
-            "prometheus",
-            f"--config.file={folder}/prometheus.yml",
-            f"--storage.tsdb.path={folder}/data",
-            f"--web.listen-address={address}",
-            "--storage.tsdb.retention.time=10y",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    text = "".join(
+        server.metric(metric, "gauge", {gpu: [(at, (i % 100) / 100) for i, at in enumerate(moments)] for gpu in gpus})
+        for metric in ("DCGM_FI_PROF_GR_ENGINE_ACTIVE", "DCGM_FI_DEV_POWER_USAGE")
     )
-    try:
-        for _ in range(200):
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"http://{address}/-/ready").status_code == 200:
-                    break
-            time.sleep(0.05)
-        yield f"http://{address}"
-    finally:
-        server.terminate()
-        server.wait()
+    with server.started(tmp_path_factory.mktemp("prometheus"), text) as url:
+        yield url
 
 
-@pytest.mark.usefixtures("local")
-def test_it_reads_a_real_prometheus_in_spans_without_gap_or_overlap(prometheus: str) -> None:
+def test_t36_it_reads_a_real_prometheus_in_spans_without_gap_or_overlap(prometheus: str) -> None:
     source = dcgm.Dcgm(dcgm.DcgmConfig(url=prometheus))
     window = Window(START, START + timedelta(hours=HOURS))
 
@@ -265,8 +268,7 @@ def test_it_reads_a_real_prometheus_in_spans_without_gap_or_overlap(prometheus: 
     assert {row["deployment"] for row in rows if row["gpu_uuid"] == "GPU-1"} == {""}
 
 
-@pytest.mark.usefixtures("local")
-def test_it_goes_on_where_the_last_span_ended(prometheus: str) -> None:
+def test_t197_it_goes_on_shortly_before_the_last_span_ended(prometheus: str) -> None:
     source = dcgm.Dcgm(dcgm.DcgmConfig(url=prometheus))
     first = next(source.read({}, Window(START, START + timedelta(hours=1))))
 
@@ -274,11 +276,21 @@ def test_it_goes_on_where_the_last_span_ended(prometheus: str) -> None:
     (again,) = source.read(first.cursor, Window(START, START + timedelta(hours=2)))
 
     rows = next(source.normalize(second)).batch.to_pylist()
-    assert (rows[0]["sampled_at"], len(rows)) == (START + timedelta(hours=1), 120)
+    assert (rows[0]["sampled_at"], len(rows)) == (START + timedelta(minutes=55), 130)
     assert again.content_hash == second.content_hash != first.content_hash
 
 
-@pytest.mark.usefixtures("local")
+def test_t37_it_knows_that_prometheus_goes_on_for_five_minutes_after_a_series_ends(prometheus: str) -> None:
+    source = dcgm.Dcgm(dcgm.DcgmConfig(url=prometheus))
+    last = START + timedelta(hours=HOURS, minutes=-1)
+
+    (raw,) = source.read({}, Window(last, last + timedelta(minutes=30)))
+
+    rows = next(source.normalize(raw)).batch.to_pylist()
+    # Version 3 of Prometheus leaves out the very end of the five minutes.
+    assert timedelta(minutes=4) <= max(row["sampled_at"] for row in rows) - last <= timedelta(minutes=5)
+
+
 def test_it_passes_on_what_prometheus_says_is_wrong_with_a_query(prometheus: str) -> None:
     source = dcgm.Dcgm(dcgm.DcgmConfig(url=prometheus, queries={"power_watts": "sum("}))
 
@@ -288,26 +300,11 @@ def test_it_passes_on_what_prometheus_says_is_wrong_with_a_query(prometheus: str
 
 @pytest.fixture
 def exporter() -> Iterator[str]:
-    """A page as dcgm-exporter serves it, on a free loopback port: the real capture."""
-    page = (GOLDEN / "aicr_h100_dcgm_exporter_sample.prom.txt").read_bytes()
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(page)
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    server = HTTPServer(("127.0.0.1", 0), Page)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/metrics"
-    server.shutdown()
-    server.server_close()
+    """A page as dcgm-exporter serves it: the real capture."""
+    with pages.serving((GOLDEN / "aicr_h100_dcgm_exporter_sample.prom.txt").read_text()) as url:
+        yield url
 
 
-@pytest.mark.usefixtures("local")
 def test_it_scrapes_an_exporter_once_for_each_step(exporter: str) -> None:
     source = dcgm.Dcgm(dcgm.DcgmConfig(mode="scrape", url=exporter, step_seconds=30))
     window = Window(START, START + timedelta(seconds=95))
@@ -328,9 +325,8 @@ def test_it_does_not_call_addresses_inside_the_network(monkeypatch: pytest.Monke
         list(source.read({}, Window(START, START + timedelta(hours=1))))
 
 
-@pytest.mark.usefixtures("local")
 def test_it_says_when_nobody_answers() -> None:
-    source = dcgm.Dcgm(dcgm.DcgmConfig(url=f"http://127.0.0.1:{free_port()}"))
+    source = dcgm.Dcgm(dcgm.DcgmConfig(url=f"http://127.0.0.1:{servers.free_port()}"))
 
     with pytest.raises(SourceUnavailable, match="cannot be reached"):
         list(source.read({}, Window(START, START + timedelta(hours=1))))

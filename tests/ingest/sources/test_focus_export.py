@@ -103,7 +103,7 @@ def test_it_reads_the_examples_of_the_specification(name: str, count: int, bille
     assert {row["billing_currency"] for row in rows} == {"USD"}
 
 
-def test_it_understands_a_byte_order_mark_and_american_dates() -> None:
+def test_t03_it_reads_american_dates_after_a_byte_order_mark() -> None:
     rows, _ = read((GOLDEN / "spec" / "virtual_currency_pricing_model_a1.csv").read_bytes())
 
     assert rows[0]["charge_period_start"] == datetime(2025, 4, 1, tzinfo=UTC)
@@ -119,27 +119,27 @@ def test_it_understands_a_byte_order_mark_and_american_dates() -> None:
         ("service provider name", "host_provider_name"),
     ],
 )
-def test_it_accepts_the_names_of_all_versions(provider: str, host: str) -> None:
+def test_t04_it_accepts_the_names_of_all_versions(provider: str, host: str) -> None:
     rows, _ = read(f"{HEADER.lower()},{provider},{host}\n{ROW},Acme,Hosted\n")
 
     assert (rows[0]["service_provider_name"], rows[0]["host_provider_name"]) == ("Acme", "Hosted")
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
-def test_it_tells_the_delimiter_from_the_header(delimiter: str) -> None:
+def test_t06_it_tells_the_delimiter_from_the_header(delimiter: str) -> None:
     rows, _ = read(f"{HEADER}\n{ROW}\n".replace(",", delimiter))
 
     assert rows[0]["billed_cost"] == "1.5"
 
 
-def test_it_takes_unstated_costs_for_the_billed_one() -> None:
+def test_t08_it_takes_unstated_costs_for_the_billed_one() -> None:
     rows, _ = read(f"{HEADER},EffectiveCost,ListCost\n{ROW},NULL,\n")
 
     assert {rows[0][name] for name in ("billed_cost", "effective_cost", "list_cost", "contracted_cost")} == {"1.5"}
 
 
 @pytest.mark.parametrize("cost", ["NaN", "inf", "-Infinity", "", "abc", "1,234", "1.2.3", "0x10", "NULL"])
-def test_it_refuses_a_cost_that_is_no_number_by_row_and_field(cost: str) -> None:
+def test_t09_it_refuses_a_cost_that_is_no_number_by_row_and_field(cost: str) -> None:
     quoted = f'"{cost}"'
 
     rows, rejected = read(f"{HEADER}\n{ROW}\n{quoted},USD,2026-10-01,2026-10-02\n")
@@ -203,7 +203,7 @@ def test_it_refuses_a_row_with_too_many_fields_by_its_number() -> None:
     assert (refused.value.rejected.row, refused.value.rejected.file) == (2, "bill.csv")
 
 
-def test_it_refuses_a_truncated_gzip_by_name() -> None:
+def test_t15_it_refuses_a_truncated_gzip_by_name() -> None:
     content = gzip.compress((GOLDEN / "focus_sample.csv").read_bytes())
 
     with pytest.raises(BadDelivery, match=r"bill\.csv.*truncated"):
@@ -218,7 +218,7 @@ def test_it_refuses_truncated_parquet_by_name(tmp_path: Path) -> None:
         read(content[:-20])
 
 
-def test_it_reads_parquet_of_every_type_without_losing_a_digit(tmp_path: Path) -> None:
+def test_t10_it_reads_parquet_of_every_type_without_losing_a_digit(tmp_path: Path) -> None:
     start = datetime(2026, 10, 1, tzinfo=UTC)
     table = pa.table(
         {
@@ -293,7 +293,7 @@ def test_it_never_changes_a_digit_of_money(amounts: list[Decimal]) -> None:
         ("NULL", {}),
     ],
 )
-def test_it_loses_no_tags_however_they_are_written(tags: str, kept: dict[str, str]) -> None:
+def test_t11_it_loses_no_tags_however_they_are_written(tags: str, kept: dict[str, str]) -> None:
     escaped = tags.replace('"', '""')
 
     rows, rejected = read(f'{HEADER},Tags\n{ROW},"{escaped}"\n')
@@ -314,7 +314,7 @@ def test_it_reads_attributes_by_configured_tags() -> None:
     assert (rows[0]["attr_tags"], rows[0]["attr_service_name"]) == ('{"product":"p"}', "Bedrock")
 
 
-def test_it_keeps_quotes_and_unknown_columns_in_extra() -> None:
+def test_t07_it_keeps_quotes_and_unknown_columns_in_extra() -> None:
     rows, _ = read(f'{HEADER},x_Note,x_Note,Weird "Name"\n{ROW},"say ""hi"" \\ ü",2,3\n')
 
     assert orjson.loads(rows[0]["extra"]) == {"x_Note": 'say "hi" \\ ü', "x_Note (6)": "2", 'Weird "Name"': "3"}
@@ -361,7 +361,7 @@ def azure(folder: Path, *, run: str, rows: int, cost: str, submitted: str) -> Pa
     return place
 
 
-def test_it_takes_the_newest_run_of_a_period_and_not_the_folders_left_behind(tmp_path: Path) -> None:
+def test_t12_it_takes_the_newest_run_of_a_period_and_not_the_folders_left_behind(tmp_path: Path) -> None:
     azure(tmp_path, run="b-old", rows=2, cost="1", submitted="2026-11-01T00:00:00Z")
     azure(tmp_path, run="a-new", rows=2, cost="2", submitted="2026-11-02T00:00:00Z")
     found = source()
@@ -372,7 +372,7 @@ def test_it_takes_the_newest_run_of_a_period_and_not_the_folders_left_behind(tmp
     assert [row["billed_cost"] for row in rows_of(found, units[0])[0]] == ["2", "2"]
 
 
-def test_it_refuses_a_delivery_with_fewer_rows_than_its_manifest_says(tmp_path: Path) -> None:
+def test_t13_it_refuses_a_delivery_with_fewer_rows_than_its_manifest_says(tmp_path: Path) -> None:
     azure(tmp_path, run="r", rows=3, cost="1", submitted="2026-11-01T00:00:00Z")
     found = source()
 

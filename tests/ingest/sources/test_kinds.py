@@ -33,9 +33,21 @@ def test_it_has_a_row_in_the_readme(kind: type[base.Source]) -> None:
 
 
 def test_it_numbers_its_traps_without_a_gap() -> None:
-    numbers = re.findall(r"^\| (T\d\d) \|", README, re.MULTILINE)
+    numbers = re.findall(r"^\| (T\d+) \|", README, re.MULTILINE)
 
     assert numbers == [f"T{number:02}" for number in range(1, len(numbers) + 1)]
+
+
+def test_it_has_a_test_for_each_trap_and_a_trap_for_each_test() -> None:
+    listed = re.findall(r"^\| (T\d+) \|", README, re.MULTILINE)
+    here = Path(__file__).parents[2]
+    tested = {
+        number.upper()
+        for path in sorted(here.rglob("test_*.py"))
+        for number in re.findall(r"^def test_(t\d+)_", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+
+    assert sorted(tested) == sorted(listed)
 
 
 def test_it_reads_zstd_and_refuses_it_truncated(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.rows import DISJOINT_TOKEN_KINDS
-from ingest.sources.formats import token_paths, token_usage
+from ingest.sources.formats.usage import token_paths, token_usage
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "llm_usage" / "usages.json.gz"
 
@@ -380,7 +380,7 @@ def test_it_has_enough_numbers_worked_out_by_hand() -> None:
     assert len(BY_HAND) >= 25
 
 
-def test_it_names_the_contradiction_when_parts_exceed_their_total() -> None:
+def test_t21_it_names_the_contradiction_when_parts_exceed_their_total() -> None:
     body = {"usage": {"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 11}}}
 
     with pytest.raises(token_usage.Contradiction, match=r"11 cache reads .* exceed 10 input tokens"):

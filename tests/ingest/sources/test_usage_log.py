@@ -111,7 +111,7 @@ def test_it_reads_the_same_from_columns_and_line_by_line() -> None:
     assert [(each.row, each.field) for each in rejected] == [(3, "line")]
 
 
-def test_it_keeps_extra_keys_whose_type_changes_from_line_to_line() -> None:
+def test_t26_it_keeps_extra_keys_whose_type_changes_from_line_to_line() -> None:
     rows, rejected = read(ndjson(EVENT | {"note": 1}, EVENT | {"event_id": "e2", "note": {"a": 1}}))
 
     assert rejected == []
@@ -156,7 +156,7 @@ def test_it_rejects_a_wrong_line_by_field_and_loads_the_rest(change: dict[str, A
     assert '"bad"' in rejected[0].raw
 
 
-def test_it_rejects_a_huge_line_by_its_size_without_holding_it() -> None:
+def test_t23_it_rejects_a_huge_line_by_its_size_without_holding_it() -> None:
     huge = b'{"event_id":"' + b"x" * 50_000_000 + b'"}'
 
     rows, rejected = read(ndjson(EVENT, huge, EVENT | {"event_id": "e3"}))
@@ -200,7 +200,7 @@ def test_it_derives_the_same_id_from_the_same_content() -> None:
     assert read(ndjson(without | {"latency_ms": 1}))[0][0]["event_id"] != columnar
 
 
-def test_it_says_that_usage_is_unknown_rather_than_free() -> None:
+def test_t22_it_says_that_usage_is_unknown_rather_than_free() -> None:
     silent = {name: value for name, value in EVENT.items() if "usage" not in name}
 
     row = read(ndjson(silent))[0][0]
@@ -372,7 +372,7 @@ def test_it_takes_the_gate_for_our_own_gpus_unless_it_says_otherwise() -> None:
 
 
 @pytest.mark.parametrize("bad", [b"\xff", b"\x00", b"\\u0000", b"\\ud800"])
-def test_it_rejects_text_that_no_database_can_hold(bad: bytes) -> None:
+def test_t41_it_rejects_text_that_no_database_can_hold(bad: bytes) -> None:
     line = orjson.dumps(EVENT | {"event_id": "@"}).replace(b"@", bad)
 
     rows, rejected = read(ndjson(EVENT, line, EVENT | {"event_id": "é"}))

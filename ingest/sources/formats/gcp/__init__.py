@@ -1,0 +1,1 @@
+"""The billing export of Google Cloud."""

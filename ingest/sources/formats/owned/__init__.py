@@ -1,0 +1,1 @@
+"""Charges for what a company bought itself."""

@@ -1,0 +1,1 @@
+"""What Prometheus and exporters tell of GPUs and model servers."""

@@ -1,0 +1,1 @@
+"""Calls of models as logs tell them, and the tokens they count."""
