@@ -6,19 +6,22 @@ from typing import Any
 from django.db import connection
 
 from attribution import gpu_bill, rules, splitting
+from attribution.dimensions import provider_name_sql
 from attribution.models import Rule
 from attribution.rules.base import SplitRule
 from attribution.rules.gpu_share import GpuShare
 from attribution.rules.token_share import TokenShare
+from costobs.kernel.period import Days
 
 _DIMENSIONS = """c.source_id, c.pool, c.service_provider_name AS provider_name, c.sub_account_id AS sub_account, c.service_name,
-    c.region_id AS region, c.invoice_issuer_name, c.charge_category, c.charge_class, c.currency, c.model AS charge_model"""
+    c.region_id AS region, c.invoice_issuer_name, c.charge_category, c.charge_class, c.cost_kind,
+    c.purchase_option, c.currency, c.model AS charge_model"""
 _GROUP = """c.source_id, c.pool, c.service_provider_name, c.sub_account_id, c.service_name, c.region_id, c.invoice_issuer_name,
-    c.charge_category, c.charge_class, c.currency, c.model"""
+    c.charge_category, c.charge_class, c.cost_kind, c.purchase_option, c.currency, c.model"""
 _SUMS = ", ".join(f"sum(c.{cost}) AS {cost}" for cost in splitting.COSTS)
 _POOL = (
     "row(source_id, pool, provider_name, sub_account, service_name, region, invoice_issuer_name, charge_category,"
-    " charge_class, currency, charge_model)"
+    " charge_class, cost_kind, purchase_option, currency, charge_model)"
 )
 _CARRIED = (
     "source_id",
@@ -31,6 +34,8 @@ _CARRIED = (
     "invoice_issuer_name",
     "charge_category",
     "charge_class",
+    "cost_kind",
+    "purchase_option",
     "currency",
     "part_model",
     "deployment",
@@ -49,6 +54,22 @@ _JOBS = f"""
     'direct' AS share_kind, r.id AS run_id, 1 AS weight, {_SUMS}
  FROM book_charge c JOIN ingest_finetunerun r ON c.pool = 'run:' || r.id
  GROUP BY {_GROUP}, r.attribute_set_id, r.base_model, r.id)
+"""
+# Some providers bill training by day and model and name no job (OpenAI): it falls to the jobs of that model that ran on the
+# day, by the tokens they trained, else evenly.
+_OF_THE_DAY = f"""{provider_name_sql("r.provider")} = c.provider AND r.provider <> 'self_hosted' AND c.model IN ('', r.base_model)
+    AND r.started_at < %(end)s AND coalesce(r.ended_at, 'infinity') >= %(start)s"""
+_CLAIM_TRAINING = f"""
+UPDATE book_charge c SET pool = concat_ws(':', 'training', c.provider, c.model)
+WHERE c.pool IS NULL AND c.counts AND c.cost_kind = 'fine_tuning' AND EXISTS (SELECT FROM ingest_finetunerun r WHERE {_OF_THE_DAY})
+"""
+_TRAINING = f"""
+(SELECT {_DIMENSIONS}, r.attribute_set_id, r.base_model AS part_model, '' AS deployment, '' AS token_kind,
+    'direct' AS share_kind, r.id AS run_id, CASE WHEN min(coalesce(r.trained_tokens, 0)) OVER w > 0
+        THEN r.trained_tokens ELSE 1 END AS weight, {_SUMS}
+ FROM book_charge c JOIN ingest_finetunerun r ON starts_with(c.pool, 'training:') AND {_OF_THE_DAY}
+ GROUP BY {_GROUP}, r.attribute_set_id, r.base_model, r.id, r.trained_tokens
+ WINDOW w AS (PARTITION BY {_GROUP}))
 """
 # Lines for models wait for their bill to be complete: until then the estimate counts.
 _CLAIM_RULE = """
@@ -97,16 +118,22 @@ def run(*, day: date, now: datetime) -> int:
     return taken
 
 
-def jobs() -> int:
+def jobs(*, day: date) -> int:
     """Gives the charges of fine-tunes that a provider ran to their runs; returns how many charges that were. Before `tie_out`,
     which would take them for inference.
     """
+    days = Days(day, date.fromordinal(day.toordinal() + 1))
+    values = {"start": days.start_at, "end": days.end_at}
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM_JOBS)
-        taken: int = cursor.rowcount
-    if taken:
+        named: int = cursor.rowcount
+        cursor.execute(_CLAIM_TRAINING, values)
+        unnamed: int = cursor.rowcount
+    if named:
         _store(_JOBS, method="fine_tune", rule_id=None, values={})
-    return taken
+    if unnamed:
+        _store(_TRAINING, method="fine_tune", rule_id=None, values=values)
+    return named + unnamed
 
 
 def _rule(rule: SplitRule, row: Rule, now: datetime) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import connection
 
-from attribution.dimensions import BILLING_SPECIFICITY, USAGE_SPECIFICITY
+from attribution.dimensions import BILLING_SPECIFICITY, USAGE_SPECIFICITY, USAGE_SUMS
 from costobs.kernel.period import Days
 
 # A person's choice: the chosen source counts, every other one does not, where the chosen one has anything to say. A choice for
@@ -55,7 +55,7 @@ WITH ranked AS (
     JOIN ingest_source s ON s.id = seen.source_id
 ), second AS (
     SELECT r.*, f.source_id AS first_id FROM ranked r JOIN ranked f USING (provider_name, account, deployment)
-    WHERE f.place = 1 AND r.place > 1 AND (r.kind <> f.kind OR EXISTS (
+    WHERE f.place = 1 AND r.place > 1 AND r.kind <> ALL(%(sums)s) AND (r.kind <> f.kind OR EXISTS (
         SELECT FROM ingest_usageevent x JOIN ingest_usageevent y ON y.event_id = x.event_id AND y.source_id = f.source_id
         WHERE x.source_id = r.source_id AND x.occurred_at >= %(start)s AND x.occurred_at < %(end)s
             AND y.occurred_at >= %(start)s AND y.occurred_at < %(end)s))
@@ -67,6 +67,35 @@ WITH ranked AS (
 UPDATE book_usage u SET counts = FALSE FROM second r
 WHERE (u.provider_name, coalesce(nullif(u.account, ''), u.project), u.deployment, u.source_id)
     = (r.provider_name, r.account, r.deployment, r.source_id)
+"""
+
+# A vendor's own sums hold every call, a log's among them, so they go by model: what a log tells of a model counts, the sums
+# count for what no log tells. Where the log names no account that the sums know (none, or another name for it), it stands for
+# all of them. Two sums of one account are the same calls.
+_SUMS = """
+WITH logged AS (
+    SELECT DISTINCT u.provider_name, u.model, coalesce(nullif(u.account, ''), u.project) AS account, u.source_id,
+        array_position(%(usage)s, s.kind) AS place
+    FROM book_usage u JOIN ingest_source s ON s.id = u.source_id WHERE u.counts AND s.kind <> ALL(%(sums)s)
+), summed AS (
+    SELECT DISTINCT u.provider_name, u.model, u.account, u.project, u.source_id, array_position(%(usage)s, s.kind) AS place
+    FROM book_usage u JOIN ingest_source s ON s.id = u.source_id WHERE u.counts AND s.kind = ANY(%(sums)s)
+), second AS (
+    SELECT r.*, l.source_id AS first_id FROM summed r JOIN logged l USING (provider_name, model)
+    WHERE l.place < r.place AND (l.account IN (r.account, r.project) OR NOT EXISTS (
+        SELECT FROM summed o WHERE o.source_id = r.source_id AND o.provider_name = l.provider_name AND l.account <> ''
+            AND l.account IN (o.account, o.project)))
+    UNION
+    SELECT r.*, f.source_id FROM summed r JOIN summed f USING (provider_name, account)
+    WHERE f.place = r.place AND f.source_id < r.source_id
+), shown AS (
+    INSERT INTO ingest_authority (provider_name, account, role, source_id, is_default)
+    SELECT provider_name, account, 'usage', min(first_id), TRUE FROM second GROUP BY 1, 2
+    ON CONFLICT (provider_name, account, role, valid_from) DO NOTHING
+)
+UPDATE book_usage u SET counts = FALSE FROM second r
+WHERE (u.provider_name, u.model, u.account, u.project, u.source_id)
+    = (r.provider_name, r.model, r.account, r.project, r.source_id)
 """
 
 
@@ -81,6 +110,7 @@ def run(*, day: date) -> None:
         "end": days.end_at,
         "billing": list(BILLING_SPECIFICITY),
         "usage": list(USAGE_SPECIFICITY),
+        "sums": list(USAGE_SUMS),
     }
     with connection.cursor() as cursor:
         cursor.execute(
@@ -91,3 +121,4 @@ def run(*, day: date) -> None:
         )
         cursor.execute(_BILLING, values)
         cursor.execute(_USAGE_AUTHORITY, values)
+        cursor.execute(_SUMS, values)

@@ -19,7 +19,7 @@ def rebuild(*, day: date, now: datetime) -> int:
         staging.fill(day=day)
         authority.run(day=day)
         usage_rollup.run(day=day)
-        allocate.jobs()
+        allocate.jobs(day=day)
         tie_out.run(day=day, now=now)
         allocate.run(day=day, now=now)
         own.run(now=now)  # the sets that splits have made

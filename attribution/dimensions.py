@@ -67,6 +67,8 @@ USAGE_SPECIFICITY = (
     "anthropic_usage",
     "prometheus_llm",
 )
+# Those of them that a vendor has summed over all that was called.
+USAGE_SUMS = ("openai_usage", "anthropic_usage")
 BILLING_SPECIFICITY = (
     "openai_costs",
     "anthropic_costs",
@@ -97,6 +99,11 @@ def provider_name_sql(column: str) -> str:
 def service_name_sql(column: str) -> str:
     """The service name of usage as an SQL expression over a column of OpenTelemetry names."""
     return _case(column, {name: one.service_name for name, one in PROVIDERS.items()}, default=column)
+
+
+def usage_cost_kind_sql(column: str) -> str:
+    """What estimated usage pays for, as an SQL expression over a column of OpenTelemetry names: tokens, or own GPUs."""
+    return f"(CASE WHEN {column} = '{SELF_HOSTED}' THEN 'gpu_compute' ELSE 'api_inference' END)"
 
 
 def canonical_sql(column: str) -> str:

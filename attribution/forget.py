@@ -1,6 +1,19 @@
 """Takes a source out of the books, before ingest deletes its rows."""
 
+from decimal import Decimal
+
 from django.db import connection, transaction
+
+
+def spend(*, source_id: int) -> list[tuple[str, Decimal]]:
+    """The EffectiveCost that pages show from this source, by currency; it leaves them when the source goes."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT currency, sum(effective_cost) FROM attribution_dailycost
+               WHERE source_id = %s AND is_current GROUP BY 1 ORDER BY 1""",
+            [source_id],
+        )
+        return list(cursor.fetchall())
 
 
 def source(*, source_id: int) -> None:
@@ -11,6 +24,7 @@ def source(*, source_id: int) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("DELETE FROM attribution_dailycost WHERE source_id = %s", [source_id])
         cursor.execute("DELETE FROM attribution_allocatedcharge WHERE source_id = %s", [source_id])
+        cursor.execute("DELETE FROM attribution_pool WHERE source_id = %s", [source_id])
         cursor.execute(
             """DELETE FROM attribution_finetunecost WHERE run_id IN
                    (SELECT id FROM ingest_finetunerun WHERE source_id = %s)""",

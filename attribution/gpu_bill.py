@@ -23,7 +23,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS book_carrier (
 DELETE FROM book_node_work; DELETE FROM book_carrier;
 """
 
-# A node's charges: its resource (an ARN or path ends with it) or a tag is its name, or a rule says whose resource it is.
+# A node's charges: its resource (an ARN or path ends with it) or a tag is its name, or a rule says whose resource it is. What
+# the bill takes for any machine or service is a GPU, as its telemetry shows; energy, storage and traffic stay what they are.
 _CLAIM = """
 WITH nodes AS (
     SELECT DISTINCT node AS alias, node FROM book_gpu_time WHERE node <> ''
@@ -31,7 +32,9 @@ WITH nodes AS (
     SELECT a.alias, t.node FROM unnest(%(aliases)s::text[], %(nodes)s::text[]) AS a (alias, node)
     JOIN (SELECT DISTINCT node FROM book_gpu_time) t USING (node)
 )
-UPDATE book_charge c SET pool = 'gpu:' || n.node FROM nodes n
+UPDATE book_charge c SET pool = 'gpu:' || n.node,
+    cost_kind = CASE WHEN c.cost_kind IN ('', 'cpu_compute', 'other_service') THEN 'gpu_compute' ELSE c.cost_kind END
+FROM nodes n
 WHERE c.pool IS NULL AND c.counts AND c.ends <= c.starts + interval '1 day' AND n.alias IN (
     c.resource_id, regexp_replace(c.resource_id, '^.*[/:]', ''), c.resource_name, c.tags->>'node', c.tags->>'Node',
     c.tags->>'hostname', c.tags->>'Hostname', c.tags->>'Name', c.tags->>'name', c.tags->>'kubernetes.io/hostname')
@@ -77,16 +80,16 @@ _WEIGHTED = """
  FROM (SELECT row_number() OVER () AS pool_id, c.source_id, c.pool, substr(c.pool, 5) AS node, c.starts, c.ends,
            c.service_provider_name AS provider_name,
            c.sub_account_id AS sub_account, c.service_name, c.region_id AS region, c.invoice_issuer_name, c.charge_category,
-           c.charge_class, c.currency, sum(c.billed_cost) AS billed_cost, sum(c.effective_cost) AS effective_cost,
-           sum(c.list_cost) AS list_cost, sum(c.contracted_cost) AS contracted_cost
-       FROM book_charge c WHERE starts_with(c.pool, 'gpu:') GROUP BY 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14) p
+           c.charge_class, c.cost_kind, c.purchase_option, c.currency, sum(c.billed_cost) AS billed_cost,
+           sum(c.effective_cost) AS effective_cost, sum(c.list_cost) AS list_cost, sum(c.contracted_cost) AS contracted_cost
+       FROM book_charge c WHERE starts_with(c.pool, 'gpu:') GROUP BY 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16) p
  JOIN book_node_work w ON w.node = p.node AND w.hour >= date_trunc('hour', p.starts, 'UTC')
     AND w.hour < greatest(p.ends, date_trunc('hour', p.starts, 'UTC') + interval '1 hour')
  LEFT JOIN book_carrier k ON w.attribute_set_id IS NULL AND k.source_id = p.source_id AND k.deployment = w.deployment
     AND k.share_kind = w.share_kind
  GROUP BY p.pool_id, p.source_id, p.pool, p.node, p.starts, p.ends, p.provider_name, p.sub_account, p.service_name, p.region,
-    p.invoice_issuer_name, p.charge_category, p.charge_class, p.currency, p.billed_cost, p.effective_cost, p.list_cost,
-    p.contracted_cost, 19, 20, 21, 22, 23, 24)
+    p.invoice_issuer_name, p.charge_category, p.charge_class, p.cost_kind, p.purchase_option, p.currency, p.billed_cost,
+    p.effective_cost, p.list_cost, p.contracted_cost, 21, 22, 23, 24, 25, 26)
 """
 _ORDER = "share_kind, deployment, model, token_kind, attribute_set_id, coalesce(run_id, 0)"
 _DIMENSIONS = (
@@ -100,6 +103,8 @@ _DIMENSIONS = (
     "invoice_issuer_name",
     "charge_category",
     "charge_class",
+    "cost_kind",
+    "purchase_option",
     "currency",
     "model",
     "deployment",

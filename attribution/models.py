@@ -87,6 +87,8 @@ class AllocatedCharge(models.Model):
     invoice_issuer_name = models.TextField()
     charge_category = models.TextField()
     charge_class = models.TextField(db_default="", default="")
+    cost_kind = models.TextField(db_default="", default="")
+    purchase_option = models.TextField(db_default="", default="")
     model = models.TextField()
     deployment = models.TextField()
     token_kind = models.TextField()
@@ -123,6 +125,8 @@ class DailyCost(models.Model):
     invoice_issuer_name = models.TextField()
     charge_category = models.TextField()
     charge_class = models.TextField(db_default="", default="")  # Correction, or ""
+    cost_kind = models.TextField(db_default="", default="")  # what the money is for; "" = loaded before it was told
+    purchase_option = models.TextField(db_default="", default="")  # how capacity was bought; "" = no capacity
     attribute_set_id = models.BigIntegerField()
     model = models.TextField()
     deployment = models.TextField()

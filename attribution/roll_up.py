@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import connection
 
-from attribution.dimensions import SELF_HOSTED
+from attribution.dimensions import SELF_HOSTED, usage_cost_kind_sql
 from attribution.splitting import COSTS
 
 _COSTS = ", ".join(COSTS)
@@ -23,7 +23,8 @@ SELECT %(day)s, c.source_id, c.pool, c.currency, (SELECT min(p.method) FROM book
 FROM book_charge c WHERE c.pool IS NOT NULL GROUP BY c.source_id, c.pool, c.currency
 """
 _PART = """source_id, pool, method, rule_id, attribute_set_id, provider_name, sub_account, service_name, region,
-    invoice_issuer_name, charge_category, charge_class, model, deployment, token_kind, share_kind, currency"""
+    invoice_issuer_name, charge_category, charge_class, cost_kind, purchase_option, model, deployment, token_kind,
+    share_kind, currency"""
 _PARTS = f"""
 INSERT INTO attribution_allocatedcharge (day, ruleset_id, is_estimated_weight, {_PART}, weight, {_COSTS})
 SELECT %(day)s, (SELECT id FROM attribution_rulesetversion WHERE is_current), bool_or(is_estimated_weight), {_PART},
@@ -31,7 +32,7 @@ SELECT %(day)s, (SELECT id FROM attribution_rulesetversion WHERE is_current), bo
 FROM book_part GROUP BY {_PART}
 """
 _BOOKED = """source_id, currency, provider_name, sub_account, service_name, region, invoice_issuer_name, charge_category,
-    charge_class, attribute_set_id, model, deployment, token_kind, share_kind, method"""
+    charge_class, cost_kind, purchase_option, attribute_set_id, model, deployment, token_kind, share_kind, method"""
 _BOOK = f"INSERT INTO attribution_dailycost (day, basis, is_current, is_unpriced, {_BOOKED}, {_COSTS})"
 _FROM_PARTS = f"""
 {_BOOK} SELECT %(day)s, 'billed', TRUE, FALSE, {_BOOKED}, {_SUMS} FROM book_part GROUP BY {_BOOKED}
@@ -41,21 +42,23 @@ _FROM_CHARGES = f"""
 {_BOOK}
 SELECT %(day)s, 'billed', c.counts AND NOT (c.is_llm AND NOT c.is_complete AND u.provider_name IS NOT NULL), FALSE,
     c.source_id, c.currency, c.service_provider_name, c.sub_account_id, c.service_name, c.region_id, c.invoice_issuer_name,
-    c.charge_category, c.charge_class, c.attribute_set_id, c.model, '', c.token_kind, 'direct',
+    c.charge_category, c.charge_class, c.cost_kind, c.purchase_option, c.attribute_set_id, c.model, '', c.token_kind, 'direct',
     CASE WHEN c.counts THEN 'charge' ELSE 'duplicate' END, {", ".join(f"sum(c.{cost})" for cost in COSTS)}
 FROM book_charge c
 LEFT JOIN (SELECT DISTINCT provider_name FROM book_usage WHERE counts) u ON u.provider_name = c.provider
 WHERE c.pool IS NULL
 GROUP BY 3, c.source_id, c.currency, c.service_provider_name, c.sub_account_id, c.service_name, c.region_id,
-    c.invoice_issuer_name, c.charge_category, c.charge_class, c.attribute_set_id, c.model, c.token_kind, c.counts
+    c.invoice_issuer_name, c.charge_category, c.charge_class, c.cost_kind, c.purchase_option,
+    c.attribute_set_id, c.model, c.token_kind, c.counts
 """
 # An estimate is replaced where a bill that counts, complete for the day, charges for models of the same provider; for own
 # GPUs, where the bill of the node has been split over the deployment.
 _FROM_USAGE = f"""
 {_BOOK}
 SELECT %(day)s, 'estimated', u.counts AND b.provider IS NULL AND g.deployment IS NULL, u.is_unpriced, u.source_id, u.currency,
-    u.provider_name, coalesce(nullif(u.account, ''), u.project), u.service_name, '', '', 'Usage', '', u.attribute_set_id,
-    u.model, u.deployment, u.token_kind, 'direct', CASE WHEN u.counts THEN 'usage' ELSE 'duplicate' END,
+    u.provider_name, coalesce(nullif(u.account, ''), u.project), u.service_name, '', '', 'Usage', '',
+    {usage_cost_kind_sql("u.provider")}, '', u.attribute_set_id, u.model, u.deployment, u.token_kind, 'direct',
+    CASE WHEN u.counts THEN 'usage' ELSE 'duplicate' END,
     sum(u.cost), sum(u.cost), sum(u.cost), sum(u.cost)
 FROM book_usage u
 LEFT JOIN (SELECT DISTINCT provider FROM book_charge WHERE is_llm AND is_complete AND counts
@@ -63,7 +66,7 @@ LEFT JOIN (SELECT DISTINCT provider FROM book_charge WHERE is_llm AND is_complet
 LEFT JOIN (SELECT DISTINCT deployment FROM book_part WHERE method = 'gpu_share' AND deployment <> '') g
     ON g.deployment = u.deployment AND u.provider = '{SELF_HOSTED}'
 WHERE u.tokens <> 0 OR u.cost <> 0
-GROUP BY 3, u.is_unpriced, u.source_id, u.currency, u.provider_name, 8, u.service_name, u.attribute_set_id, u.model,
+GROUP BY 3, u.is_unpriced, u.source_id, u.currency, u.provider_name, 8, u.service_name, 14, u.attribute_set_id, u.model,
     u.deployment, u.token_kind, u.counts
 """
 

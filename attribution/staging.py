@@ -30,13 +30,16 @@ TOKEN_KINDS = (
     "image_input",
 )
 
+# What a provider of models sells beside the calls: no call pays for it.
+_BESIDE_CALLS = ("fine_tuning", "storage", "vector_store", "network")
+
 _TABLES = """
 CREATE TEMPORARY TABLE IF NOT EXISTS book_charge (
     id bigint, source_id bigint, attribute_set_id bigint, provider text, starts timestamptz, ends timestamptz,
     billing_account_id text, sub_account_id text, service_provider_name text, invoice_issuer_name text, currency text,
     service_category text, service_name text, charge_category text, charge_class text, charge_description text, sku_id text,
-    resource_id text, resource_name text, resource_type text, region_id text, model text, token_kind text, tags jsonb,
-    tokens numeric, is_complete boolean, is_llm boolean, counts boolean, pool text,
+    resource_id text, resource_name text, resource_type text, region_id text, model text, token_kind text, cost_kind text,
+    purchase_option text, tags jsonb, tokens numeric, is_complete boolean, is_llm boolean, counts boolean, pool text,
     billed_cost numeric, effective_cost numeric, list_cost numeric, contracted_cost numeric
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS book_usage (
@@ -47,8 +50,9 @@ CREATE TEMPORARY TABLE IF NOT EXISTS book_usage (
 CREATE TEMPORARY TABLE IF NOT EXISTS book_part (
     source_id bigint, pool text, method text, rule_id bigint, attribute_set_id bigint, provider_name text,
     sub_account text, service_name text, region text, invoice_issuer_name text, charge_category text, charge_class text,
-    currency text, model text, deployment text, token_kind text, share_kind text, is_estimated_weight boolean, run_id bigint,
-    weight numeric, billed_cost numeric, effective_cost numeric, list_cost numeric, contracted_cost numeric
+    cost_kind text, purchase_option text, currency text, model text, deployment text, token_kind text, share_kind text,
+    is_estimated_weight boolean, run_id bigint, weight numeric, billed_cost numeric, effective_cost numeric,
+    list_cost numeric, contracted_cost numeric
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS book_gpu_time (
     node text, gpu text, hour timestamptz, deployment text, state text, amount numeric, taken numeric
@@ -72,10 +76,10 @@ SELECT row_number() OVER (ORDER BY c.delivery_id, c.file_index, c.row_number), c
     c.charge_period_start, c.charge_period_end, c.billing_account_id, c.sub_account_id, c.service_provider_name,
     c.invoice_issuer_name, c.billing_currency, c.service_category, c.service_name, c.charge_category, c.charge_class,
     c.charge_description, c.sku_id, c.resource_id, c.resource_name, c.resource_type, c.region_id, c.model, c.token_kind,
-    c.tags, coalesce(c.consumed_quantity * {_UNIT.format(unit="c.consumed_unit")},
+    c.cost_kind, c.purchase_option, c.tags, coalesce(c.consumed_quantity * {_UNIT.format(unit="c.consumed_unit")},
         c.pricing_quantity * {_UNIT.format(unit="c.pricing_unit")}),
     v.complete_through IS NULL OR v.complete_through >= %(end)s,
-    c.charge_category = 'Usage' AND (c.model <> '' OR (p.provider = ANY(%(dedicated)s))
+    c.charge_category = 'Usage' AND c.cost_kind <> ALL(%(beside)s) AND (c.model <> '' OR (p.provider = ANY(%(dedicated)s))
         OR (c.service_category = '{AI_CATEGORY}' AND c.service_subcategory = 'Generative AI')),
     TRUE, NULL, c.billed_cost, c.effective_cost, c.list_cost, c.contracted_cost
 FROM ingest_charge c
@@ -107,6 +111,7 @@ def fill(*, day: date) -> None:
     days = Days(day, date.fromordinal(day.toordinal() + 1))
     values: dict[str, Any] = {  # parameters of SQL
         "day": day,
+        "beside": list(_BESIDE_CALLS),
         "start": days.start_at,
         "end": days.end_at,
         "dedicated": _dedicated(),

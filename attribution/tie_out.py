@@ -17,7 +17,7 @@ _CELLS = """
 CREATE TEMPORARY TABLE IF NOT EXISTS book_cell (
     pool text, source_id bigint, provider text, account text, model text, token_kind text, provider_name text,
     sub_account text, service_name text, region text, invoice_issuer_name text, charge_category text, charge_class text,
-    currency text, tokens numeric, size numeric, covered numeric,
+    cost_kind text, purchase_option text, currency text, tokens numeric, size numeric, covered numeric,
     billed_cost numeric, effective_cost numeric, list_cost numeric, contracted_cost numeric
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS book_claim (
@@ -26,7 +26,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS book_claim (
 DELETE FROM book_cell; DELETE FROM book_claim;
 """
 _POOL = """'cell:' || md5(concat_ws('|', c.source_id, c.service_provider_name, c.sub_account_id, c.service_name, c.region_id,
-    c.invoice_issuer_name, c.charge_category, c.charge_class, c.currency, c.model, c.token_kind))"""
+    c.invoice_issuer_name, c.charge_category, c.charge_class, c.cost_kind, c.purchase_option, c.currency, c.model, c.token_kind))"""
 _CLAIM = f"""
 UPDATE book_charge c SET pool = {_POOL}
 WHERE c.pool IS NULL AND c.counts AND c.is_complete AND c.is_llm AND c.ends <= c.starts + interval '1 day'
@@ -35,13 +35,13 @@ WHERE c.pool IS NULL AND c.counts AND c.is_complete AND c.is_llm AND c.ends <= c
 _GROUP = """
 INSERT INTO book_cell
 SELECT c.pool, c.source_id, c.provider, c.sub_account_id, c.model, c.token_kind, c.service_provider_name, c.sub_account_id,
-    c.service_name, c.region_id, c.invoice_issuer_name, c.charge_category, c.charge_class, c.currency,
-    CASE WHEN count(*) = count(c.tokens) AND c.token_kind <> '' AND sum(c.tokens) > 0 THEN sum(c.tokens) END,
+    c.service_name, c.region_id, c.invoice_issuer_name, c.charge_category, c.charge_class, c.cost_kind, c.purchase_option,
+    c.currency, CASE WHEN count(*) = count(c.tokens) AND c.token_kind <> '' AND sum(c.tokens) > 0 THEN sum(c.tokens) END,
     CASE WHEN sum(c.list_cost) > 0 THEN sum(c.list_cost) ELSE greatest(sum(c.billed_cost), 0) END, 0,
     sum(c.billed_cost), sum(c.effective_cost), sum(c.list_cost), sum(c.contracted_cost)
 FROM book_charge c WHERE starts_with(c.pool, 'cell:')
 GROUP BY c.pool, c.source_id, c.provider, c.sub_account_id, c.model, c.token_kind, c.service_provider_name, c.service_name,
-    c.region_id, c.invoice_issuer_name, c.charge_category, c.charge_class, c.currency;
+    c.region_id, c.invoice_issuer_name, c.charge_category, c.charge_class, c.cost_kind, c.purchase_option, c.currency;
 -- Where a provider's bill and log name accounts in different ways (an id here, a name there), accounts tell nothing.
 UPDATE book_cell c SET account = '' WHERE NOT EXISTS (
     SELECT FROM book_cell o JOIN book_usage u ON u.counts AND u.provider_name = o.provider AND o.account <> ''
@@ -109,6 +109,8 @@ _CARRIED = (
     "invoice_issuer_name",
     "charge_category",
     "charge_class",
+    "cost_kind",
+    "purchase_option",
     "currency",
     "part_model",
     "deployment",
@@ -139,8 +141,8 @@ def run(*, day: date, now: datetime) -> int:
         parts = splitting.parts_sql(weighted=_WEIGHTED, pool="pool", order=order, carried=_CARRIED)
         cursor.execute(
             f"""INSERT INTO book_part (method, is_estimated_weight, source_id, pool, attribute_set_id, provider_name,
-                    sub_account, service_name, region, invoice_issuer_name, charge_category, charge_class, currency, model,
-                    deployment, token_kind, share_kind, weight, {", ".join(splitting.COSTS)})
+                    sub_account, service_name, region, invoice_issuer_name, charge_category, charge_class, cost_kind,
+                    purchase_option, currency, model, deployment, token_kind, share_kind, weight, {", ".join(splitting.COSTS)})
                 SELECT '{METHOD}', FALSE, parts.* FROM ({parts}) parts""",
             {"sources": sources, "bypass": bypass},
         )

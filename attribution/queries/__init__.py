@@ -30,9 +30,11 @@ from attribution.queries.spending import (
 )
 from attribution.queries.statements import Reconciliation, Statement, StatementLine, reconciliation, statement
 from attribution.queries.unit_costs import DayUnitCost, UnitCost, unit_cost_by_day, unit_costs
+from attribution.queries.values import BusinessValue, MarkerLine, Quality, business_values, markers, quality
 
 __all__ = [
     "AgentRunLine",
+    "BusinessValue",
     "DaySpend",
     "DayUnitCost",
     "EstimateLine",
@@ -47,7 +49,9 @@ __all__ = [
     "GpuCost",
     "GpuHourCell",
     "GpuNodeCost",
+    "MarkerLine",
     "Mover",
+    "Quality",
     "Reconciliation",
     "RuleLine",
     "SpendRow",
@@ -56,6 +60,7 @@ __all__ = [
     "StatementLine",
     "UnitCost",
     "agent_runs",
+    "business_values",
     "currencies",
     "dimension_values",
     "estimated_versus_billed",
@@ -67,8 +72,10 @@ __all__ = [
     "gpu_node_costs",
     "gpu_utilisation",
     "last_final_day",
+    "markers",
     "movers",
     "other_currencies",
+    "quality",
     "reconciliation",
     "rules_in_force",
     "service_categories",

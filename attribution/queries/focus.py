@@ -15,6 +15,8 @@ _DIMENSIONS = (
     "sub_account",
     "region",
     "charge_category",
+    "cost_kind",
+    "purchase_option",
     "model",
     "deployment",
     "team",
@@ -39,6 +41,8 @@ class FocusRow:
     sub_account: str
     region: str
     charge_category: str
+    cost_kind: str
+    purchase_option: str
     model: str
     deployment: str
     team: str

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from attribution.queries.scoped import books, fetch, usage
 from costobs.kernel.scope import SpendScope
@@ -46,6 +47,9 @@ class GpuCost:
     gpu_ms: int  # measured on the days that are paid, in whole-GPU milliseconds, of everybody who shares the deployment
     busy_ms: int
     tokens: int  # of the scope, on the days that are paid
+    bought_as: tuple[
+        tuple[str, Decimal], ...
+    ] = ()  # purchase option ("" = not told) and its part of paid, largest first
 
     @property
     def cost_per_gpu_hour(self) -> Decimal | None:
@@ -77,6 +81,7 @@ class GpuNodeCost:
     idle_workload_cost: Decimal
     idle_infrastructure_cost: Decimal
     no_telemetry_cost: Decimal
+    bought_as: tuple[tuple[str, Decimal], ...] = ()  # as in GpuCost
 
 
 _FATES = {
@@ -116,8 +121,14 @@ def gpu_costs(*, scope: SpendScope) -> list[GpuCost]:
         FROM (SELECT d.deployment, {scoped.cost} AS cost, d.share_kind, d.token_kind
               {scoped.source()} AND d.is_current AND d.method = 'gpu_share') x GROUP BY 1 ORDER BY 2 DESC, 1"""
     telemetry, tokens = _telemetry(scope), _tokens(scope)
+    bought = _bought(
+        f"""SELECT d.deployment, d.purchase_option, sum({scoped.cost}) {scoped.source()}
+            AND d.is_current AND d.method = 'gpu_share' GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2""",
+        scoped.parameters,
+    )
     return [
-        GpuCost(*(*row, *telemetry.get(row[0], (0, 0)), tokens.get(row[0], 0))) for row in fetch(sql, scoped.parameters)
+        GpuCost(*(*row, *telemetry.get(row[0], (0, 0)), tokens.get(row[0], 0), bought.get(row[0], ())))
+        for row in fetch(sql, scoped.parameters)
     ]
 
 
@@ -127,13 +138,27 @@ def gpu_node_costs(*, scope: SpendScope) -> list[GpuNodeCost]:
     """
     if scope.teams is not None:
         return []
+    parts = """FROM attribution_allocatedcharge
+        WHERE day >= %(start)s AND day < %(end)s AND currency = %(currency)s AND method = 'gpu_share'"""
     sql = f"""
         SELECT substr(x.pool, 5), coalesce(sum(x.cost), 0), {_SUMS}
-        FROM (SELECT pool, {scope.cost}_cost AS cost, share_kind, token_kind FROM attribution_allocatedcharge
-              WHERE day >= %(start)s AND day < %(end)s AND currency = %(currency)s AND method = 'gpu_share') x
+        FROM (SELECT pool, {scope.cost}_cost AS cost, share_kind, token_kind {parts}) x
         GROUP BY 1 ORDER BY 2 DESC, 1"""
     parameters = {"start": scope.days.start, "end": scope.days.end, "currency": scope.currency}
-    return [GpuNodeCost(*row) for row in fetch(sql, parameters)]
+    bought = _bought(
+        f"""SELECT substr(pool, 5), purchase_option, sum({scope.cost}_cost) {parts}
+            GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2""",
+        parameters,
+    )
+    return [GpuNodeCost(*(*row, bought.get(row[0], ()))) for row in fetch(sql, parameters)]
+
+
+def _bought(sql: str, parameters: dict[str, Any]) -> dict[str, tuple[tuple[str, Decimal], ...]]:
+    """How the capacity of each row was bought, from a query of key, option and cost."""
+    found: dict[str, list[tuple[str, Decimal]]] = {}
+    for key, option, cost in fetch(sql, parameters):
+        found.setdefault(key, []).append((option, cost))
+    return {key: tuple(options) for key, options in found.items()}
 
 
 def _visible(scope: SpendScope) -> list[str] | None:

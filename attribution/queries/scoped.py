@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connection
 
-from attribution.dimensions import provider_name_sql, service_name_sql
+from attribution.dimensions import provider_name_sql, service_name_sql, usage_cost_kind_sql
 from costobs.kernel.scope import DIMENSIONS, BadScope, Filter, SpendScope
 
 _SPECIFIC = "own_model.team IS NOT NULL"
@@ -39,6 +39,8 @@ BOOKS = {
     "deployment": "d.deployment",
     "region": "d.region",
     "charge_category": "d.charge_category",
+    "cost_kind": "d.cost_kind",
+    "purchase_option": "d.purchase_option",
     "basis": "d.basis",
     "invoice_issuer_name": "d.invoice_issuer_name",
     "share_kind": SHARE,
@@ -46,7 +48,7 @@ BOOKS = {
     **_OWNED,
     **_KEY,
 }
-# Usage knows no region, invoice or charge category; asked for those, it has nothing to divide by, and that is the answer.
+# Usage knows no region, invoice, charge category or purchase; asked for those, it has nothing to divide by, and that is the answer.
 USAGE = {
     "provider_name": provider_name_sql("f.provider"),
     "sub_account": "coalesce(nullif(a.attributes->>'account', ''), a.attributes->>'project', '')",
@@ -55,6 +57,8 @@ USAGE = {
     "deployment": "f.deployment",
     "region": "''",
     "charge_category": "'Usage'",
+    "cost_kind": usage_cost_kind_sql("f.provider"),
+    "purchase_option": "''",
     "basis": "''",
     "invoice_issuer_name": "''",
     "share_kind": f"CASE WHEN {TEAM} = '' THEN 'unallocated' ELSE 'direct' END",

@@ -30,6 +30,8 @@ CHARGE_COLUMNS = (
     "region_id",
     "invoice_issuer_name",
     "model",
+    "cost_kind",
+    "purchase_option",
 )
 _NAME = re.compile(r"^[A-Za-z0-9_.:/-]{1,100}$")
 

@@ -212,3 +212,35 @@ def test_it_takes_unwatched_gpus_of_a_node_as_unknown_not_idle():
     world.settle()
 
     assert _shares() == {("idle_workload", ""): Decimal(4), ("unallocated", ""): Decimal(4)}
+
+
+def test_it_gives_training_that_names_no_job_to_the_jobs_of_its_model_and_day() -> None:
+    bill, runs = world.source("openai_costs", "bill"), world.source("openai_fine_tunes", "jobs")
+    times = {"started_at": world.at(8), "ended_at": world.at(11), "provider": "openai", "base_model": "gpt-4o"}
+    for name, team, tokens in (("j1", "search", 3_000_000), ("j2", "support", 1_000_000)):
+        world.fine_tune(runs, attributes={"team": team}, external_id=name, trained_tokens=tokens, **times)
+    world.fine_tune(runs, external_id="other model", trained_tokens=9, **(times | {"base_model": "gpt-4o-mini"}))
+    world.llm_charge(bill, "0.10", cost_kind="fine_tuning", token_kind="", consumed_unit="")
+    world.llm_charge(bill, "7", attributes={"team": "growth"})
+
+    world.settle()
+
+    spent = {row.keys[0]: row.cost for row in queries.spend(scope=world.scope(), group_by=["team"])}
+    assert spent == {"search": Decimal("0.075"), "support": Decimal("0.025"), "growth": Decimal(7)}
+    cost = {run.run_id: run.cost for run in queries.fine_tune_runs(scope=world.scope())}
+    assert cost == {"j1": Decimal("0.075"), "j2": Decimal("0.025"), "other model": 0}
+
+
+def test_it_shares_training_evenly_while_a_job_has_not_said_its_tokens() -> None:
+    bill, runs = world.source("openai_costs", "bill"), world.source("openai_fine_tunes", "jobs")
+    times = {"started_at": world.at(8), "provider": "openai", "base_model": "gpt-4o"}
+    world.fine_tune(
+        runs, attributes={"team": "search"}, external_id="j1", trained_tokens=3, ended_at=world.at(9), **times
+    )
+    world.fine_tune(runs, attributes={"team": "support"}, external_id="j2", state="running", **times)
+    world.llm_charge(bill, "10", cost_kind="fine_tuning", token_kind="", consumed_unit="")
+
+    world.settle()
+
+    spent = {row.keys[0]: row.cost for row in queries.spend(scope=world.scope(), group_by=["team"])}
+    assert spent == {"search": Decimal(5), "support": Decimal(5)}
