@@ -53,6 +53,20 @@ def revoke(*, name: str, revoked_by: str, now: datetime) -> bool:
     return bool(changed)
 
 
+def of_source(*, source_id: int) -> list[str]:
+    """The names of the tokens in force that push to this source."""
+    held = ApiToken.objects.filter(source_id=source_id, revoked_at=None)
+    return list(held.order_by("name").values_list("name", flat=True))
+
+
+def revoke_of_source(*, source_id: int, revoked_by: str, now: datetime) -> list[str]:
+    """Ends every token that pushes to this source, which is about to go; their names."""
+    names = of_source(source_id=source_id)
+    for name in names:
+        revoke(name=name, revoked_by=revoked_by, now=now)
+    return names
+
+
 def find(text: str, *, now: datetime) -> ApiToken | None:
     """The token in force with this text; notes its use at most once a minute."""
     token = ApiToken.objects.filter(sha256=secrets.digest(text), revoked_at=None).first()

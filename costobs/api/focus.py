@@ -42,6 +42,8 @@ COLUMNS = (
     "x_Model",
     "x_Deployment",
     "x_ShareKind",
+    "x_CostKind",
+    "x_PurchaseOption",
     "x_Basis",
 )
 _AI = "AI and Machine Learning"
@@ -99,6 +101,8 @@ def _row(row: FocusRow, currency: str, categories: Mapping[tuple[str, str], str]
         row.model,
         row.deployment,
         row.share_kind,
+        row.cost_kind,
+        row.purchase_option,
         row.basis,
     )
 

@@ -3,12 +3,16 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from costobs.api import chargeback, gate, spend, unit_costs, usage
+from costobs.api import chargeback, gate, reports, spend, unit_costs, usage
 
 urlpatterns = [
     path("schema", SpectacularAPIView.as_view(), name="api_schema"),
     path("usage-events", usage.UsageEvents.as_view(), name="api_usage_events"),
-    path("fine-tune-runs", usage.FineTuneRuns.as_view(), name="api_fine_tune_runs"),
+    path("fine-tune-runs", reports.FineTuneRuns.as_view(), name="api_fine_tune_runs"),
+    path("quality-scores", reports.QualityScores.as_view(), name="api_quality_scores"),
+    path("business-metrics", reports.BusinessMetrics.as_view(), name="api_business_metrics"),
+    path("markers", reports.Markers.as_view(), name="api_markers"),
+    path("markers/webhook/<int:source_id>", reports.MarkerWebhook.as_view(), name="api_marker_webhook"),
     path("gate/policy", gate.Policy.as_view(), name="api_gate_policy"),
     path("spend", spend.Spend.as_view(), name="api_spend"),
     path("unit-costs", unit_costs.UnitCosts.as_view(), name="api_unit_costs"),

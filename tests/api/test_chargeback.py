@@ -12,6 +12,7 @@ from attribution import queries
 from costobs.kernel.period import parse_month
 from costobs.kernel.scope import SpendScope
 from ingest import configure, load
+from ingest.rows import COST_KINDS, PURCHASE_OPTIONS
 from tests.api.conftest import Person, Program
 from tests.api.october import MONTH, NOW, Ledger, bill, settle
 
@@ -116,6 +117,14 @@ def test_its_focus_file_holds_the_sums_of_all_four_costs(ledger: Ledger, program
         assert sum(Decimal(row[column]) for row in found) == queries.total(scope=scope(cost)).cost, cost
     assert {row["ServiceCategory"] for row in found} == {"Compute", "Storage", "AI and Machine Learning"}
     assert {row["x_Basis"] for row in found} == {"billed", "estimated"}
+
+
+def test_its_focus_file_says_what_money_is_for_and_how_capacity_was_bought(ledger: Ledger, program: Program) -> None:
+    found = rows(program("read"), "?format=focus")
+
+    assert {row["x_CostKind"] for row in found} <= set(COST_KINDS)
+    assert {row["x_PurchaseOption"] for row in found} <= {"", *PURCHASE_OPTIONS}
+    assert all(row["x_CostKind"] == "api_inference" for row in found if row["x_Basis"] == "estimated")
 
 
 def test_its_focus_file_fills_what_focus_demands(ledger: Ledger, program: Program) -> None:
