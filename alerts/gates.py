@@ -41,6 +41,11 @@ def create(
     return row.pk
 
 
+def of_source(*, source_id: int) -> list[str]:
+    """The names of the gates whose usage goes to this source."""
+    return list(Gate.objects.filter(source_id=source_id).order_by("name").values_list("name", flat=True))
+
+
 def remove(*, name: str, by: str, now: datetime) -> bool:
     """Takes a gate out, so that no action waits for it any more; False when there is none of that name."""
     with transaction.atomic():

@@ -31,6 +31,8 @@ STATES = {
 _DIMENSIONS = {
     "cost_centre": "cost centre",
     "provider_name": "provider",
+    "cost_kind": "cost kind",
+    "purchase_option": "bought as",
     "service_name": "service",
     "sub_account": "account",
 }

@@ -6,16 +6,19 @@ from typing import Any
 
 from celery import shared_task
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 
-from alerts import deliver, escalate, evaluate, execute
+from alerts import deliver, escalate, evaluate, execute, gates
 from attribution import books, own
 from attribution import forget as attribution_forget
-from ingest import configure, inbox, load, partitions
+from costobs.audit import record
+from ingest import backfill, configure, inbox, load, partitions, removal
 from ingest import queries as ingest_queries
 from ingest import tidy as ingest_tidy
 
 log = logging.getLogger("costobs.pipeline")
+
+_PASTS_AT_ONCE = 2
 
 _MANY_DAYS = 7  # from so many rebuilt days on, PostgreSQL's statistics are out of date before autovacuum comes by
 
@@ -59,12 +62,30 @@ def restate(days: list[date], now: datetime) -> None:
         books.rebuild(day=day, now=now)
 
 
-def forget_source(*, source_id: int, now: datetime) -> int:
-    """Takes a source out with every row it delivered, and rebuilds the days it had; returns how many."""
+class InUse(ValueError):
+    """The source cannot go yet; the message says what goes first."""
+
+
+def forget_source(*, source_id: int, by: str, now: datetime, rebuilds: bool = True) -> int:
+    """Takes a source out with every row it delivered; returns how many days it had. Raises InUse while a gate needs it.
+
+    The days are rebuilt at once, or without `rebuilds` by the next ticks: those that others have rows on are open then.
+    """
+    held = gates.of_source(source_id=source_id)
+    if held:
+        raise InUse(f"the gate {held[0]} sends its usage here; remove it first: costobs gate remove {held[0]}")
+    source = configure.source(source_id)
     days = ingest_queries.days_of(source_id=source_id)
+    found = removal.holdings(source_id=source_id)
+    # From now on nobody begins to read it.
+    configure.pause(source_id=source_id, is_active=False)
     attribution_forget.source(source_id=source_id)
-    configure.remove_source(source_id=source_id)
-    restate(days, now)
+    with transaction.atomic():
+        configure.remove_source(source_id=source_id)
+        before = {"rows": dict(found.rows), "billed_cost": {name: str(cost) for name, cost in found.billed_cost}}
+        record.write(actor=by, act="source.removed", subject=f"source:{source}", at=now, before=before)
+    if rebuilds:
+        restate(days, now)
     return len(days)
 
 
@@ -102,12 +123,31 @@ def sync_source(*, source_id: int, **_: Any) -> None:
         log.info("%s: %s, %s rows", result.name, result.state, result.rows_loaded)
 
 
+# A month of a large bill takes longer than other tasks may.
+@shared_task(name="costobs.pipeline.read_past", ignore_result=True, soft_time_limit=3500, time_limit=3600)
+def read_past(**_: Any) -> None:
+    """Every few seconds: one piece of a backfill. Two at once work on two of them; a third would leave the tick no worker."""
+    with connection.cursor() as cursor:
+        for slot in range(_PASTS_AT_ONCE):
+            cursor.execute("SELECT pg_try_advisory_lock(hashtext('costobs read_past'), %s)", [slot])
+            if not cursor.fetchone()[0]:
+                continue
+            try:
+                piece = backfill.run(now=datetime.now(UTC))
+            finally:
+                cursor.execute("SELECT pg_advisory_unlock(hashtext('costobs read_past'), %s)", [slot])
+            if piece is not None:
+                log.info("backfill %s: %s, %s rows", piece.backfill_id, piece.state, piece.rows_loaded)
+            return
+
+
 @shared_task(name="costobs.pipeline.tidy", ignore_result=True)
 def tidy(**_: Any) -> None:
-    """Each hour: partitions ahead, old samples and drained batches away."""
+    """Each hour: partitions ahead, old samples and drained batches away, charges of older versions classified."""
     now = datetime.now(UTC)
     today = now.date()
     partitions.ensure_days(today + timedelta(days=ahead) for ahead in range(8))
     partitions.ensure_months([today, today + timedelta(days=31)])
     ingest_tidy.samples(before=now - timedelta(days=settings.COSTOBS_KEEP_SAMPLES_DAYS))
     inbox.tidy(before=now - timedelta(days=1))
+    ingest_tidy.classify_charges()

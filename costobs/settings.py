@@ -116,6 +116,8 @@ DATABASES = {
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# The only directory of this machine that a source set up in the browser may read.
+COSTOBS_FILES = Path(os.environ.get("COSTOBS_FILES", "").strip() or paths.data_dir() / "files").expanduser().resolve()
 COSTOBS_INBOX_BYTES = int(os.environ.get("COSTOBS_INBOX_BYTES", str(64 * 1024 * 1024)))
 COSTOBS_KEEP_SAMPLES_DAYS = int(os.environ.get("COSTOBS_KEEP_SAMPLES_DAYS", "14"))
 
@@ -152,6 +154,7 @@ CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "costobs.pipeline.tick", "schedule": 1.0, "options": {"expires": 2}},
     "tell": {"task": "costobs.pipeline.tell", "schedule": 2.0, "options": {"expires": 4}},
     "sync": {"task": "costobs.pipeline.sync", "schedule": 60.0, "options": {"expires": 55}},
+    "read_past": {"task": "costobs.pipeline.read_past", "schedule": 5.0, "options": {"expires": 5}},
     "tidy": {"task": "costobs.pipeline.tidy", "schedule": 3600.0, "options": {"expires": 3000}},
 }
 

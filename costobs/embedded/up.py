@@ -159,6 +159,7 @@ def _run(supervisor: Supervisor, options: Options) -> int:
 
 def _environment(options: Options) -> dict[str, str]:
     (options.data / "static").mkdir(parents=True, exist_ok=True)
+    (options.data / "files").mkdir(parents=True, exist_ok=True)  # what a source set up in the browser may read
     return {
         "COSTOBS_DATA": str(options.data),
         "COSTOBS_PORT": str(options.port),

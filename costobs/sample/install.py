@@ -99,6 +99,9 @@ def _set_up(*, now: datetime, is_new: bool) -> dict[str, int]:
         "gpus": ("dcgm", "GPU telemetry", {"step_seconds": plan.MINUTE}),
         "gpu_history": ("dcgm", "GPU telemetry, each quarter hour", {"step_seconds": plan.QUARTER}),
         "fine_tunes": ("fine_tunes", "fine-tune runs", {}),
+        "scores": ("quality_scores", "reviewers' scores", {}),
+        "figures": ("business_metrics", "business figures", {}),
+        "markers": ("markers", "deploys and incidents", {}),
     }
     made = {
         name: configure.create_source(kind=kind, name=f"{PREFIX}{title}", config=config, is_sample=True, now=now)

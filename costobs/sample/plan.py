@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import partial
 
-from costobs.embedded.sample import bills, fine_tunes, gpus, story, usage
+from costobs.embedded.sample import bills, fine_tunes, gpus, story, usage, values
 from costobs.embedded.sample.story import Story
 from costobs.embedded.sample.tally import Tally
 from ingest import queries
@@ -47,6 +48,10 @@ def groups(told: Story, sources: Mapping[str, int], *, until: datetime, now: dat
     runs = fine_tunes.ndjson(told, until=until)
     # Runs touch all their days: early, while most of those days are still empty and quickly rolled up.
     rest = [Slice(sources["fine_tunes"], "fine-tune runs.ndjson", until.date(), 1, lambda: runs)]
+    for name, made in (("scores", values.scores), ("figures", values.figures), ("markers", values.markers)):
+        content = made(told, until=until)
+        if content:
+            rest.append(Slice(sources[name], f"{name}.ndjson", until.date(), 1, partial(bytes, content)))
     rest += [*used[1:], *_telemetry(told, sources, tally, until=until)]
     for number, month in enumerate(months):
         mine, rest = [one for one in rest if one.month >= month], [one for one in rest if one.month < month]

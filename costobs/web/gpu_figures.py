@@ -1,5 +1,6 @@
 """The arithmetic of the GPU page: sums of what was paid, activity by node, and the grid of the heat map."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -98,6 +99,14 @@ def add(parts: Iterable[Fate]) -> Fate:
             found.no_telemetry + one.no_telemetry,
         )
     return found
+
+
+def bought_as(rows: Iterable[Iterable[tuple[str, Decimal]]]) -> list[tuple[str, Decimal]]:
+    """Purchase options of several rows added up, the largest first."""
+    found: dict[str, Decimal] = {}
+    for option, cost in itertools.chain.from_iterable(rows):
+        found[option] = found.get(option, Decimal(0)) + cost
+    return sorted(found.items(), key=lambda one: (-one[1], one[0]))
 
 
 def per_million_tokens(rows: Sequence[GpuCost], *, loaded: bool = False) -> Decimal | None:

@@ -1,7 +1,6 @@
 """GPUs: which ones do we pay for and not use, hour by hour?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -12,29 +11,22 @@ from django.urls import reverse
 from attribution import queries
 from attribution.queries import GpuCost, GpuHourCell, GpuNodeCost
 from costobs.kernel import fmt
-from costobs.web import charts, csv_file, filters, gpu_figures
+from costobs.web import charts, csv_file, filters, gpu_figures, gpu_table
 from costobs.web.gpu_figures import Activity, Fate
 from costobs.web.page import page as page_view
 from costobs.web.parts import Cell, ChartCard, Column, Kpi, Link, Notice, Row, Table
 
-_VIEWS = {"deployment": "By deployment", "node": "By node"}
-_METRICS = {"gr_engine_active": "graphics engine active", "gpu_util": "GPU utilisation"}
+_METRICS = {
+    "gr_engine_active": "graphics engine active",
+    "gpu_util": "GPU utilisation",
+    "gpu_gfx_activity": "GFX activity",
+    "neuroncore_utilization": "NeuronCore utilisation",
+    "duty_cycle": "duty cycle",
+    "tensorcore_utilization": "tensor core utilisation",
+}
 _POLARITY: dict[str, fmt.Polarity] = {"paid": "none", "idle_workload": "up_bad", "idle_infrastructure": "up_bad"}
 _MOST_ROWS = 40
 _EMPTY = "Nothing loaded"
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One row of the page: a deployment or a node."""
-
-    key: str
-    label: str
-    fate: Fate
-    activity: Activity | None
-    tokens: int
-    busy_ratio: Decimal | None
-    per_million: Decimal | None
 
 
 @page_view
@@ -58,10 +50,10 @@ def page(request: HttpRequest) -> HttpResponse:
         "kpis": _kpis(asked, whole, costs),
         "heat": _heat(asked),
         "bars": _bars(asked, lines, view),
-        "tabs": [(label, filters.url(request, view=key), key == view) for key, label in _VIEWS.items()]
+        "tabs": [(label, filters.url(request, view=key), key == view) for key, label in gpu_table.VIEWS.items()]
         if _may_see_nodes(asked)
         else [],
-        "table": _table(asked, lines, whole, view),
+        "table": gpu_table.table(asked, lines, view),
     }
     return render(request, "pages/gpus.html", context)
 
@@ -75,7 +67,8 @@ def export(request: HttpRequest) -> HttpResponse:
     columns = [
         view, "from", "to", "currency", "cost_column", "gpu_models", "gpus", "busy_ratio", "paid_cost", "used_cost",
         "overhead_cost", "fine_tuned_cost", "idle_workload_cost", "idle_infrastructure_cost", "no_telemetry_cost",
-        "tokens", "cost_per_million_tokens", "last_busy_hour",
+        *(f"{option or 'unknown_purchase'}_cost" for option in gpu_table.OPTIONS), "tokens", "cost_per_million_tokens",
+        "last_busy_hour",
     ]  # fmt: skip
     rows = [
         (
@@ -83,6 +76,7 @@ def export(request: HttpRequest) -> HttpResponse:
             ", ".join(line.activity.models) if line.activity else "", line.activity.gpus if line.activity else None,
             line.busy_ratio, line.fate.paid, line.fate.used, line.fate.overhead,
             line.fate.fine_tuned, line.fate.idle_workload, line.fate.idle_infrastructure, line.fate.no_telemetry,
+            *(dict(line.bought_as).get(option, Decimal(0)) for option in gpu_table.OPTIONS),
             line.tokens if view == "deployment" else None, line.per_million,
             line.activity.last_busy if line.activity else None,
         )
@@ -101,20 +95,32 @@ def _view(request: HttpRequest, asked: filters.Asked) -> str:
     return "node" if request.GET.get("view") == "node" and _may_see_nodes(asked) else "deployment"
 
 
-def _lines(asked: filters.Asked, view: str, costs: Sequence[GpuCost], cells: Sequence[GpuHourCell]) -> list[_Line]:
+def _lines(
+    asked: filters.Asked, view: str, costs: Sequence[GpuCost], cells: Sequence[GpuHourCell]
+) -> list[gpu_table.Line]:
     seen = gpu_figures.activity(cells, by=view)
     if view == "node":
         nodes: Sequence[GpuNodeCost] = queries.gpu_node_costs(scope=asked.scope)
         ratios = {name: one.ratio for name, one in seen.items()}
         return [
-            _Line(row.node, row.node, gpu_figures.fate(row), seen.get(row.node), 0, ratios.get(row.node), None)
+            gpu_table.Line(
+                row.node,
+                row.node,
+                gpu_figures.fate(row),
+                row.bought_as,
+                seen.get(row.node),
+                0,
+                ratios.get(row.node),
+                None,
+            )
             for row in nodes
         ]
     return [
-        _Line(
+        gpu_table.Line(
             row.deployment,
             row.deployment or _EMPTY,
             gpu_figures.fate(row),
+            row.bought_as,
             seen.get(row.deployment),
             row.tokens,
             _ratio(row, seen.get(row.deployment)),
@@ -223,11 +229,11 @@ def _tokens(costs: Sequence[GpuCost], currency: str) -> Kpi:
     loaded = gpu_figures.per_million_tokens(costs, loaded=True)
     return Kpi(
         "Self-hosted tokens",
-        _per_million(per_million, currency),
+        gpu_table.per_million(per_million, currency),
         unit="1M tokens" if per_million is not None else "",
         compare="No tokens in these days"
         if loaded is None
-        else f"{_per_million(loaded, currency)} with idle and overhead",
+        else f"{gpu_table.per_million(loaded, currency)} with idle and overhead",
         note="Split by estimated weights of uncached, cached and output tokens",
     )
 
@@ -239,11 +245,6 @@ def _parts(whole: Fate) -> list[tuple[str, Decimal]]:
         ("idle_infrastructure", whole.idle_infrastructure),
         ("no_telemetry", whole.no_telemetry),
     ]
-
-
-def _per_million(cost: Decimal | None, currency: str) -> str:
-    found = fmt.unit_cost(cost / 1_000_000 if cost is not None else None, "token", currency, scale=1_000_000)
-    return found.amount if found else fmt.NOT_APPLICABLE
 
 
 def _heat(asked: filters.Asked) -> ChartCard:
@@ -298,7 +299,7 @@ def _heat_table(grid: gpu_figures.Grid) -> Table:
     return Table("Mean activity by GPU and day", columns, rows, note="Means of the hours that have telemetry.")
 
 
-def _bars(asked: filters.Asked, lines: Sequence[_Line], view: str) -> ChartCard | None:
+def _bars(asked: filters.Asked, lines: Sequence[gpu_table.Line], view: str) -> ChartCard | None:
     shown = [line for line in lines if line.fate.paid > 0][:8]
     if not shown:
         return None
@@ -315,67 +316,9 @@ def _bars(asked: filters.Asked, lines: Sequence[_Line], view: str) -> ChartCard 
     kept = [one for one in series if one.total]
     return ChartCard(
         id="paid",
-        title=f"Paid and what became of it, {_VIEWS[view].lower()}",
+        title=f"Paid and what became of it, {gpu_table.VIEWS[view].lower()}",
         caption=f"{currency}, {asked.bar.basis_label.lower()}, {fmt.period(asked.scope.days.start, asked.scope.days.end)}.",
         chart=charts.stacked_rows(rows=[line.label for line in shown], series=kept, currency=currency),
         summary=f"{worst.label} has the most idle money: {fmt.money(worst.fate.idle, currency)}"
         f" of {fmt.money(worst.fate.paid, currency)}. The figures are in the table below.",
     )
-
-
-def _table(asked: filters.Asked, lines: Sequence[_Line], whole: Fate, view: str) -> Table:
-    currency = asked.scope.currency
-    places = fmt.column_places([line.fate.paid for line in lines])
-    columns = [
-        Column("Deployment" if view == "deployment" else "Node"),
-        Column("GPUs", wide=True),
-        Column("Busy time", numeric=True, title="Of the time that was measured"),
-        Column("Paid", numeric=True, sort="descending"),
-        Column("Busy", numeric=True, title="With requests, fine-tune runs, and busy without a request"),
-        Column("Idle", numeric=True, title="With a model loaded, and with nothing loaded"),
-        Column("No telemetry", numeric=True),
-        Column("Last busy"),
-    ]
-    if view == "deployment":
-        title = "Busy time with requests over tokens, on the days that are paid; estimated weights"
-        columns.append(Column("$ / 1M tokens", numeric=True, title=title))
-    total = gpu_figures.add(line.fate for line in lines)
-    rows = [Row(_cells(line, currency, places, view), kind="idle" if not line.key else "") for line in lines]
-    sums = [
-        Cell(f"Total ({len(lines)} rows)"),
-        Cell(),
-        Cell(),
-        *_money_cells(total, currency, places),
-        *[Cell()] * (len(columns) - 7),
-    ]
-    return Table(
-        caption=f"GPUs {_VIEWS[view].lower()}",
-        columns=columns,
-        rows=rows,
-        total=Row(sums, kind="total") if rows else None,
-        empty=Notice("not_arrived", "No bill or price for these nodes in these days"),
-        csv_url=f"{reverse('gpus_export')}?{asked.query}",
-        note="Paid is busy, idle and no telemetry together, exactly.",
-    )
-
-
-def _cells(line: _Line, currency: str, places: int, view: str) -> list[Cell]:
-    seen = line.activity
-    cells = [
-        Cell(line.label, title=line.key or "GPUs that had no model loaded"),
-        Cell(f"{seen.gpus} × {', '.join(seen.models)}" if seen else fmt.UNKNOWN),
-        Cell(fmt.percent(line.busy_ratio) if line.busy_ratio is not None else "no telemetry"),
-        *_money_cells(line.fate, currency, places),
-        Cell(fmt.moment(seen.last_busy) if seen and seen.last_busy else fmt.NOT_APPLICABLE),
-    ]
-    return cells if view == "node" else [*cells, Cell(_per_million(line.per_million, currency))]
-
-
-def _money_cells(one: Fate, currency: str, places: int) -> list[Cell]:
-    share = fmt.percent(one.idle_ratio, places=0)
-    return [
-        Cell(fmt.money(one.paid, currency, places=places)),
-        Cell(fmt.money(one.busy, currency, places=places)),
-        Cell(fmt.money(one.idle, currency, places=places), note=share if one.idle else ""),
-        Cell(fmt.money(one.no_telemetry, currency, places=places)),
-    ]

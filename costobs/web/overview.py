@@ -10,7 +10,7 @@ from alerts import queries as alert_queries
 from attribution import changes, pace, queries
 from costobs.kernel import fmt
 from costobs.kernel.period import month
-from costobs.web import breakdown, budget_table, charts, filters
+from costobs.web import breakdown, budget_table, charts, filters, value_tables
 from costobs.web.page import page as page_view
 from costobs.web.parts import Cell, ChartCard, Column, Kpi, Link, Notice, Row, Table
 from ingest import queries as ingest_queries
@@ -160,6 +160,7 @@ def _daily(request: HttpRequest, asked: filters.Asked, found: list[breakdown.Gro
         series=series,
         currency=asked.scope.currency,
         not_final=open_days,
+        marks=value_tables.marks(asked),
         slots=breakdown.slots(found),
     )
     return ChartCard(

@@ -15,22 +15,15 @@ from costobs.access import scopes
 from costobs.kernel import fmt
 from costobs.kernel.period import Days
 from costobs.sample import install
-from costobs.web import csv_file
+from costobs.web import csv_file, settings_source_tables
 from costobs.web.page import no_permission
 from costobs.web.page import page as page_view
-from costobs.web.parts import Cell, Column, Kpi, Notice, Row, Table
+from costobs.web.parts import Cell, Column, Kpi, Link, Notice, Row, Table
 from ingest import price
 from ingest import queries as ingest_queries
 from ingest.price_usage import Unpriced
 
 _DAYS = 28
-_LOAD_STATES = {
-    "succeeded": "done",
-    "superseded": "ended",
-    "running": "running",
-    "refused": "failed",
-    "failed": "failed",
-}
 
 
 @page_view
@@ -47,10 +40,11 @@ def page(request: HttpRequest) -> HttpResponse:
         "heading": _heading(lines),
         "sub": f"As of {fmt.moment(now)}. Days and times are UTC.",
         "kpis": _kpis(lines, unpriced),
-        "sources": _sources(lines),
+        "sources": _sources(lines, may_manage=viewer.may_manage),
+        "actions": [Link("Set up sources", reverse("settings_sources"), icon="sliders-horizontal")],
         "completeness": _completeness(lines, now.date()),
         "unpriced": _unpriced(unpriced),
-        "loads": _loads(),
+        "loads": settings_source_tables.loads(ingest_queries.loads(limit=30), shows_source=True),
         "quarantined": _quarantined(),
         "may_manage": viewer.may_manage,
         "is_busy": ingest_queries.is_sample_loading() or bool(ingest_queries.open_days()),
@@ -100,15 +94,17 @@ def remove_sample(request: HttpRequest) -> HttpResponse:
 
 @page_view
 def quarantined_csv(request: HttpRequest) -> HttpResponse:
-    """Quarantined rows as they came, for repair."""
+    """Quarantined rows as they came, for repair; with `load` those of one load."""
     if not scopes.viewer(request.user).may_see_all:
         return no_permission(request, "Quarantined rows show every team's data.")
+    load = request.GET.get("load", "")
+    load_id = int(load) if load.isascii() and load.isdigit() and len(load) < 18 else None
     return csv_file.response(
         name="quarantined.csv",
         columns=["source", "file", "row", "field", "reason", "raw", "loaded_at"],
         rows=[
             [row.source, row.file, row.row_number, row.field, row.reason, row.raw, row.loaded_at]
-            for row in ingest_queries.quarantined(limit=100_000)
+            for row in ingest_queries.quarantined(load_id=load_id, limit=100_000)
         ],
     )
 
@@ -144,7 +140,7 @@ def _kpis(lines: list[ingest_queries.SourceLine], unpriced: list[Unpriced]) -> l
     ]
 
 
-def _sources(lines: list[ingest_queries.SourceLine]) -> Table:
+def _sources(lines: list[ingest_queries.SourceLine], *, may_manage: bool) -> Table:
     columns = [
         Column("Source", wide=True),
         Column("Kind"),
@@ -158,7 +154,7 @@ def _sources(lines: list[ingest_queries.SourceLine]) -> Table:
     rows = [
         Row(
             [
-                Cell(line.name, note=line.last_error or _late(line)),
+                Cell(line.name, url=reverse("settings_source", args=[line.id]), note=line.last_error or _late(line)),
                 Cell(line.title, title=line.kind),
                 Cell("", state=line.status),
                 Cell(fmt.moment(line.complete_through) if line.complete_through else "no data yet"),
@@ -175,6 +171,7 @@ def _sources(lines: list[ingest_queries.SourceLine]) -> Table:
         "Connect one source",
         "Load a file: costobs load focus_export bill.csv. Or make a token (costobs token create app --grant ingest) and"
         " push usage to /api/v1/usage-events.",
+        [Link("Connect a source", reverse("settings_source_new"), icon="plug", primary=True)] if may_manage else [],
     )
     return Table("Sources", columns, rows, empty=empty)
 
@@ -247,41 +244,6 @@ def _unpriced(found: list[Unpriced]) -> Table:
         "info", "Every call has a price", "Models without one would be listed here and counted at a conservative price."
     )
     return Table("Unpriced usage, last 28 days", columns, rows, empty=empty)
-
-
-def _loads() -> Table:
-    columns = [
-        Column("File or batch", wide=True),
-        Column("Source"),
-        Column("State"),
-        Column("Started"),
-        Column("Rows read", numeric=True),
-        Column("Loaded", numeric=True),
-        Column("Known", numeric=True, title="Rows that were in the books already"),
-        Column("Quarantined", numeric=True),
-    ]
-    rows = [
-        Row(
-            [
-                Cell(one.name, note=one.error),
-                Cell(one.source),
-                Cell(one.state.capitalize(), state=_LOAD_STATES.get(one.state, "unknown")),
-                Cell(fmt.moment(one.started_at)),
-                Cell(fmt.integer(one.rows_read)),
-                Cell(fmt.integer(one.rows_loaded)),
-                Cell(fmt.integer(one.rows_duplicate)),
-                Cell(fmt.integer(one.rows_quarantined)),
-            ]
-        )
-        for one in ingest_queries.loads(limit=30)
-    ]
-    return Table(
-        "Newest loads",
-        columns,
-        rows,
-        empty=Notice("empty", "Nothing was loaded yet", ""),
-        note="Read = loaded + known + quarantined; a refused bill loads nothing and keeps the one before.",
-    )
 
 
 def _quarantined() -> Table:

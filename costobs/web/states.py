@@ -53,6 +53,10 @@ STATES = {
     "no_telemetry": State("No telemetry", "cloud-off", "stale"),
     "loading": State("Loading", "refresh-cw", "info"),
     "never": State("No data yet", "circle-dashed", "stale"),
+    # findings of a connection test
+    "works": State("Works", "check", "ok"),
+    "missing": State("Missing", "octagon-x", "over"),
+    "note": State("Note", "info", "info"),
     # money
     "estimated": State("Estimated", "circle-dashed", "stale"),
     "billed": State("Billed", "check", "ok"),

@@ -11,7 +11,7 @@ from django.urls import reverse
 from attribution import queries
 from attribution.queries import UnitCost
 from costobs.kernel import fmt
-from costobs.web import breakdown, filters, unit_charts, unit_exports, unit_figures, unit_tables
+from costobs.web import breakdown, filters, unit_charts, unit_exports, unit_figures, unit_tables, value_tables
 from costobs.web.page import page as page_view
 from costobs.web.parts import Kpi, Link, Notice, Table
 from costobs.web.unit_figures import UNITS, Unit
@@ -60,6 +60,8 @@ def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[
         "table": _table(request, asked, unit, rows, (whole, now, before), total.cost, slots),
         "columns": _columns_link(request),
         "estimates": unit_tables.estimates(queries.estimated_versus_billed(scope=asked.scope), currency),
+        "quality": value_tables.quality(asked, rows),
+        "business": value_tables.business(asked),
         "agent_runs": unit_tables.agent_runs(queries.agent_runs(scope=asked.scope, limit=_RUNS)),
         "fine_tunes": unit_tables.fine_tune_runs(fine_tunes, currency) if fine_tunes else None,
     }

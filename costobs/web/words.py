@@ -10,6 +10,31 @@ SHARES = {
     "overhead": "Overhead",
     "unallocated": "Unallocated",
 }
+COST_KINDS = {
+    "api_inference": "API inference",
+    "serverless_inference": "Serverless and provisioned inference",
+    "gpu_compute": "GPU compute",
+    "cpu_compute": "CPU compute",
+    "fine_tuning": "Fine-tuning",
+    "storage": "Storage",
+    "vector_store": "Vector stores and RAG",
+    "network": "Network",
+    "energy": "Energy",
+    "licence": "Licences",
+    "staff": "Staff",
+    "support": "Support",
+    "tax": "Tax",
+    "credit": "Credits",
+    "other_service": "Other services",
+}
+PURCHASES = {
+    "on_demand": "On-demand",
+    "spot": "Spot",
+    "reserved": "Reserved",
+    "savings_plan": "Savings plan",
+    "serverless": "Serverless",
+    "owned": "Owned",
+}
 # Where a row has no value in the dimension, its share says what it is.
 _NAMELESS: dict[str, tuple[str, RowKind]] = {
     "idle_workload": ("Idle GPU, loaded", "idle"),
@@ -28,19 +53,20 @@ _NONE = {
     "deployment": "No deployment",
     "sub_account": "No account",
     "region": "No region",
+    "cost_kind": "Not classified",
+    "purchase_option": "No capacity bought",
 }
 PROVIDERS = {"self_hosted": "Self-hosted"}
+_NAMES = {"share_kind": SHARES, "cost_kind": COST_KINDS, "purchase_option": PURCHASES}
 
 
 def label(dimension: str, key: str) -> str:
     """The name of a value; an empty one is named for what it lacks."""
     if not key:
         return _NONE.get(dimension, "None")
-    if dimension == "share_kind":
-        return SHARES.get(key, key)
     if dimension == "basis":
         return key.capitalize()
-    return PROVIDERS.get(key, key)
+    return _NAMES.get(dimension, PROVIDERS).get(key, key)
 
 
 def nameless(dimension: str, share_kind: str) -> tuple[str, RowKind]:

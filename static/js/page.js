@@ -41,6 +41,15 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
+// One listener for all, so that what htmx swaps in copies as well.
+for (const button of document.querySelectorAll("[data-copy-text]")) button.hidden = !navigator.clipboard;
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy-text]");
+  if (!button) return;
+  await navigator.clipboard.writeText(document.getElementById(button.dataset.copyText).textContent.trim());
+  toast("Copied");
+});
+
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (!form.dataset.confirm || form.dataset.confirmed) return;

@@ -53,7 +53,7 @@ def test_it_pauses_and_resumes() -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("add", "aws_cur", "x"), "no source of kind"),
+        (("add", "no_such_kind", "x"), "no source of kind"),
         (("add", "usage_log", "x", "--config", "[]"), "JSON object"),
         (("add", "usage_log", "x", "--config", '{"colour": 1}'), "colour"),
         (("remove", "usage_log", "nobody", "--yes"), "there is no source"),

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from genai_prices import Usage, calc_price
 
-from costobs.embedded.sample import bills, cloud_bill, fine_tunes, gpus, organisation, story, traces, usage
+from costobs.embedded.sample import bills, cloud_bill, fine_tunes, gpus, organisation, story, traces, usage, values
 from costobs.embedded.sample.story import Story
 from ingest.sources import KINDS
 from ingest.sources.formats import classify
@@ -237,6 +237,18 @@ def test_it_says_which_model_and_token_kind_each_line_is_for(charges: pl.DataFra
     assert models.filter((pl.col("model") == "") | (pl.col("token_kind") == "")).is_empty()
 
 
+def test_it_says_what_each_line_is_for_and_how_capacity_was_bought(charges: pl.DataFrame) -> None:
+    spent = {kind: _sum(rows, "effective_cost") for (kind,), rows in charges.group_by("cost_kind")}
+    bought = charges.filter(pl.col("cost_kind") == "gpu_compute")["purchase_option"]
+
+    assert spent.keys() == {
+        "api_inference", "gpu_compute", "fine_tuning", "storage", "network", "support", "tax", "credit", "other_service",
+    }  # fmt: skip
+    assert spent["other_service"] < sum(spent.values()) / 100
+    assert set(bought) == {"on_demand", "reserved"}
+    assert charges.filter(pl.col("cost_kind") == "api_inference")["purchase_option"].unique().to_list() == [""]
+
+
 def test_it_has_credit_tax_support_a_correction_and_a_reservation(charges: pl.DataFrame) -> None:
     aws = charges.filter(pl.col("service_provider_name") == "AWS")
     used = aws.filter(pl.col("commitment_discount_status") == "Used")
@@ -379,3 +391,20 @@ def test_it_goes_on_after_its_ninety_days() -> None:
     later = usage.events(TOLD, since=since, until=since + timedelta(days=1))
 
     assert len(later) > 1000
+
+
+def test_it_tells_scores_figures_and_events_that_their_sources_take_whole() -> None:
+    made = {
+        "quality_scores": values.scores(TOLD, until=UNTIL),
+        "business_metrics": values.figures(TOLD, until=UNTIL),
+        "markers": values.markers(TOLD, until=UNTIL),
+    }
+
+    found = {kind: _normalized(kind, kind, content) for kind, content in made.items()}
+
+    assert {kind: len(frame) for kind, frame in found.items()} == {
+        "quality_scores": 5 * (89 * 12 + 9),
+        "business_metrics": 2 * 89,
+        "markers": 7,
+    }
+    assert found["markers"]["at"].max() < UNTIL

@@ -34,6 +34,9 @@ TABLES = (
     "ingest_gpusample",
     "ingest_gpuhour",
     "ingest_finetunerun",
+    "ingest_qualityscore",
+    "ingest_businessmetric",
+    "ingest_marker",
     "ingest_load",
     "ingest_attributeset",
     "ingest_touched",
@@ -154,7 +157,7 @@ def test_it_is_removed_without_a_trace_and_stays_away() -> None:
 
     gone = install.remove(by="ada", now=NOW)
 
-    assert gone == 7
+    assert gone == 10
     assert _counts() | {"rules": len(own.current_rules()) - len(own.DEFAULT_RULES)} == before | {"rules": 0}
     with pytest.raises(install.NotWanted, match="removed"):
         _load()

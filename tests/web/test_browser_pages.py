@@ -7,6 +7,7 @@ from django.test import Client
 from playwright.sync_api import Page
 
 from costobs.access.models import Membership
+from ingest import queries
 from tests.web.conftest import Ledger
 
 DAYS = "from=2026-11-01&to=2026-11-21"
@@ -21,6 +22,10 @@ PAGES = (
     f"/gpus/?{DAYS}",
     "/chargeback/2026-10/",
     "/sources/",
+    "/settings/sources/",
+    "/settings/sources/new/",
+    "/settings/sources/new/focus_export/",
+    "/settings/sources/new/markers/",
     "/sign-in/",
 )
 # What a trace type becomes when the vendored file does not know it: a scatter without a word.
@@ -40,7 +45,7 @@ def test_it_draws_every_page_in_both_themes(loaded: Ledger, live_server: object,
     for theme in ("light", "dark"):
         browser_page.goto(f"{base}/sign-in/")
         browser_page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
-        for path in (*PAGES, f"/budgets/{loaded.search_budget_id}/"):
+        for path in (*PAGES, f"/budgets/{loaded.search_budget_id}/", *_of_source(loaded.usage_source_id)):
             complaints.clear()
             answer = browser_page.goto(f"{base}{path}")
             browser_page.wait_for_load_state("networkidle")
@@ -55,10 +60,17 @@ def test_it_draws_every_page_in_both_themes(loaded: Ledger, live_server: object,
             assert found.violations_count == 0, f"{where}: {found.generate_report()}"
 
 
+def _of_source(source_id: int) -> list[str]:
+    """The pages of one source, and of its newest load."""
+    own = f"/settings/sources/{source_id}/"
+    (load,) = queries.loads(source_id=source_id)
+    return [own, f"{own}edit/", f"{own}rotate/", f"{own}remove/", f"/sources/loads/{load.id}/"]
+
+
 def _sign_in(page: Page, base: str) -> None:
-    """The session of a finance lead; signing in by link has tests of its own."""
+    """The session of an administrator, who sees every page; signing in by link has tests of its own."""
     user = get_user_model()._default_manager.create_user("ada@example.com", email="ada@example.com")
-    Membership.objects.create(user=user, role="finance")
+    Membership.objects.create(user=user, role="admin")
     client = Client()
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     page.context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": base}])

@@ -102,6 +102,18 @@ def test_it_exports_the_rows_of_the_page_with_every_digit(ada: Client, ledger: L
     assert sum(Decimal(row["no_telemetry_cost"]) for row in rows) == whole.no_telemetry
 
 
+@pytest.mark.parametrize("view", ["deployment", "node"])
+def test_it_tells_how_every_row_was_bought(ada: Client, ledger: Ledger, view: str) -> None:
+    table = reading.shown(ada, f"/gpus/?view={view}").context["table"]
+    text = reading.shown(ada, f"/gpus/export.csv?view={view}").content.decode()
+
+    assert set(reading.column(table, "Bought as")) == {"On-demand"}
+    assert reading.total(table, "Bought as") == "On-demand"
+    for row in csv.DictReader(text.splitlines()):
+        assert row["on_demand_cost"] == row["paid_cost"]
+        assert {row["spot_cost"], row["owned_cost"], row["unknown_purchase_cost"]} == {"0"}
+
+
 def test_it_divides_by_hours_and_tokens_of_paid_days_only(ada: Client, ledger: Ledger) -> None:
     # The bill ends on the 19th, samples and calls go on to the 21st.
     rows = {row.deployment: row for row in queries.gpu_costs(scope=scope())}

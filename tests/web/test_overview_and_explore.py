@@ -27,7 +27,18 @@ def test_it_shows_the_same_total_on_overview_and_explore_and_in_the_export(ledge
 
 
 @pytest.mark.parametrize(
-    "group", ["team", "model", "provider_name", "feature", "share_kind", "service_name", "environment"]
+    "group",
+    [
+        "team",
+        "model",
+        "provider_name",
+        "feature",
+        "share_kind",
+        "service_name",
+        "environment",
+        "cost_kind",
+        "purchase_option",
+    ],
 )
 def test_it_has_rows_that_add_up_to_the_total_for_every_group(ledger: Ledger, ada: Client, group: str) -> None:
     export = ada.get(f"{reverse('explore_export')}?group={group}").content.decode().splitlines()[1:]
@@ -41,6 +52,18 @@ def test_it_names_what_nobody_owns_uses_or_shares_last(ledger: Ledger, ada: Clie
     assert names[0] in {"search", "support"}
     assert names[-1] == "Unallocated"
     assert any(name.startswith("Idle GPU") for name in names)
+
+
+def test_it_says_what_money_is_for_and_how_capacity_was_bought(ledger: Ledger, ada: Client) -> None:
+    kinds = column(shown(ada, f"{reverse('explore')}?group=cost_kind").context["table"], "Cost kind")
+    options = column(shown(ada, f"{reverse('explore')}?group=purchase_option").context["table"], "Bought as")
+
+    assert {"API inference", "CPU compute"} <= set(kinds)
+    assert "Not classified" not in kinds
+    assert options[0] == "On-demand"
+    assert "No capacity bought" in options
+    spot = shown(ada, f"{reverse('explore')}?f=purchase_option:on_demand&group=cost_kind")
+    assert "Bought as is" in words(spot)
 
 
 def test_it_drills_into_a_group_with_a_filter_that_gives_the_same_amount(ledger: Ledger, ada: Client) -> None:

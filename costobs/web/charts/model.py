@@ -50,6 +50,7 @@ class Mark:
     at: date | datetime
     text: str
     amount: Decimal | None = None
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
