@@ -1,15 +1,14 @@
 """Reading a span of the past again because a person asked: piece by piece, from the newest to the oldest."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from costobs.audit import record
 from ingest import load
+from ingest.claims import claimed
 from ingest.models import Backfill, Source
 from ingest.sources import KINDS, config
 from ingest.sources.base import BadDelivery, SourceUnavailable, Window
@@ -105,27 +104,13 @@ def run(*, now: datetime, source_id: int | None = None) -> Piece | None:
         waiting = waiting.filter(source_id=source_id)
     busy = None
     for backfill_id in waiting.order_by("requested_at", "pk").values_list("pk", flat=True):
-        with _claimed(backfill_id) as is_mine:
+        with claimed(f"backfill {backfill_id}") as is_mine:
             found = Backfill.objects.get(pk=backfill_id)
             if not is_mine:
                 busy = Piece(found.pk, "busy", found.window_start, found.remaining_end)
             elif found.state in OPEN:
                 return _piece(found, now)
     return busy
-
-
-@contextmanager
-def _claimed(backfill_id: int) -> Iterator[bool]:
-    lock = f"backfill {backfill_id}"
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [lock])
-        is_mine = bool(cursor.fetchone()[0])
-    try:
-        yield is_mine
-    finally:
-        if is_mine:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [lock])
 
 
 def _piece(found: Backfill, now: datetime) -> Piece:
@@ -142,7 +127,7 @@ def _piece(found: Backfill, now: datetime) -> Piece:
             if piece.is_cancelled():
                 return piece.told("cancelled")
     except (SourceUnavailable, BadDelivery) as problem:
-        return piece.failed(_remedy(problem, kind))
+        return piece.failed(config.without(_remedy(problem, kind), _secrets(found.source_id)))
     except Exception as problem:
         piece.failed(config.without(f"{type(problem).__name__}: {problem}", _secrets(found.source_id)))
         raise

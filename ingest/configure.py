@@ -10,7 +10,7 @@ from django.db import transaction
 from costobs.audit import record
 from costobs.kernel import secrets as sealing
 from ingest import removal
-from ingest.models import Source
+from ingest.models import Load, Source
 from ingest.sources import KINDS, config
 from ingest.sources.base import Source as Kind
 from ingest.sources.config import BadConfig as BadConfig  # what callers catch
@@ -122,6 +122,7 @@ def update_source(
         if given:
             source.credentials, source.credentials_set_at = secrets, now
         source.save(update_fields=["config", "credentials", "credentials_set_at", "last_error"])
+        _try_refused_again(source_id)
         after = {"config": stored, **({"credentials": sorted(given)} if given else {})}
         record.write(
             actor=by,
@@ -229,12 +230,18 @@ def read_soon(*, source_id: int, by: str, now: datetime) -> None:
     with transaction.atomic():
         source = _locked(source_id)
         Source.objects.filter(pk=source_id).update(last_read_at=None)
+        _try_refused_again(source_id)
         record.write(actor=by, act="source.read_asked", subject=f"source:{source}", at=now)
 
 
 def remove_source(*, source_id: int) -> None:
     """Deletes a source and every row it delivered, in one transaction. The books must be rolled up after it."""
     removal.source(source_id=source_id)
+
+
+def _try_refused_again(source_id: int) -> None:
+    """What was refused may be understood by other settings: forgetting its hash has it loaded anew."""
+    Load.objects.filter(source_id=source_id, state="refused").update(content_hash="")
 
 
 def _name_errors(kind: str, name: str) -> dict[str, str]:

@@ -2,15 +2,27 @@
 
 import gzip
 import hashlib
+import logging
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from uuid import uuid4
 
 import orjson
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db.models import Q
 
 from ingest import load
 from ingest.models import InboxBatch
+from ingest.sources.base import BadDelivery, SourceUnavailable
+
+log = logging.getLogger("costobs.ingest")
+
+# So many bytes are joined to one unit: the rows of a unit are held while it is read.
+MOST_AT_ONCE = 64 * 1024 * 1024
+MOST_LINES = 1_000_000  # a call told in less than 64 bytes is none; each wrong line costs an object of Python
+_KEPT_FAILED = timedelta(days=30)
 
 
 class BadBatch(ValueError):
@@ -38,20 +50,23 @@ def accept(
     idempotency_key: str,
     limit: int,
     now: datetime,
-    may_be_document: bool = False,
+    is_report: bool = False,
 ) -> Receipt:
-    """Commits one batch of lines; with `may_be_document` one JSON object or list, over however many lines, is one too.
+    """Commits one batch of lines. Of a report, of which the last one counts, one JSON object or list is a batch too.
 
-    The same key sent again is acknowledged and stored once; without a key the bytes are the key. Raises BadBatch when the
-    body is not what its encoding says, is empty, or is larger than `limit` bytes unpacked.
+    The same key sent again is acknowledged and stored once. Without a key the bytes are the key, except of a report: it may
+    say again what an earlier one said, after another said otherwise. Raises BadBatch when the body is not what its encoding
+    says, is empty, or is larger than `limit` bytes unpacked.
     """
     content = unpack(body, encoding, limit)
-    if may_be_document:
+    if is_report:
         content = _as_lines(content)
     lines = content.count(b"\n") + (0 if content.endswith(b"\n") else 1)
+    if lines > MOST_LINES:
+        raise TooLarge(f"expected at most {MOST_LINES:,} lines, found {lines:,}; send smaller batches")
     if not content.strip():
         raise BadBatch("expected at least one line of JSON, found an empty body")
-    key = idempotency_key or hashlib.sha256(content).hexdigest()
+    key = idempotency_key or (uuid4().hex if is_report else hashlib.sha256(content).hexdigest())
     try:
         with transaction.atomic():
             with connection.cursor() as cursor:
@@ -92,7 +107,8 @@ def drain(*, now: datetime, limit: int = 200) -> int:
     """Loads waiting batches, oldest first, many in one unit for each source; returns how many batches were drained.
 
     A batch is marked in the transaction after its rows are in the books; dying in between, it is drained again and its rows
-    are known by their identity.
+    are known by their identity. What cannot be loaded is set aside with the reason and costs no other batch; what the
+    database could not do now is tried again.
     """
     waiting = list(InboxBatch.objects.filter(drained_at=None).order_by("id").values("id", "source_id")[:limit])
     for source_id in sorted({row["source_id"] for row in waiting}):
@@ -101,8 +117,9 @@ def drain(*, now: datetime, limit: int = 200) -> int:
 
 
 def tidy(*, before: datetime) -> int:
-    """Empties batches that were drained before `before`; their keys stay for idempotency."""
-    return InboxBatch.objects.filter(drained_at__lt=before).exclude(payload=b"").update(payload=b"")
+    """Empties batches that were drained before `before`; their keys stay for idempotency. Those that failed keep longer."""
+    is_over = Q(error="", drained_at__lt=before) | Q(drained_at__lt=before - _KEPT_FAILED)
+    return InboxBatch.objects.filter(is_over).exclude(payload=b"").update(payload=b"")
 
 
 def _as_lines(content: bytes) -> bytes:
@@ -115,12 +132,56 @@ def _as_lines(content: bytes) -> bytes:
 
 
 def _drain_source(source_id: int, ids: list[int], now: datetime) -> None:
+    for part, content in _parts(source_id, ids):
+        try:
+            _load(source_id, part, content, now)
+        except Exception as problem:
+            if not _is_lasting(problem):
+                log.warning("pushed batches of source %s wait: %s", source_id, type(problem).__name__)
+                if not connection.is_usable():
+                    raise
+                return
+            log.exception("pushed batches of source %s cannot be loaded", source_id)
+            if len(part) > 1:
+                for each in part:
+                    _drain_source(source_id, [each], now)
+            else:
+                _set_aside(source_id, part[0], problem, now)
+
+
+def _parts(source_id: int, ids: list[int]) -> Iterator[tuple[list[int], bytes]]:
+    """The batches joined, as many at once as may be held."""
+    part, held, size, lines = list[int](), list[bytes](), 0, 0
+    for batch in InboxBatch.objects.filter(source_id=source_id, pk__in=ids, drained_at=None).order_by("id").iterator(1):
+        content = gzip.decompress(bytes(batch.payload))
+        if part and (size + len(content) > MOST_AT_ONCE or lines + batch.lines > MOST_LINES):
+            yield part, b"\n".join(held)
+            part, held, size, lines = [], [], 0, 0
+        part.append(batch.pk)
+        held.append(content)
+        size, lines = size + len(content), lines + batch.lines
+    if part:
+        yield part, b"\n".join(held)
+
+
+def _load(source_id: int, ids: list[int], content: bytes, now: datetime) -> None:
     kind = load.connect(source_id)
-    batches = InboxBatch.objects.filter(pk__in=ids, drained_at=None).order_by("id")
-    content = b"\n".join(gzip.decompress(bytes(batch.payload)) for batch in batches)
-    if not content:
-        return
     name = f"pushed batches {ids[0]}–{ids[-1]}" if len(ids) > 1 else f"pushed batch {ids[0]}"
     result = load.run_unit(source_id=source_id, raw=kind.open_bytes(name=name, content=content), now=now)
     if result.state in {"succeeded", "unchanged", "refused"}:
         InboxBatch.objects.filter(pk__in=ids, drained_at=None).update(drained_at=now, error=result.error)
+
+
+def _is_lasting(problem: Exception) -> bool:
+    """Whether the same batch would fail again: not when the database was busy or gone. A limit of PostgreSQL's stays."""
+    if isinstance(problem, InterfaceError | OperationalError):
+        return str(getattr(problem.__cause__, "sqlstate", "") or "").startswith("54")
+    return True
+
+
+def _set_aside(source_id: int, batch_id: int, problem: Exception, now: datetime) -> None:
+    # What a person wrote for a person is said; of the rest nobody knows what it quotes.
+    is_ours = isinstance(problem, SourceUnavailable | BadDelivery)
+    error = str(problem) if is_ours else f"could not be loaded ({type(problem).__name__}); the worker's log says where"
+    InboxBatch.objects.filter(pk=batch_id, drained_at=None).update(drained_at=now, error=error[:2000])
+    load.mark(source_id=source_id, error=f"pushed batch {batch_id}: {error}", now=now)

@@ -2,17 +2,17 @@
 
 import os
 import socket
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, islice
-from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
 from ingest import ahead
+from ingest.claims import claimed
 from ingest.models import Load, QuarantinedRow, Source
 from ingest.rows import Rejected
 from ingest.sinks import SINKS, Sink
@@ -20,9 +20,11 @@ from ingest.sinks.base import Context, Placed
 from ingest.sources import KINDS, config
 from ingest.sources.base import BadDelivery, Normalized, Raw, SourceUnavailable, Window
 from ingest.sources.base import Source as Kind
+from ingest.tally import KEPT_REJECTS, Tally
 
-_KEPT_REJECTS = 1000
 _LOCK_TIMEOUT = "30s"
+# A bill that was refused is tried again by itself once a day, at once when its source is changed or asked for.
+_RETRY_REFUSED = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,104 +41,84 @@ class LoadResult:
     error: str = ""
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What was found in the parts of a unit so far."""
-
-    read: int = 0
-    refused: int = 0
-    rejected: list[Rejected] = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
-    files: dict[str, Counter[str]] = field(default_factory=dict)
-    reasons: dict[str, Counter[str]] = field(default_factory=dict)
-
-    def add(self, part: Normalized) -> None:
-        skipped = sum(part.skipped.values())
-        read = part.batch.num_rows + len(part.rejected) + skipped
-        self.read += read
-        self.refused += len(part.rejected)
-        self.rejected.extend(part.rejected[: max(0, _KEPT_REJECTS - len(self.rejected))])
-        self.skipped.update(part.skipped)
-        if part.file:
-            counts = {"read": read, "quarantined": len(part.rejected), "skipped": skipped}
-            self.files.setdefault(part.file, Counter()).update(counts)
-            self.reasons.setdefault(part.file, Counter()).update(part.skipped)
-
-    def add_late(self, rejected: Sequence[Rejected], rows: int) -> None:
-        """Rows that were refused after they had been read, to their file; to the only one when there is no other."""
-        if len(self.files) == 1:
-            next(iter(self.files.values()))["quarantined"] += rows
-            return
-        for one in rejected:
-            if one.file in self.files:
-                self.files[one.file]["quarantined"] += 1
-
-    def columns(self) -> dict[str, Any]:  # values of columns of Load
-        """What a Load keeps of it."""
-        names = ("read", "quarantined", "skipped")
-        return {
-            "rows_read": self.read,
-            "rows_skipped": self.skipped.total(),
-            "skipped": dict(self.skipped),
-            "files": [
-                {"name": file, **{name: found[name] for name in names}, "reasons": dict(self.reasons[file])}
-                for file, found in self.files.items()
-            ],
-        }
-
-
 class UnknownSource(LookupError):
     """There is no such source."""
 
 
-def run_unit(*, source_id: int, raw: Raw, now: datetime, advances: bool = True) -> LoadResult:
-    """Loads one unit; with `advances` false (a backfill) the cursor of the source stays where it is.
+class _RowsRefused(Exception):
+    """A bill holds rows that cannot be read."""
+
+
+def run_unit(
+    *, source_id: int, raw: Raw, now: datetime, advances: bool = True, retries_after: timedelta = timedelta(0)
+) -> LoadResult:
+    """Loads one unit; with `advances` false (a backfill) the cursor of the source stays where it is. Bytes that were refused
+    are tried again, but not within `retries_after`: until then the answer is the same refusal.
 
     Safe to repeat: bytes that are in the books are answered with `unchanged`, rows that are known are
     counted as duplicates. Killed anywhere before the closing commit it leaves nothing but a Load row that the next try
     takes over; the claim is a lock of the database session, so it ends with the process.
     """
     source = Source.objects.get(pk=source_id)
-    lock = f"load {source_id} {raw.content_hash or raw.name}"
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [lock])
-        if not cursor.fetchone()[0]:
+    with claimed(f"load {source_id} {raw.content_hash or raw.name}") as is_mine:
+        if not is_mine:
             return LoadResult(raw.name, "busy")
-    try:
+        if (known := _refused_before(source, raw, now - retries_after)) is not None:
+            return LoadResult(
+                raw.name, "refused", known.rows_read, rows_quarantined=known.rows_quarantined, error=known.error
+            )
         load = _claim(source=source, raw=raw, now=now)
         if load is None:
             return LoadResult(raw.name, "unchanged")
         return _load(Context(source, load, raw, now, advances))
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [lock])
 
 
 def from_paths(*, source_id: int, paths: Sequence[str], now: datetime) -> Iterator[LoadResult]:
     """Loads every unit found at `paths`; one bad unit does not stop the others."""
     kind = connect(source_id)
-    for raw in kind.open_paths(paths):
-        yield run_unit(source_id=source_id, raw=raw, now=now)
+    try:
+        for raw in kind.open_paths(paths):
+            yield run_unit(source_id=source_id, raw=raw, now=now)
+    except BadDelivery as problem:
+        yield LoadResult(problem.rejected.file, "refused", error=str(problem))
 
 
 def sync(*, source_id: int, window: Window | None = None, now: datetime) -> Iterator[LoadResult]:
     """Reads what is new since the source's cursor. A source that cannot be reached is marked and raises nothing more.
 
-    Without a window it is as far back as the vendor restates, and two days at least.
+    Without a window it is as far back as the vendor restates, and two days at least. A source is read by one worker at a
+    time: one that takes minutes would else be read by the next round as well, until no worker is left.
     """
+    with claimed(f"read {source_id}") as is_mine:
+        if is_mine:
+            yield from _read(source_id=source_id, window=window, now=now)
+        else:
+            yield LoadResult(f"source {source_id}", "busy")
+
+
+def _read(*, source_id: int, window: Window | None, now: datetime) -> Iterator[LoadResult]:
     source = Source.objects.get(pk=source_id)
     Source.objects.filter(pk=source_id).update(last_read_at=now)
     kind = connect(source_id)
+    is_bill = kind.produces == "charges"
     asked = window or Window(now - timedelta(days=max(2, kind.restatement_days)), now)
+    refused: list[str] = []
     try:
         for raw in kind.read(source.cursor, asked):
-            yield run_unit(source_id=source_id, raw=raw, now=now)
+            # The cursor stays before a bill that was refused, so that it is offered again; what follows is known by its hash.
+            advances = not (refused and is_bill)
+            result = run_unit(source_id=source_id, raw=raw, now=now, advances=advances, retries_after=_RETRY_REFUSED)
+            refused += [result.error] if result.state == "refused" else []
+            yield result
+        _settle_error(source, refused if is_bill else [], now)
     except (SourceUnavailable, BadDelivery) as problem:
-        _mark(source, str(problem), now)
-        yield LoadResult(str(source), "failed", error=str(problem))
+        said = config.without(str(problem), kind.credentials)  # a vendor may quote what it was sent
+        mark(source_id=source_id, error=said, now=now)
+        yield LoadResult(str(source), "failed", error=said)
     except Exception as problem:
         # Not its text: nobody foresaw it, so nobody knows what it quotes.
-        _mark(source, f"the source could not be read ({type(problem).__name__}); the worker's log says where", now)
+        said = f"the source could not be read ({type(problem).__name__}); the worker's log says where"
+        mark(source_id=source_id, error=said, now=now)
         raise
 
 
@@ -148,6 +130,22 @@ def connect(source_id: int) -> Kind:
         raise UnknownSource(f"there is no source {source_id}") from problem
     kind = KINDS[source.kind]
     return kind(config.made(kind, source.config), source.credentials)
+
+
+def _refused_before(source: Source, raw: Raw, after: datetime) -> Load | None:
+    """The newest load of these bytes, if it was refused since `after`."""
+    if not raw.content_hash:
+        return None
+    newest = Load.objects.filter(source=source, content_hash=raw.content_hash).order_by("-pk").first()
+    return newest if newest is not None and newest.state == "refused" and newest.started_at > after else None
+
+
+def _settle_error(source: Source, refused: Sequence[str], now: datetime) -> None:
+    """After all was read: what is refused stays said although another unit loaded, what is overcome is said no more."""
+    if refused:
+        mark(source_id=source.pk, error=f"refused: {refused[0]}", now=now)
+    elif source.last_error:
+        Source.objects.filter(pk=source.pk, last_error=source.last_error).update(last_error="")
 
 
 def _claim(*, source: Source, raw: Raw, now: datetime) -> Load | None:
@@ -177,55 +175,73 @@ def _claim(*, source: Source, raw: Raw, now: datetime) -> Load | None:
 def _load(context: Context) -> LoadResult:
     kind = connect(context.source.pk)
     sink = SINKS[kind.produces](context)
-    tally = _Tally()
+    tally = Tally()
     try:
         sink.open()
         with closing(ahead.of(kind.normalize(context.raw))) as parts:
             early = list(islice(parts, 2))
             staging = _staging(context, sink, chain(early, parts), tally)
-            # Not inside a caller's transaction: the other connection would not see what that has written.
-            if sink.may_copy_ahead and len(early) > 1 and not connection.in_atomic_block:
+            if sink.may_copy_ahead and len(early) > 1:
                 return _close_while_staging(context, sink, staging, tally)
             deque(staging, maxlen=0)
-        if context.raw.expected_rows is not None and context.raw.expected_rows != tally.read and sink.is_all_or_nothing:
-            reason = f"the manifest promises {context.raw.expected_rows} rows, {tally.read} were found"
-            raise BadDelivery(Rejected(context.raw.name, tally.read, "row count", reason))
-        if tally.refused + context.late_rows and sink.is_all_or_nothing:
-            return _refuse(context, [*tally.rejected, *context.late], tally, tally.refused + context.late_rows)
+        _check_whole(context, sink, tally)
         return _close(context, sink, tally)
+    except _RowsRefused:
+        return _refuse(context, [*tally.rejected, *context.late], tally, tally.refused + context.late_rows)
     except BadDelivery as problem:
         return _refuse(context, [problem.rejected], tally, tally.refused + 1)
     except Exception as problem:
         Load.objects.filter(pk=context.load.pk).update(
-            state="failed", error=f"{type(problem).__name__}: {problem}"[:2000], finished_at=context.now
+            state="failed",
+            error=config.without(f"{type(problem).__name__}: {problem}", kind.credentials)[:2000].replace("\x00", ""),
+            finished_at=context.now,
         )
         raise
     finally:
         sink.drop()
 
 
-def _staging(context: Context, sink: Sink, parts: Iterable[Normalized], tally: _Tally) -> Iterator[None]:
-    """Stages part after part, each committed at once, and lets the caller do something after each."""
+def _check_whole(context: Context, sink: Sink, tally: Tally) -> None:
+    """Raises what refuses a bill: another number of rows than its manifest promises, or a row that cannot be read."""
+    if not sink.is_all_or_nothing:
+        return
+    if context.raw.expected_rows is not None and context.raw.expected_rows != tally.read:
+        reason = f"the manifest promises {context.raw.expected_rows} rows, {tally.read} were found"
+        raise BadDelivery(Rejected(context.raw.name, tally.read, "row count", reason))
+    if tally.refused + context.late_rows:
+        raise _RowsRefused
+
+
+def _staging(context: Context, sink: Sink, parts: Iterable[Normalized], tally: Tally) -> Generator[None]:
+    """Stages part after part, each committed at once, and lets the caller do something after each.
+
+    Of a bill that is refused already the rest is only counted.
+    """
     for part in parts:
-        sink.stage(part.batch)
         tally.add(part)
+        if not (sink.is_all_or_nothing and tally.refused):
+            sink.stage(part.batch)
         Load.objects.filter(pk=context.load.pk).update(rows_read=tally.read)
         yield
 
 
-def _close_while_staging(context: Context, sink: Sink, staging: Iterator[None], tally: _Tally) -> LoadResult:
+def _close_while_staging(context: Context, sink: Sink, staging: Generator[None], tally: Tally) -> LoadResult:
     """The closing transaction of a long unit: rows are copied while a thread with a connection of its own stages the rest.
+    Inside a caller's transaction, whose rows another connection would not see, they are staged and copied in turn.
 
     That thread must not wait for a lock of this transaction, which in turn waits for the thread: it only adds what loads
     share (attribute sets, offerings, prices, partitions), which this transaction does not touch before the thread ends.
     """
-    with closing(ahead.of(_on_own_connection(staging))) as staged, transaction.atomic():
+    turns = staging if connection.in_atomic_block else ahead.of(_on_own_connection(staging))
+    with closing(turns) as staged, transaction.atomic():
         for _ in staged:
-            sink.copy_staged()
+            if not (sink.is_all_or_nothing and tally.refused):
+                sink.copy_staged()
+        _check_whole(context, sink, tally)
         return _close(context, sink, tally)
 
 
-def _on_own_connection(staging: Iterator[None]) -> Iterator[None]:
+def _on_own_connection(staging: Iterator[None]) -> Generator[None]:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, false)", [_LOCK_TIMEOUT])
@@ -234,7 +250,7 @@ def _on_own_connection(staging: Iterator[None]) -> Iterator[None]:
         connection.close()
 
 
-def _close(context: Context, sink: Sink, tally: _Tally) -> LoadResult:
+def _close(context: Context, sink: Sink, tally: Tally) -> LoadResult:
     rejected, refused = [*tally.rejected, *context.late], tally.refused + context.late_rows
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -264,7 +280,7 @@ def _close(context: Context, sink: Sink, tally: _Tally) -> LoadResult:
     )
 
 
-def _refuse(context: Context, rejected: Sequence[Rejected], tally: _Tally, refused: int) -> LoadResult:
+def _refuse(context: Context, rejected: Sequence[Rejected], tally: Tally, refused: int) -> LoadResult:
     first = rejected[0]
     more = f" (and {refused - 1} more)" if refused > 1 else ""
     error = f"{first.file}, row {first.row}, {first.field}: {first.reason}{more}"
@@ -277,7 +293,7 @@ def _refuse(context: Context, rejected: Sequence[Rejected], tally: _Tally, refus
             error=error[:2000],
             finished_at=context.now,
         )
-        _mark(context.source, f"refused: {error}", context.now)
+        mark(source_id=context.source.pk, error=f"refused: {error}", now=context.now)
     return LoadResult(context.raw.name, "refused", tally.read, rows_quarantined=refused, error=error)
 
 
@@ -292,7 +308,7 @@ def _quarantine(context: Context, rejected: Sequence[Rejected]) -> None:
             reason=one.reason[:2000].replace("\x00", ""),
             raw=one.raw[:2000].replace("\x00", ""),
         )
-        for one in rejected[:_KEPT_REJECTS]
+        for one in rejected[:KEPT_REJECTS]
     )
 
 
@@ -321,5 +337,6 @@ def _advance(context: Context, placed: Placed) -> None:
     source.save(update_fields=["cursor", "last_load_at", "last_error", "complete_through"])
 
 
-def _mark(source: Source, error: str, now: datetime) -> None:
-    Source.objects.filter(pk=source.pk).update(last_error=error[:2000], last_error_at=now)
+def mark(*, source_id: int, error: str, now: datetime) -> None:
+    """Says on the page of a source what went wrong."""
+    Source.objects.filter(pk=source_id).update(last_error=error[:2000], last_error_at=now)

@@ -20,15 +20,24 @@ def see_days(days: Iterable[date]) -> None:
 
     PostgreSQL looks for news of a table's partitions only when it takes a lock that it does not hold yet.
     """
-    with connection.cursor() as cursor:
-        for day in sorted(days):
-            cursor.execute(f"LOCK TABLE ingest_usageevent_{day:%Y%m%d} IN ROW EXCLUSIVE MODE")
+    _see("ingest_usageevent", (f"{day:%Y%m%d}" for day in sorted(set(days))))
+
+
+def see_months(days: Iterable[date]) -> None:
+    """The same for charges and the months of `days`."""
+    _see("ingest_charge", sorted({f"{day:%Y%m}" for day in days}))
 
 
 def ensure_months(days: Iterable[date]) -> None:
     """One partition of charges for each month that holds one of `days`."""
     for month in sorted({period.month(day) for day in days}):
         _ensure("ingest_charge", f"{month.start:%Y%m}", month.start, month.end)
+
+
+def _see(table: str, suffixes: Iterable[str]) -> None:
+    with connection.cursor() as cursor:
+        for suffix in suffixes:
+            cursor.execute(f"LOCK TABLE {table}_{suffix} IN ROW EXCLUSIVE MODE")
 
 
 def _ensure(table: str, suffix: str, start: date, end: date) -> None:

@@ -15,6 +15,7 @@ from ingest.sources.base import Finding, Window
 from ingest.sources.base import Source as Kind
 
 SECONDS = 25
+_PRIVATE = "COSTOBS_PRIVATE_HOSTS"
 # A vendor that does not answer holds its thread until its own time-outs end it; no more than these are held at once.
 _AT_ONCE = threading.BoundedSemaphore(6)
 
@@ -77,13 +78,20 @@ def _findings(
     worker.start()
     worker.join(seconds)
     findings = [
-        Finding(one.subject, one.state, config.without(one.detail, secrets), config.without(one.remedy, secrets))
+        Finding(one.subject, one.state, config.without(one.detail, secrets), config.without(_remedy(one), secrets))
         for one in list(found)
     ]
     if worker.is_alive():
         remedy = "Check the address, and that a firewall lets this machine reach it."
         findings.append(Finding("Answer", "missing", f"Nothing came within {seconds} seconds.", remedy))
     return findings
+
+
+def _remedy(finding: Finding) -> str:
+    """What the kind says, except where nothing was asked: no grant of the vendor opens an address that is not called."""
+    if _PRIVATE in finding.detail:
+        return f"If it is a host of yours, put its name in {_PRIVATE} and start costobs again."
+    return finding.remedy
 
 
 def _audit(subject: str, findings: list[Finding], by: str, now: datetime) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from django.db import connection
 from django.db.models import Count, Max, Q, QuerySet, Sum
 
-from ingest.models import Load, QuarantinedRow, Source, Touched
+from costobs.kernel.period import Days
+from ingest.models import Load, QuarantinedRow, Source, Touched, UsageHour
 from ingest.sources import KINDS
 
 _SAMPLE_LAG_SECONDS = 2 * 24 * 3600
@@ -95,6 +96,19 @@ class QuarantinedLine:
     loaded_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class UnknownUsage:
+    """Calls of one model in one source that did not say all they used: spans without usage, streams that were cut."""
+
+    source_id: int
+    source: str
+    provider: str
+    model: str
+    requests: int
+    unknown: int
+    last_hour: datetime
+
+
 def sources(*, now: datetime) -> list[SourceLine]:
     """Every source, by kind and name."""
     since = now - timedelta(days=28)
@@ -148,6 +162,37 @@ def quarantined(*, source_id: int | None = None, load_id: int | None = None, lim
         QuarantinedLine(row.source.name, row.file, row.row_number, row.field, row.reason, row.raw, row.load.started_at)
         for row in rows[:limit]
     ]
+
+
+def unknown_usage(*, days: Days) -> list[UnknownUsage]:
+    """Models with calls of unknown usage, the most such calls first; `requests` are all calls of that model and source."""
+    rows = (
+        UsageHour.objects.filter(hour__gte=days.start_at, hour__lt=days.end_at)
+        .values("source_id", "source__name", "offering__provider", "offering__model")
+        .annotate(calls=Sum("requests"), unknown=Sum("unknown_usage"), last=Max("hour", filter=Q(unknown_usage__gt=0)))
+        .filter(unknown__gt=0)
+        .order_by("-unknown", "source__name", "offering__provider", "offering__model")
+    )
+    return [
+        UnknownUsage(
+            row["source_id"],
+            row["source__name"],
+            row["offering__provider"],
+            row["offering__model"],
+            row["calls"],
+            row["unknown"],
+            row["last"],
+        )
+        for row in rows
+    ]
+
+
+def calls(*, days: Days) -> int:
+    """How many calls were logged, over all sources."""
+    found: int | None = UsageHour.objects.filter(hour__gte=days.start_at, hour__lt=days.end_at).aggregate(
+        calls=Sum("requests")
+    )["calls"]
+    return found or 0
 
 
 def quarantined_count() -> int:

@@ -82,16 +82,15 @@ class AnthropicCosts(Source):
             named = anthropic_admin.names(api) if self.config.resolve_names else admin_units.Names()
             for month in admin_units.months(window):
                 found = _found(api, month)
-                # A backfill's window ends in the past and its months are whole all the same: the answer has a date of its own.
-                told_at = max(filter(None, (window.end, api.answered_at)))
-                settles = timedelta(hours=self.config.settle_hours)
-                yield admin_units.unit(
-                    name=f"Anthropic costs {month.start:%Y-%m}",
+                yield admin_units.month_unit(
+                    api,
+                    month,
+                    window,
+                    name="Anthropic costs",
                     found=found,
                     names=anthropic_admin.used(named, found),
-                    complete_through=admin_units.complete(month, told_at=told_at, settles=settles, step=_DAY),
+                    settle_hours=self.config.settle_hours,
                     export=self.config.organization or "anthropic",
-                    span=month,
                 )
 
     def probe(self, window: Window) -> Iterator[Finding]:
@@ -163,8 +162,4 @@ def _found(api: admin_api.AdminApi, span: Window) -> list[admin_units.Found]:
         ("group_by[]", "workspace_id"),
         ("group_by[]", "description"),
     ]
-    return [
-        admin_units.Found(bucket.starts_at, bucket.ends_at, "cost_report", result)
-        for bucket in api.buckets(_PATH, parameters, span=span)
-        for result in bucket.results
-    ]
+    return admin_units.found(api, _PATH, parameters, span=span, endpoint="cost_report")

@@ -84,7 +84,7 @@ class AnthropicUsage(Source):
         with anthropic_admin.api(self.config.base_url, self.credentials) as api:
             named = anthropic_admin.names(api) if self.config.resolve_names else admin_units.Names()
             for group in admin_units.days(window, at_most=at_most // (_DAY // step)):
-                found = list(self._found(api, Window(group[0].start, group[-1].end)))
+                found = self._found(api, Window(group[0].start, group[-1].end))
                 for day in group:
                     held = [each for each in found if day.start <= each.starts_at < day.end]
                     yield admin_units.unit(
@@ -103,7 +103,7 @@ class AnthropicUsage(Source):
         today = admin_units.midnight(window.end)
         with anthropic_admin.api(self.config.base_url, self.credentials).hurry() as api:
             try:
-                found = list(self._found(api, Window(today - _DAY, today + _DAY)))
+                found = self._found(api, Window(today - _DAY, today + _DAY))
             except (SourceUnavailable, BadDelivery) as problem:
                 yield Finding("Usage", "missing", str(problem), anthropic_admin.GRANTS[0])
                 return
@@ -131,7 +131,7 @@ class AnthropicUsage(Source):
             rows.add(number, each, told, counts)
         yield Normalized(rows.batch(), rows.rejected, raw.name)
 
-    def _found(self, api: admin_api.AdminApi, span: Window) -> Iterator[admin_units.Found]:
+    def _found(self, api: admin_api.AdminApi, span: Window) -> list[admin_units.Found]:
         step, at_most = _WIDTHS[self.config.bucket_width]
         parameters = [
             ("starting_at", f"{span.start:%Y-%m-%dT%H:%M:%SZ}"),
@@ -140,9 +140,7 @@ class AnthropicUsage(Source):
             ("limit", str(min(at_most, (span.end - span.start) // step))),
             *(("group_by[]", name) for name in _GROUPS),
         ]
-        for bucket in api.buckets(_PATH, parameters, span=span):
-            for result in bucket.results:
-                yield admin_units.Found(bucket.starts_at, bucket.ends_at, "messages", result)
+        return admin_units.found(api, _PATH, parameters, span=span, endpoint="messages")
 
 
 def context_from(window: str) -> int:

@@ -132,11 +132,14 @@ class AwsCur(Source):
         try:
             store = self._store()
             yield from store.probe()
-            found = _listed(store)
+            found, damaged = _listed(store)
         except SourceUnavailable as problem:
             yield Finding(f"Reach {self.config.url}", "missing", str(problem), "; ".join(self.grants))
             return
-        yield from self._findings(found)
+        if damaged is not None:
+            yield Finding("Manifests", "note", f"{damaged}; its delivery is not read, the others are")
+        if found or damaged is None:
+            yield from self._findings(found)
         if any(cur_columns.is_report(each.columns) or not each.columns for each in found):
             yield from super().probe(window)
 
@@ -169,11 +172,13 @@ class AwsCur(Source):
         by_account: dict[str, set[str]] = {}
         for each in reports:
             by_account.setdefault(each.account, set()).add(each.export)
-        for account, names in by_account.items():
-            if len(names) > 1:
+        # A manifest that does not say its account may be of any.
+        unknown = by_account.pop("", set())
+        for account, known in by_account.items() or {"unknown": set[str]()}.items():
+            if len(names := known | unknown) > 1:
                 told = ", ".join(sorted(names))
                 raise SourceUnavailable(
-                    f"several exports of account {account or 'unknown'} lie below {self.config.url} and hold the same"
+                    f"several exports of account {account} lie below {self.config.url} and hold the same"
                     f" charges: {told}; set the export's name, or a longer prefix"
                 )
         return reports
@@ -216,9 +221,15 @@ class AwsCur(Source):
         return stores.open_store(config.url, options, self.credentials)
 
 
-def _listed(store: stores.Store) -> list[manifests.Manifest]:
-    keys = [each.key for each in store.objects() if manifests.is_manifest(each.key)]
-    return [manifests.parse(store.content(key), name=key) for key in keys]
+def _listed(store: stores.Store) -> tuple[list[manifests.Manifest], BadDelivery | None]:
+    found: list[manifests.Manifest] = []
+    damaged: BadDelivery | None = None
+    for key in (each.key for each in store.objects() if manifests.is_manifest(each.key)):
+        try:
+            found.append(manifests.parse(store.content(key), name=key))
+        except BadDelivery as problem:
+            damaged = damaged or problem
+    return found, damaged
 
 
 def _lacking(name: str, columns: Sequence[str]) -> Iterator[Finding]:

@@ -109,8 +109,10 @@ class AzureCosts(Source):
                 yield from self._query().probe(window, remedy=_COSTS)
             elif stores.is_remote(self.config.url):
                 yield from self._store().probe()
-                runs, _ = azure_deliveries.runs_in_store(self._store())
+                runs, _, problem = azure_deliveries.runs_in_store(self._store())
                 yield from _found(runs)
+                if problem is not None:
+                    raise problem
             elif self.config.url:
                 yield from super().probe(window)
             else:
@@ -121,7 +123,7 @@ class AzureCosts(Source):
 
     def open_paths(self, paths: Sequence[str]) -> Iterator[Raw]:
         """One unit for each month of a directory with manifests, or for each file."""
-        yield from _that_say_something(azure_deliveries.in_paths(paths), {})
+        yield from azure_deliveries.in_paths(paths)
 
     def open_bytes(self, *, name: str, content: bytes) -> Raw:
         """A pushed file: both costs are its own."""
@@ -148,11 +150,10 @@ class AzureCosts(Source):
 
 
 def _that_say_something(found: Iterator[Raw], cursor: Cursor) -> Iterator[Raw]:
-    """Without the months that are empty so far; one that was not empty before takes its charges back."""
-    known = cursor.get("deliveries", {})
-    for raw in found:
-        if not raw.payload.is_empty or f"{raw.export} {raw.payload.period}" in known:
-            yield raw
+    """A first reading without the months that are empty so far. Later one may have been loaded by a backfill, and takes its
+    charges back.
+    """
+    yield from (raw for raw in found if cursor or not raw.payload.is_empty)
 
 
 def _found(runs: Sequence[azure_manifests.Run]) -> Iterator[Finding]:

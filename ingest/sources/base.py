@@ -73,8 +73,9 @@ class Raw:
     `name` is what a person knows it by (file name); `content_hash` is the SHA-256 of the bytes, and a unit whose hash
     was loaded before is not loaded again. `cursor` is where the next read begins once this unit is committed. For
     bills, `export` says which export it belongs to: a delivery replaces the earlier one of the same export and billing
-    period. For usage buckets, `span` is what the unit replaces: every bucket of the source that begins in it, and `name` is
-    the same whenever that span is read. A bill may have a span too: billing periods in it that it says nothing of are empty.
+    period, also one under `exports_before`, as earlier versions of ours called it. For usage buckets, `span` is what the unit
+    replaces: every bucket of the source that begins in it, and `name` is the same whenever that span is read. A bill may
+    have a span too: billing periods in it that it says nothing of are empty.
     `complete_through` is the moment up to which the vendor says the data are complete, when it says so.
     """
 
@@ -84,6 +85,7 @@ class Raw:
     size_bytes: int = 0
     cursor: Cursor = field(default_factory=dict)
     export: str = ""
+    exports_before: Sequence[str] = ()
     run_id: str = ""
     files: Sequence[str] = ()
     expected_rows: int | None = None

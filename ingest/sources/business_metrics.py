@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from ingest.rows import BUSINESS_METRIC
 from ingest.sources.base import Normalized, Produces, Raw, Source, setting
-from ingest.sources.formats import openings, pushed_rows
+from ingest.sources.formats import pushed_rows
 
 _LONGEST = timedelta(days=366)
 
@@ -49,7 +49,7 @@ class BusinessMetrics(Source):
 
     def open_bytes(self, *, name: str, content: bytes) -> Raw:
         """A pushed batch, plain or gzip."""
-        return pushed_rows.unit(openings.Part(name=name, content=content))
+        return pushed_rows.pushed(name, content)
 
     def _figure(self, parsed: Mapping[str, Any], row: int) -> pushed_rows.Row:
         start = pushed_rows.moment(parsed, "period_start", required=True)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from ingest.rows import FINE_TUNE
 from ingest.sources.base import Normalized, Produces, Raw, Source, setting
-from ingest.sources.formats import classify, openings, pushed_rows, tuning_runs
+from ingest.sources.formats import classify, pushed_rows, tuning_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class FineTunes(Source):
 
     def open_bytes(self, *, name: str, content: bytes) -> Raw:
         """A pushed batch, plain or gzip."""
-        return pushed_rows.unit(openings.Part(name=name, content=content))
+        return pushed_rows.pushed(name, content)
 
     def _run(self, parsed: Mapping[str, Any], row: int) -> pushed_rows.Row:
         provider = classify.otel_provider(pushed_rows.text(parsed, "provider") or self.config.provider)
@@ -82,4 +82,4 @@ def _uuids(parsed: Mapping[str, Any]) -> str:
         if not all(isinstance(each, str) for each in value):
             raise pushed_rows.Invalid("gpu_uuids", "expected a list of texts")
         return ",".join(sorted(each.strip() for each in value))
-    return pushed_rows.text(parsed, "gpu_uuids").replace(" ", "")
+    return pushed_rows.text(parsed, "gpu_uuids", most=100_000).replace(" ", "")

@@ -18,10 +18,11 @@ from ingest.sources.base import (
     Window,
     setting,
 )
-from ingest.sources.formats import charge_rows, deliveries, openings
+from ingest.sources.formats import charge_rows, deliveries, manifests, openings
+from ingest.sources.formats.cur import cur_columns
 from ingest.sources.formats.focus import focus_columns, focus_rows, focus_tables
 
-LAYOUT = deliveries.Layout((".csv", ".csv.gz", ".csv.zst", ".parquet", ".tsv", ".tsv.gz"))
+_SUFFIXES = (".csv", ".csv.gz", ".csv.zst", ".parquet", ".tsv", ".tsv.gz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class FocusExport(Source):
         if not self.config.url:
             return
         if stores.is_remote(self.config.url):
-            found = deliveries.in_store(self._store(), LAYOUT, now=window.end)
+            found = deliveries.in_store(self._store(), self._layout(), now=window.end)
         else:
             found = self.open_paths([self.config.url])
         yield from deliveries.changed(found, cursor, window)
@@ -96,11 +97,11 @@ class FocusExport(Source):
 
     def open_paths(self, paths: Sequence[str]) -> Iterator[Raw]:
         """One unit for each file, for each manifest of a directory, or for a directory without a manifest."""
-        yield from deliveries.in_paths(paths, LAYOUT)
+        yield from deliveries.in_paths(paths, self._layout())
 
     def open_bytes(self, *, name: str, content: bytes) -> Raw:
         """A pushed file."""
-        return deliveries.pushed(name, content, LAYOUT)
+        return deliveries.pushed(name, content, self._layout())
 
     def normalize(self, raw: Raw) -> Iterator[Normalized]:
         """The charges of a delivery, file by file. BadDelivery when a file is damaged or its rows are not all there."""
@@ -115,10 +116,39 @@ class FocusExport(Source):
         )
         yield from deliveries.rows(raw, self._store, partial(_charges, reading=reading))
 
+    def _layout(self) -> deliveries.Layout:
+        return deliveries.Layout(_SUFFIXES, self._chosen)
+
+    def _chosen(self, found: Sequence[manifests.Manifest]) -> Sequence[manifests.Manifest]:
+        """The manifests of FOCUS exports: other exports beside them hold the same charges, as do two of one account."""
+        chosen = [each for each in found if not _is_of_another_kind(each)]
+        if found and not chosen:
+            told = ", ".join(sorted({each.kind or each.export for each in found}))
+            raise SourceUnavailable(
+                f"there is no FOCUS export below {self.config.url}, but {told}; the kinds aws_cur and azure_costs read these"
+            )
+        names: dict[str, set[str]] = {}
+        for each in chosen:
+            if each.account:
+                names.setdefault(each.account, set()).add(each.identity)
+        for account, several in names.items():
+            if len(several) > 1:
+                told = ", ".join(sorted(several))
+                raise SourceUnavailable(
+                    f"several FOCUS exports of {account} lie below {self.config.url} and hold the same charges: {told};"
+                    " set a longer prefix"
+                )
+        return chosen
+
     def _store(self) -> stores.Store:
         config = self.config
         options = stores.Options(config.endpoint_url, config.region, config.role_arn, config.external_id)
         return stores.open_store(config.url, options, self.credentials)
+
+
+def _is_of_another_kind(manifest: manifests.Manifest) -> bool:
+    """Whether a manifest is one of Azure's actual or amortised costs or price sheets, or of an AWS Cost and Usage Report."""
+    return manifest.kind.lower() not in ("", "focuscost") or cur_columns.is_report(manifest.columns)
 
 
 def _charges(part: openings.Part, file_index: int, *, reading: charge_rows.Reading) -> Iterator[Normalized]:

@@ -27,6 +27,7 @@ from ingest.sources.formats.gcp import gcp_catalogue, gcp_charges, gcp_export, g
 from ingest.sources.stores import google_login
 
 _STALE = timedelta(hours=48)
+_MODELS = "Vertex AI"  # the service that bills models
 _ENABLE = "enable the detailed usage cost export to this dataset (the first rows take some hours), or name the table"
 
 
@@ -209,6 +210,18 @@ class GcpBilling(Source):
         shown = ", ".join(f"{each.name or each.id}{'' if each.is_open else ' (closed)'}" for each in accounts[:10])
         yield Finding("Billing accounts", "ok" if accounts else "note", shown or "None may be seen.")
         yield Finding("Public prices", "ok", f"{len(services):,} services")
+        yield from self._prices(services)
+
+    def _prices(self, services: Mapping[str, str]) -> Iterator[Finding]:
+        """What the models of Google cost at list price, as far as these credentials may see it."""
+        for service_id in (each for each, name in services.items() if name == _MODELS):
+            try:
+                found = list(self.sku_prices(service_id))
+            except SourceUnavailable as problem:
+                yield Finding(f"Prices of {_MODELS}", "note", str(problem), self.grants[2])
+                continue
+            told = f"{len(found):,} list prices of {len({each.sku_id for each in found}):,} SKUs"
+            yield Finding(f"Prices of {_MODELS}", "ok" if found else "note", told)
 
 
 def _columns(export: gcp_export.Export) -> Iterator[Finding]:

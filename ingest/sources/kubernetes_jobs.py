@@ -99,17 +99,13 @@ class KubernetesJobs(Source):
 
 
 def _items(api: admin_api.AdminApi, path: str, selector: str) -> Iterator[Mapping[str, Any]]:
-    following, seen = "", set[str]()
-    while True:
-        parameters = [("labelSelector", selector), ("limit", "500")]
-        answer = api.get(path, [*parameters, *([("continue", following)] if following else [])])
+    parameters = [("labelSelector", selector), ("limit", "500")]
+    for answer in api.follow(
+        path,
+        lambda following: api.get(path, [*parameters, *([("continue", following)] if following else [])]),
+        lambda answer: str((answer.get("metadata") or {}).get("continue") or ""),
+    ):
         yield from answer.get("items") or ()
-        following = str((answer.get("metadata") or {}).get("continue") or "")
-        if not following:
-            return
-        if following in seen:
-            raise admin_api.broken(f"Kubernetes {path}", "gives the same page twice", "continue")
-        seen.add(following)
 
 
 def _kept(pod: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Calls that went through a LiteLLM proxy, from its spend logs: over its API or straight from its database."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -174,25 +175,27 @@ class LiteLlm(Source):
             "page_size": PAGE,
         }
         try:
-            answer = client.get(
+            status, headers, content = http.fetch(
+                client,
+                "GET",
                 f"{self.config.url.rstrip('/')}/spend/logs/v2",
                 params={**asked, "sort_by": "startTime", "sort_order": "asc"},
             )
-        except httpx.HTTPError as problem:
+        except (httpx.HTTPError, httpx.InvalidURL, http.TooLong) as problem:
             raise SourceUnavailable(f"LiteLLM cannot be reached at {self.config.url}: {problem}") from problem
-        if answer.status_code in {401, 403}:
-            raise SourceUnavailable(f"LiteLLM refused the key ({answer.status_code}); {self.grants[0]}")
-        if answer.status_code == 404:
+        if status in {401, 403}:
+            raise SourceUnavailable(f"LiteLLM refused the key ({status}); {self.grants[0]}")
+        if status == 404:
             raise SourceUnavailable("LiteLLM knows no /spend/logs/v2; update it to 1.80 or later, or read its database")
-        if answer.status_code != 200:
-            raise SourceUnavailable(f"LiteLLM answered {answer.status_code}; the next run tries again")
+        if status != 200:
+            raise SourceUnavailable(f"LiteLLM answered {status}; the next run tries again")
         try:
-            body = orjson.loads(answer.content)
+            body = orjson.loads(content)
             rows = [litellm_rows.reduced(row) for row in body["data"]]
             total = int(body.get("total") or 0)
         except (orjson.JSONDecodeError, LookupError, TypeError, ValueError, AttributeError) as problem:
             raise SourceUnavailable(f"LiteLLM's answer is not what /spend/logs/v2 gives: {problem!r}") from problem
-        return rows, total, answer.headers.get("x-litellm-spend-logs-truncated", "").lower() == "true"
+        return rows, total, headers.get("x-litellm-spend-logs-truncated", "").lower() == "true"
 
     @contextmanager
     def _client(self) -> Iterator[httpx.Client]:
@@ -241,16 +244,24 @@ class LiteLlm(Source):
         config = self.config
         try:
             host = http.check_host(config.host)
+            # The address that was checked, whatever the name says a moment later; the name is for the certificate.
+            found = None if host.startswith("/") else http.addresses(host)
         except http.BlockedAddress as problem:
             raise SourceUnavailable(str(problem)) from problem
         with psycopg.connect(
-            host=host,
+            host=",".join([host] * len(found)) if found else host,
+            hostaddr=",".join(found) if found else None,
             port=config.port,
             dbname=config.database,
             user=config.user or None,
             password=self.credentials.get("password") or None,
             sslmode=config.sslmode,
+            # Ours is for our database only.
+            passfile=os.devnull,
             connect_timeout=10,
+            # A server that is gone without a word is noticed within a minute or two.
+            keepalives_idle=30,
+            tcp_user_timeout=60_000,
             application_name="costobs",
         ) as connection:
             connection.read_only = True

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from ingest.rows import MARKER
 from ingest.sources.base import Normalized, Produces, Raw, Secret, Source, setting
-from ingest.sources.formats import openings, pushed_rows
+from ingest.sources.formats import pushed_rows
 
 ACTS = ("deploy", "release", "rollback", "config_change", "experiment", "incident", "note")
 _MOST_TEXT = 300
@@ -52,7 +52,7 @@ class Markers(Source):
 
     def open_bytes(self, *, name: str, content: bytes) -> Raw:
         """A pushed batch, plain or gzip."""
-        return pushed_rows.unit(openings.Part(name=name, content=content))
+        return pushed_rows.pushed(name, content)
 
     def _marker(self, parsed: Mapping[str, Any], row: int) -> pushed_rows.Row:
         told = _from_forge(parsed) or parsed

@@ -104,16 +104,11 @@ def _runs(api: admin_api.AdminApi, experiment_id: str, window: Window) -> list[M
 
 
 def _pages(api: admin_api.AdminApi, path: str, question: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    token, seen = "", set[str]()
-    while True:
-        answer = api.post(path, {**question, **({"page_token": token} if token else {})})
-        yield answer
-        token = str(answer.get("next_page_token") or "")
-        if not token:
-            return
-        if token in seen:
-            raise admin_api.broken(f"MLflow {path}", "gives the same page twice", "next_page_token")
-        seen.add(token)
+    return api.follow(
+        path,
+        lambda token: api.post(path, {**question, **({"page_token": token} if token else {})}),
+        lambda answer: str(answer.get("next_page_token") or ""),
+    )
 
 
 def _run(run: Mapping[str, Any]) -> Sequence[Row] | str:

@@ -94,16 +94,15 @@ class OpenAICosts(Source):
             for month in admin_units.months(window):
                 found = _found(api, month)
                 names = openai_admin.names(api, found) if self.config.resolve_names else admin_units.Names()
-                # A backfill's window ends in the past and its months are whole all the same: the answer has a date of its own.
-                told_at = max(filter(None, (window.end, api.answered_at)))
-                settles = timedelta(hours=self.config.settle_hours)
-                yield admin_units.unit(
-                    name=f"OpenAI costs {month.start:%Y-%m}",
+                yield admin_units.month_unit(
+                    api,
+                    month,
+                    window,
+                    name="OpenAI costs",
                     found=found,
                     names=names,
-                    complete_through=admin_units.complete(month, told_at=told_at, settles=settles, step=_DAY),
+                    settle_hours=self.config.settle_hours,
                     export=self.config.organization or "openai",
-                    span=month,
                 )
 
     def probe(self, window: Window) -> Iterator[Finding]:
@@ -192,8 +191,4 @@ def _grouped(api: admin_api.AdminApi, span: Window, groups: tuple[str, ...]) -> 
         ("limit", "31"),
         *(("group_by[]", name) for name in groups),
     ]
-    return [
-        admin_units.Found(bucket.starts_at, bucket.ends_at, "costs", result)
-        for bucket in api.buckets(_PATH, parameters, span=span)
-        for result in bucket.results
-    ]
+    return admin_units.found(api, _PATH, parameters, span=span, endpoint="costs")

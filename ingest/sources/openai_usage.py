@@ -123,7 +123,7 @@ class OpenAIUsage(Source):
         with openai_admin.api(self.config.base_url, self.credentials).hurry() as api:
             for endpoint in self._endpoints():
                 try:
-                    found = list(self._found(api, endpoint, Window(today - _DAY, today + _DAY)))
+                    found = self._found(api, endpoint, Window(today - _DAY, today + _DAY))
                 except (SourceUnavailable, BadDelivery) as problem:
                     yield Finding(f"Usage of {endpoint}", "missing", str(problem), openai_admin.GRANTS[0])
                     continue
@@ -148,7 +148,7 @@ class OpenAIUsage(Source):
     def _endpoints(self) -> Sequence[str]:
         return tuple(self.config.endpoints) or tuple(OPERATIONS)
 
-    def _found(self, api: admin_api.AdminApi, endpoint: str, span: Window) -> Iterator[admin_units.Found]:
+    def _found(self, api: admin_api.AdminApi, endpoint: str, span: Window) -> list[admin_units.Found]:
         step, at_most = _WIDTHS[self.config.bucket_width]
         groups = (*_GROUPS, "batch", "service_tier") if endpoint == "completions" else _GROUPS
         parameters = [
@@ -158,9 +158,7 @@ class OpenAIUsage(Source):
             ("limit", str(min(at_most, (span.end - span.start) // step))),
             *(("group_by[]", name) for name in groups),
         ]
-        for bucket in api.buckets(_PATH + endpoint, parameters, span=span):
-            for result in bucket.results:
-                yield admin_units.Found(bucket.starts_at, bucket.ends_at, endpoint, result)
+        return admin_units.found(api, _PATH + endpoint, parameters, span=span, endpoint=endpoint)
 
 
 def tokens(result: Mapping[str, Any], endpoint: str) -> dict[str, int | None]:

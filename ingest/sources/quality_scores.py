@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from ingest.rows import QUALITY_SCORE
 from ingest.sources.base import Normalized, Produces, Raw, Source, setting
-from ingest.sources.formats import classify, openings, pushed_rows
+from ingest.sources.formats import classify, pushed_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class QualityScores(Source):
 
     def open_bytes(self, *, name: str, content: bytes) -> Raw:
         """A pushed batch, plain or gzip."""
-        return pushed_rows.unit(openings.Part(name=name, content=content))
+        return pushed_rows.pushed(name, content)
 
     def _score(self, parsed: Mapping[str, Any], row: int) -> pushed_rows.Row:
         provider = pushed_rows.text(parsed, "gen_ai.provider.name") or pushed_rows.text(parsed, "provider")

@@ -9,7 +9,18 @@ from typing import Any, ClassVar
 
 import orjson
 
-from ingest.sources.base import Cursor, Normalized, Produces, Raw, Secret, Source, SourceUnavailable, Window, setting
+from ingest.sources.base import (
+    BadDelivery,
+    Cursor,
+    Normalized,
+    Produces,
+    Raw,
+    Secret,
+    Source,
+    SourceUnavailable,
+    Window,
+    setting,
+)
 from ingest.sources.formats import classify, openings, tuning_runs
 from ingest.sources.formats.admin import admin_api
 from ingest.sources.formats.pushed_rows import Invalid, Row
@@ -80,10 +91,16 @@ class SlurmJobs(Source):
 
     def open_paths(self, paths: Sequence[str]) -> Iterator[Raw]:
         """One unit for each file of `sacct --json`."""
+        broken: BadDelivery | None = None
         for path in paths:
             if not Path(path).is_file():
                 raise SourceUnavailable(f"{path} is no file; write one with: sacct --allusers --json > jobs.json")
-            yield self.open_bytes(name=Path(path).name, content=Path(path).read_bytes())
+            try:
+                yield self.open_bytes(name=Path(path).name, content=Path(path).read_bytes())
+            except BadDelivery as problem:  # the others are read first
+                broken = broken or problem
+        if broken is not None:
+            raise broken
 
     def open_bytes(self, *, name: str, content: bytes) -> Raw:
         """The output of `sacct --json`, plain or gzip."""

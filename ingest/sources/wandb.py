@@ -89,25 +89,29 @@ class Wandb(Source):
 
     def _runs(self, api: admin_api.AdminApi, window: Window) -> Iterator[Mapping[str, Any]]:
         between = {"$gte": window.start.isoformat(), "$lt": window.end.isoformat()}
-        asked = {"entity": self.config.entity, "project": self.config.project, "after": None}
+        asked = {"entity": self.config.entity, "project": self.config.project}
         filters = orjson.dumps({"createdAt": between}).decode()
-        seen: set[str] = set()
-        while True:
-            answer = api.post("/graphql", {"query": _QUERY, "variables": {**asked, "filters": filters}})
-            if answer.get("errors"):
-                raise SourceUnavailable(f"W&B refused the question: {str(answer['errors'])[:300]}")
-            project = (answer.get("data") or {}).get("project")
-            if not project:
-                name = f"{self.config.entity}/{self.config.project}"
-                raise SourceUnavailable(f"W&B shows no project {name}; check its name, and grant the key read")
-            runs = project["runs"]
+
+        def ask(after: str) -> Mapping[str, Any]:
+            variables = {**asked, "filters": filters, "after": after or None}
+            return self._runs_of(api.post("/graphql", {"query": _QUERY, "variables": variables}))
+
+        for runs in api.follow("/graphql", ask, _following):
             yield from (edge["node"] for edge in runs["edges"])
-            if not runs["pageInfo"]["hasNextPage"]:
-                return
-            asked["after"] = runs["pageInfo"]["endCursor"]
-            if asked["after"] in seen:
-                raise admin_api.broken("W&B /graphql", "gives the same page twice", "endCursor")
-            seen.add(str(asked["after"]))
+
+    def _runs_of(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+        if answer.get("errors"):
+            raise SourceUnavailable(f"W&B refused the question: {str(answer['errors'])[:300]}")
+        project = (answer.get("data") or {}).get("project")
+        if not project:
+            name = f"{self.config.entity}/{self.config.project}"
+            raise SourceUnavailable(f"W&B shows no project {name}; check its name, and grant the key read")
+        found: Mapping[str, Any] = project["runs"]
+        return found
+
+
+def _following(runs: Mapping[str, Any]) -> str:
+    return str(runs["pageInfo"]["endCursor"]) if runs["pageInfo"]["hasNextPage"] else ""
 
 
 def _run(run: Mapping[str, Any]) -> Sequence[Row] | str:

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 import pytest
@@ -21,9 +20,9 @@ from django.db import connection
 
 from costobs import pipeline
 from costobs.audit.models import AuditEntry
-from costobs.embedded import paths
 from ingest import backfill, configure, load, queries, source_detail
 from ingest.models import Backfill, Source
+from tests.servers import child
 from tests.servers import s3 as s3_server
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -163,8 +162,8 @@ def test_it_goes_on_where_it_was_after_a_kill_between_units(source_id: int) -> N
     asked(source_id)
 
     for _ in range(2):  # each dies after its unit is committed and before the piece is
-        child = subprocess.run([sys.executable, "-c", _DIES, str(source_id)], env=_environment(), check=False)
-        assert child.returncode == -signal.SIGKILL
+        ended = subprocess.run([sys.executable, "-c", _DIES, str(source_id)], env=child.environment(), check=False)
+        assert ended.returncode == -signal.SIGKILL
     assert newest(source_id).remaining_end.date().isoformat() == "2026-11-01"
     assert billed() == Decimal("4.41")
     pieces = worked_off(source_id)
@@ -440,8 +439,3 @@ def dying(self, result):
 backfill._Piece.add = dying
 backfill.run(now=datetime(2026, 11, 21, 12, 0, tzinfo=UTC), source_id=int(sys.argv[1]))
 """
-
-
-def _environment() -> dict[str, str]:
-    address = urlsplit(paths.database_url())._replace(path=f"/{connection.settings_dict['NAME']}")
-    return {**os.environ, "DATABASE_URL": address.geturl(), "DJANGO_SETTINGS_MODULE": "costobs.settings"}

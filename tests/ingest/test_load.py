@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import os
 import signal
 import subprocess
 import sys
@@ -11,15 +10,14 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 import pytest
 from django.db import connection
 
-from costobs.embedded import paths
 from ingest import configure, load, queries
 from ingest.sources.formats import lines
+from tests.servers import child
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "azure-llm-inference-2023"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -194,10 +192,10 @@ def test_it_touches_the_days_that_changed(source_id: int, tmp_path: Path) -> Non
 def test_it_loses_and_doubles_nothing_when_the_worker_is_killed(source_id: int, tmp_path: Path) -> None:
     path = write(tmp_path / "log.ndjson", [event(f"e{number}") for number in range(3000)])
     for point in ("staged", "placed"):
-        child = subprocess.run(
-            [sys.executable, "-c", _DIES, point, str(source_id), str(path)], env=_environment(), check=False
+        ended = subprocess.run(
+            [sys.executable, "-c", _DIES, point, str(source_id), str(path)], env=child.environment(), check=False
         )
-        assert child.returncode == -signal.SIGKILL
+        assert ended.returncode == -signal.SIGKILL
         assert sums()[0] == 0
 
     result = run(source_id, path)
@@ -256,11 +254,11 @@ def test_it_leaves_nothing_when_the_worker_is_killed_while_rows_are_copied(sourc
         [event(f"e{number}", occurred_at=f"2026-10-{number // 100 + 1:02}T10:00:00Z") for number in range(3000)],
     )
 
-    child = subprocess.run(
-        [sys.executable, "-c", _DIES, "copied", str(source_id), str(path)], env=_environment(), check=False
+    ended = subprocess.run(
+        [sys.executable, "-c", _DIES, "copied", str(source_id), str(path)], env=child.environment(), check=False
     )
 
-    assert child.returncode == -signal.SIGKILL
+    assert ended.returncode == -signal.SIGKILL
     assert sums() == (0, 0, 0, 0, 0)
     result = run(source_id, path)
     assert (result.state, result.rows_loaded, sums()[0]) == ("succeeded", 3000, 3000)
@@ -298,8 +296,3 @@ if point == "copied":
 UsageSink.place = dying
 list(load.from_paths(source_id=int(source_id), paths=[path], now=datetime(2026, 11, 21, 12, 0, tzinfo=UTC)))
 """
-
-
-def _environment() -> dict[str, str]:
-    address = urlsplit(paths.database_url())._replace(path=f"/{connection.settings_dict['NAME']}")
-    return {**os.environ, "DATABASE_URL": address.geturl(), "DJANGO_SETTINGS_MODULE": "costobs.settings"}

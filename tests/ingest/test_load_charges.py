@@ -157,3 +157,66 @@ def test_it_sums_what_was_delivered_by_currency(source_id: int, tmp_path: Path) 
         (found,) = cursor.fetchone()
 
     assert orjson.loads(found) == {"USD": "1.10", "EUR": "2.20"}
+
+
+def synced(source_id: int, now: datetime = NOW) -> dict[str, str]:
+    """What each file of the source's directory came to."""
+    return {result.name: result.state for result in load.sync(source_id=source_id, now=now)}
+
+
+def test_it_offers_a_refused_bill_again_although_others_load(tmp_path: Path) -> None:
+    bills = tmp_path / "bills"
+    bills.mkdir()
+    for name, cost in (("a", "ten"), ("b", "5.00")):
+        (bills / name).mkdir()
+        write(bills / name / "bill.csv", row(cost))
+        manifest = {"export": name, "run_id": "r1", "files": [{"path": "bill.csv", "rows": 1}]}
+        (bills / name / "manifest.json").write_bytes(orjson.dumps(manifest))
+    source_id = configure.create_source(kind="focus_export", name="dir", config={"url": str(bills)}, now=NOW)
+
+    first = synced(source_id)
+    again = synced(source_id)
+
+    assert first == {"a/manifest.json": "refused", "b/manifest.json": "succeeded"}
+    assert again == {"a/manifest.json": "refused", "b/manifest.json": "unchanged"}
+    (line,) = queries.sources(now=NOW)
+    assert (line.status, "BilledCost" in line.last_error) == ("failed", True)
+    # The same refusal is not read and kept again within the day.
+    assert [one.state for one in queries.loads()].count("refused") == 1
+
+    write(bills / "a" / "bill.csv", row("10.00"))
+    mended = synced(source_id)
+
+    assert mended == {"a/manifest.json": "succeeded", "b/manifest.json": "unchanged"}
+    assert billed() == {"AWS": "15.00"}
+    (line,) = queries.sources(now=NOW)
+    assert (line.status, line.last_error) == ("late", "")
+
+
+def test_it_tries_a_refused_bill_again_when_its_settings_change(tmp_path: Path) -> None:
+    (tmp_path / "bill.csv").write_text("Datum;Betrag;Währung\n21.10.2026;1,50;EUR\n")
+    config = {"url": str(tmp_path / "bill.csv")}
+    source_id = configure.create_source(kind="focus_export", name="german", config=config, now=NOW)
+    refused = synced(source_id)
+
+    configure.update_source(
+        source_id=source_id, config={**config, "decimal_comma": True}, credentials={}, by="ada", now=NOW
+    )
+
+    assert (refused, synced(source_id)) == ({"bill.csv": "refused"}, {"bill.csv": "succeeded"})
+
+
+def test_it_forgets_an_error_once_everything_was_read(tmp_path: Path) -> None:
+    bill = write(tmp_path / "bill.csv", row("1"))
+    source_id = configure.create_source(kind="focus_export", name="dir", config={"url": str(bill)}, now=NOW)
+    synced(source_id)
+    text = bill.read_text()
+    bill.unlink()
+    gone = synced(source_id)
+    bill.write_text(text)
+
+    back = synced(source_id)
+
+    assert (gone, back) == ({"focus_export/dir": "failed"}, {})
+    (line,) = queries.sources(now=NOW)
+    assert line.last_error == ""

@@ -24,9 +24,12 @@ _TAG_KEYS: dict[str, tuple[str, ...]] = {
     "namespace": ("namespace", "kubernetes_namespace", "k8s_namespace"),
     "project": ("project",),
 }
-_DECIMAL = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?$"
+# 0-9 and no other script's digits, which PostgreSQL does not read.
+_DECIMAL = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?$"
 # "$10,000.00" can only mean one thing; "1,234" could be a decimal comma and stays an error.
-_FORMATTED = r"^-?\$\d+(?:\.\d+)?$|^-?\$\d{1,3}(?:,\d{3})+(?:\.\d+)?$|^-?\d{1,3}(?:,\d{3})+\.\d+$"
+_FORMATTED = (
+    r"^-?\$[0-9]+(?:\.[0-9]+)?$|^-?\$[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?$|^-?[0-9]{1,3}(?:,[0-9]{3})+\.[0-9]+$"
+)
 # A NUL that JSON spells out (and not a backslash before "u0000"): PostgreSQL refuses it in a text and in JSON.
 _NUL_IN_JSON = r"(?:^|[^\\])(?:\\\\)*\\u0000"
 _PERIODS = ("charge_period_start", "charge_period_end")
@@ -159,7 +162,9 @@ def _checked(frame: pl.DataFrame, file: str) -> tuple[list[Rejected], pl.DataFra
     bad = frame.filter(wrong)
     verdicts = bad.select(mask.fill_null(False).alias(str(at)) for at, (_, mask, _) in enumerate(checks))
     rejected = []
-    for verdict, row in zip(verdicts.iter_rows(), bad.iter_rows(named=True), strict=True):
+    # Texts alone: Python has no moment after the year 9999.
+    said = bad.select("row_number", *texts)
+    for verdict, row in zip(verdicts.iter_rows(), said.iter_rows(named=True), strict=True):
         name, _, reason = checks[verdict.index(True)]
         found = row.get(f"{name}_text", row.get(name, ""))
         raw = ", ".join(
@@ -171,10 +176,11 @@ def _checked(frame: pl.DataFrame, file: str) -> tuple[list[Rejected], pl.DataFra
 
 
 def digits(texts: pl.Series) -> pl.Series:
-    """Numbers in plain digits: an exponent is written out, a leading plus is dropped; nothing is rounded."""
+    """Numbers in plain digits: an exponent is written out, a leading plus is dropped; nothing is rounded. What is none stays."""
     odd = texts.str.contains("[eE+]")
     if not odd.any():
         return texts
+    odd &= texts.str.contains(_DECIMAL)
     distinct = texts.filter(odd).unique()
     plain = pl.Series([format(Decimal(text), "f") for text in distinct], dtype=pl.String)
     return texts.replace(distinct, plain)
@@ -234,20 +240,29 @@ class _TagReader:
         }
         self._further = {_plain(key) for key in reading.tag_keys}
         self.columns = (*(f"attr_{name}" for name in _TAG_KEYS), "attr_tags")
+        self._nothing = dict.fromkeys(self.columns, "")
+        # Texts differ in their values; which of their keys tell what, few of them.
+        self._asked = lru_cache(maxsize=4096)(self._telling)
 
     def one(self, text: str) -> dict[str, str]:
         tags = _tags(text)
-        plain: dict[str, object] = {}
-        for key, value in tags.items():
-            plain.setdefault(_plain(key), value)
-        found = {
-            f"attr_{name}": next((_shown(plain[key]) for key in keys if plain.get(key) not in (None, "")), "")
-            for name, keys in self._keys.items()
-        }
-        further = {key: value for key, value in tags.items() if _plain(key) in self._further}
-        found["attr_tags"] = _dumped(further) if further else ""
+        found = self._nothing.copy()
+        for name, key in self._asked(tuple(tags)):
+            if not found[name] and (value := tags[key]) not in (None, ""):
+                found[name] = _shown(value)
+        if further := {key: value for key, value in tags.items() if self._further and _plain(key) in self._further}:
+            found["attr_tags"] = _dumped(further)
         found["tags_json"] = _dumped(tags)
         return found
+
+    def _telling(self, keys: tuple[str, ...]) -> list[tuple[str, str]]:
+        """Attributes and the keys of a text that may tell them, the first to be asked first."""
+        by_plain: dict[str, str] = {}
+        for key in keys:
+            by_plain.setdefault(_plain(key), key)
+        return [
+            (f"attr_{name}", by_plain[key]) for name, asked in self._keys.items() for key in asked if key in by_plain
+        ]
 
 
 def _tags(text: str) -> dict[str, object]:

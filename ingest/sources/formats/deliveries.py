@@ -1,19 +1,24 @@
 """Deliveries of bills, in a directory or a store: one unit for each export and period, with its files at hand."""
 
+import hashlib
 import posixpath
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 
 from ingest.sources.base import BadDelivery, Cursor, Normalized, Raw, SourceUnavailable, Window
-from ingest.sources.formats import manifests, openings
+from ingest.sources.formats import manifests, months, openings, recency
 from ingest.sources.stores import Object, Store, listing_hash
 
 # A file that is newer than the manifest that lists it is part of an overwrite that goes on. So long it is waited for: after
 # that the files were copied here in another order.
 _OVERWRITE = timedelta(hours=6)
+# A client, and a role that it takes, serves so many files: there may be ten thousand, and a role ends after an hour.
+_FILES_A_LOGIN = 100
 
 
 def _all(found: Sequence[manifests.Manifest]) -> Sequence[manifests.Manifest]:
@@ -40,6 +45,8 @@ class Delivered:
     etags: tuple[str, ...] = ()
     period: str = ""
     modified: datetime | None = None
+    covers: Window | None = None  # where all of it is of one calendar month
+    names: tuple[str, ...] = ()  # of the exports that hold these charges
 
 
 def in_store(store: Store, layout: Layout, *, now: datetime) -> Iterator[Raw]:
@@ -51,10 +58,13 @@ def in_store(store: Store, layout: Layout, *, now: datetime) -> Iterator[Raw]:
     data = [key for key in objects if key.lower().endswith(layout.suffixes)]
     found = [key for key in objects if manifests.is_manifest(key)]
     alone = stem(store.prefix.rstrip("/"), layout)
+    complete = _complete((key, store.content(key)) for key in objects if _says_recency(key, objects[key].size))
     if not found:
         if data and not layout.needs_manifest:
+            _without_manifest(data, layout)
             parts = [openings.Part(key, key) for key in data]
-            yield _remote(store.url, parts, [objects[key] for key in data], alone)
+            through = min(complete.values(), default=None)
+            yield _remote(store.url, parts, [objects[key] for key in data], export=alone, through=through)
         return
     read, problem = _parsed((key, key, store.content(key)) for key in found)
     current = _current(read, {key: objects[key].modified for key in read}, layout)
@@ -64,7 +74,10 @@ def in_store(store: Store, layout: Layout, *, now: datetime) -> Iterator[Raw]:
         listed = [objects[part.path] for part in parts]
         if any(objects[key].modified < each.modified > now - _OVERWRITE for each in listed):
             return None
-        return _remote(key, parts, listed, read[key].export or alone, read[key], modified=objects[key].modified)
+        through = _through(read[key], [key, *(part.path for part in parts)], complete)
+        made = _about(read[key], read, objects[key].modified)
+        export = read[key].identity or alone
+        return _remote(key, parts, listed, export=export, manifest=read[key], made=made, through=through)
 
     yield from _each(current, unit, problem)
 
@@ -121,7 +134,7 @@ def rows(
         count = 0
         for found in read(part, index):
             count += found.batch.num_rows + len(found.rejected) + sum(found.skipped.values())
-            yield found
+            yield months.placed(found, raw.payload.covers)
         _compare(part.name, part.expected_rows, count)
         total += count
     _compare(raw.name, raw.expected_rows, total)
@@ -130,11 +143,14 @@ def rows(
 def files(raw: Raw, store: Callable[[], Store]) -> Iterator[openings.Part]:
     """Each file of a unit on disk; a copy of an object of a store is gone when the next one is asked for."""
     delivered: Delivered = raw.payload
+    opened: Store | None = None
     for index, part in enumerate(delivered.parts):
         if not delivered.etags:
             yield part
             continue
-        with store().file(part.path, etag=delivered.etags[index]) as path:
+        if opened is None or index % _FILES_A_LOGIN == 0:
+            opened = store()
+        with opened.file(part.path, etag=delivered.etags[index]) as path:
             yield openings.Part(name=part.name, path=path, expected_rows=part.expected_rows)
 
 
@@ -151,18 +167,24 @@ def _in_directory(root: str, layout: Layout) -> Iterator[Raw]:
     files = openings.within(root, layout.suffixes)
     found = [name for name in openings.within(root, (".json",)) if manifests.is_manifest(name)]
     whole = Path(root).resolve().name
+    told = [path for path in openings.within(root, (".json",)) if _says_recency(path, Path(path).stat().st_size)]
+    complete = _complete((path, Path(path).read_bytes()) for path in told)
     if not found:
         if not files:
             raise SourceUnavailable(f"{root} holds no file ending in {', '.join(layout.suffixes)}")
-        yield _local(whole, [openings.Part(_below(file, root), file) for file in files], export=whole)
+        _without_manifest(files, layout)
+        through = min(complete.values(), default=None)
+        yield _local(whole, [openings.Part(_below(file, root), file) for file in files], export=whole, through=through)
         return
     read, problem = _parsed((path, _below(path, root), Path(path).read_bytes()) for path in found)
     modified = {path: datetime.fromtimestamp(Path(path).stat().st_mtime, tz=UTC) for path in read}
 
     def unit(path: str) -> Raw:
         parts = _parts(read[path], path, files, root=root)
-        export = read[path].export or whole
-        return _local(_below(path, root), parts, export=export, manifest=read[path], modified=modified[path])
+        export = read[path].identity or whole
+        through = _through(read[path], [path, *(part.path for part in parts)], complete)
+        made = _about(read[path], read, modified[path])
+        return _local(_below(path, root), parts, export=export, manifest=read[path], made=made, through=through)
 
     yield from _each(_current(read, modified, layout), unit, problem)
 
@@ -195,15 +217,44 @@ def _each(current: Sequence[str], unit: Callable[[str], Raw | None], problem: Ba
         raise problem
 
 
+def _says_recency(path: str, size: int) -> bool:
+    return recency.is_metadata(path) and not manifests.is_manifest(path) and size <= recency.MAX_BYTES
+
+
+def _complete(contents: Iterable[tuple[str, bytes]]) -> dict[str, datetime]:
+    """How far recency metadata say that data are complete, by their path; what says nothing is left out."""
+    found = ((path, recency.parse(content)) for path, content in contents)
+    return {path: through for path, through in found if through is not None}
+
+
+def _through(manifest: manifests.Manifest, paths: Sequence[str], complete: Mapping[str, datetime]) -> datetime | None:
+    """How far a delivery is complete: as its manifest says, else as the metadata nearest to it or to its files."""
+    told = (recency.beside(path, complete) for path in paths)
+    return manifest.complete_through or min((each for each in told if each is not None), default=None)
+
+
 def _current(read: Mapping[str, manifests.Manifest], modified: Mapping[str, datetime], layout: Layout) -> list[str]:
     """The newest manifest of each export and period, the oldest period first: folders of earlier runs stay around.
 
-    Of two that are equally new the one higher up counts: AWS keeps the month's manifest above those of its assemblies.
+    Of a month the one that goes on to the latest day counts, whichever is newer: a run over a part of it would take the rest
+    away. Of two that are equally new the one higher up counts: AWS keeps the month's manifest above those of its assemblies.
     """
     newest: dict[tuple[str, str], str] = {}
-    order = sorted(read, key=lambda path: (str(read[path].submitted or ""), modified[path], -path.count("/"), path))
-    for path in order:
-        newest[(read[path].export, read[path].period or path)] = path
+    roots: dict[tuple[str, str], str] = {}
+
+    def age(path: str) -> tuple[str, str, datetime, int, str]:
+        told = read[path]
+        return str(told.last or ""), str(told.submitted or ""), modified[path], -path.count("/"), path
+
+    for path in sorted(read, key=age):
+        month, root = read[path].month, manifests.root(path)
+        slot = (read[path].identity, month.start.isoformat() if month else read[path].period or path)
+        if not read[path].account and roots.setdefault(slot, root) != root:
+            raise SourceUnavailable(
+                f"two exports called {read[path].export} lie in {roots[slot]} and {root}, and their manifests do not say whose"
+                " they are; give each a source of its own with a longer prefix"
+            )
+        newest[slot] = path
     kept = {id(manifest) for manifest in layout.choose([read[path] for path in newest.values()])}
     wanted = [path for path in newest.values() if id(read[path]) in kept]
     return sorted(wanted, key=lambda path: (read[path].period, path))
@@ -212,14 +263,37 @@ def _current(read: Mapping[str, manifests.Manifest], modified: Mapping[str, date
 def _parts(manifest: manifests.Manifest, name: str, present: Sequence[str], *, root: str = "") -> list[openings.Part]:
     by_name = defaultdict(list)
     for path in present:
-        by_name[posixpath.basename(path.replace("\\", "/"))].append(path)
-    parts = []
+        by_name[_name(path)].append(path)
+    parts: dict[str, openings.Part] = {}  # a file that is listed twice counts once
     for entry, count in manifest.files:
-        path = manifests.resolve(entry, manifest=name, present=by_name[posixpath.basename(entry.replace("\\", "/"))])
+        spelled = (entry, unquote(entry))  # BILLING_PERIOD%3D2026-10 in an address
+        found = (manifests.resolve(each, manifest=name, present=by_name[_name(each)]) for each in spelled)
+        path = next(filter(None, found), "")
         if not path:
             raise openings.broken(entry, f"the manifest {name} lists this file, but it was not delivered")
-        parts.append(openings.Part(name=_below(path, root) if root else path, path=path, expected_rows=count))
-    return parts
+        parts.setdefault(path, openings.Part(_below(path, root) if root else path, path, expected_rows=count))
+    return list(parts.values())
+
+
+def _without_manifest(paths: Sequence[str], layout: Layout) -> None:
+    """BadDelivery where two files are one bill in two forms, such as bill.csv and bill.csv.gz: together they would count twice."""
+    seen: dict[tuple[str, str], str] = {}
+    for path in paths:
+        form = (posixpath.dirname(path.replace("\\", "/")), stem(path, layout))
+        if (other := seen.setdefault(form, path)) != path:
+            raise openings.broken(
+                path, f"it seems to be the same bill as {posixpath.basename(other)}; keep one of them"
+            )
+
+
+def _about(
+    manifest: manifests.Manifest, read: Mapping[str, manifests.Manifest], modified: datetime
+) -> Callable[..., Delivered]:
+    """A maker of what is delivered, with what its manifest and those around it say."""
+    names = {each.export for each in read.values() if each.identity == manifest.identity and each.export}
+    return partial(
+        Delivered, period=manifest.period, modified=modified, covers=manifest.month, names=tuple(sorted(names))
+    )
 
 
 def _local(
@@ -228,39 +302,53 @@ def _local(
     *,
     export: str,
     manifest: manifests.Manifest | None = None,
-    modified: datetime | None = None,
+    made: Callable[..., Delivered] = Delivered,
+    through: datetime | None = None,
 ) -> Raw:
     found, size = openings.digest(parts)
-    delivered = Delivered(tuple(parts), period=manifest.period if manifest else "", modified=modified)
-    return _unit(name, delivered, found, size, export, manifest)
+    return _unit(name, made(tuple(parts)), found, size, export, manifest, through)
 
 
 def _remote(
     name: str,
     parts: list[openings.Part],
     objects: list[Object],
+    *,
     export: str,
     manifest: manifests.Manifest | None = None,
-    modified: datetime | None = None,
+    made: Callable[..., Delivered] = Delivered,
+    through: datetime | None = None,
 ) -> Raw:
-    etags = tuple(each.etag for each in objects)
-    delivered = Delivered(tuple(parts), etags, manifest.period if manifest else "", modified)
-    return _unit(name, delivered, listing_hash(objects), sum(each.size for each in objects), export, manifest)
+    delivered = made(tuple(parts), tuple(each.etag for each in objects))
+    size = sum(each.size for each in objects)
+    return _unit(name, delivered, listing_hash(objects), size, export, manifest, through)
 
 
 def _unit(
-    name: str, delivered: Delivered, found: str, size: int, export: str, manifest: manifests.Manifest | None
+    name: str,
+    delivered: Delivered,
+    found: str,
+    size: int,
+    export: str,
+    manifest: manifests.Manifest | None,
+    through: datetime | None,
 ) -> Raw:
+    # Two months may have the same bytes (no row in either), and one month may only have become more complete.
+    said = (found, f"{export} {delivered.period}" if manifest else "", through.isoformat() if through else "")
     return Raw(
         name=name,
         payload=delivered,
-        content_hash=found,
+        content_hash=hashlib.sha256("\n".join(said).encode()).hexdigest() if any(said[1:]) else found,
         size_bytes=size,
         export=export,
+        # Until two accounts could have exports of one name they were called by that name alone (0.1.0).
+        exports_before=delivered.names,
         run_id=(manifest.run_id if manifest else "") or found,
         files=tuple(part.name for part in delivered.parts),
         expected_rows=manifest.rows if manifest else None,
-        complete_through=manifest.complete_through if manifest else None,
+        complete_through=through,
+        # A month that had charges and is delivered without any takes them back.
+        span=delivered.covers,
     )
 
 
@@ -278,6 +366,10 @@ def _compare(name: str, expected: int | None, found: int) -> None:
     if expected is not None and expected != found:
         reason = f"the manifest says {expected:,} rows, found {found:,} (difference {found - expected:+,})"
         raise openings.broken(name, reason, field="rows")
+
+
+def _name(path: str) -> str:
+    return posixpath.basename(path.replace("\\", "/"))
 
 
 def _below(path: str, root: str) -> str:

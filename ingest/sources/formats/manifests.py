@@ -4,12 +4,13 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import orjson
 
-from ingest.sources.formats import instants, openings
+from ingest.sources.base import Window
+from ingest.sources.formats import instants, openings, recency
 
 _FILE_LISTS = ("dataFiles", "reportKeys", "blobs", "files", "data_files")
 _FILE_NAMES = ("blobName", "path", "key", "name", "url", "file")
@@ -30,8 +31,39 @@ class Manifest:
     submitted: datetime | None
     complete_through: datetime | None
     kind: str = ""  # Azure: ActualCost, AmortizedCost, FocusCost
-    account: str = ""
+    account: str = ""  # whose costs these are, where the manifest says: exports of two may have one name
     columns: tuple[str, ...] = ()  # as the header has them, where the manifest says
+
+    @property
+    def identity(self) -> str:
+        """What tells these charges from all others. All exports of a scope of Azure hold the same ones: daily, monthly, by hand."""
+        if self.account and (self.kind.lower() == "focuscost" or not self.export):
+            return self.account
+        return f"{self.account}/{self.export}" if self.account else self.export
+
+    @property
+    def last(self) -> date | None:
+        """The last day that is covered; the end is written as that day, or as the first one of the month after."""
+        begins, _, ends = self.period.partition("/")
+        try:
+            first, end = date.fromisoformat(begins), date.fromisoformat(ends)
+        except ValueError:
+            return None
+        return end - timedelta(days=1) if end > first and end.day == 1 else end
+
+    @property
+    def month(self) -> Window | None:
+        """The calendar month that a delivery is of: of those that begin with a month and end in it."""
+        first = _moment(self.period.partition("/")[0])
+        if (
+            first is None
+            or self.last is None
+            or first.day != 1
+            or (self.last.year, self.last.month) != (first.year, first.month)
+        ):
+            return None
+        after = (first.date().replace(day=28) + timedelta(days=4)).replace(day=1)
+        return Window(first, datetime.combine(after, time(), UTC))
 
 
 def is_manifest(path: str) -> bool:
@@ -67,7 +99,7 @@ def parse(content: bytes, *, name: str) -> Manifest:
         submitted=_moment(_first(run, "submittedTime") or _first(document, "submittedTime", "createdTime", "created")),
         complete_through=_complete(document),
         kind=_first(_object(document, "exportConfig"), "type"),
-        account=_first(document, "account") or _arn_account(_first(document, "exportArn")),
+        account=_account(document),
         columns=_columns(document),
     )
 
@@ -149,6 +181,12 @@ def _period_of_path(name: str) -> tuple[str, str]:
     return "", ""
 
 
+def root(path: str) -> str:
+    """What lies above the folder of a manifest's period, the same for all runs of an export; "" where there is no such folder."""
+    found = _MONTH_FOLDER.search(path) or _SPAN_FOLDER.search(path)
+    return path[: found.start() + 1] if found else ""
+
+
 def _columns(document: Mapping[str, Any]) -> tuple[str, ...]:
     listed = document.get("columns")
     found = []
@@ -161,27 +199,16 @@ def _columns(document: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _arn_account(arn: str) -> str:
-    parts = arn.split(":")
-    return parts[4] if len(parts) > 4 else ""
+def _account(document: Mapping[str, Any]) -> str:
+    """The account of AWS, the scope of Azure."""
+    parts = _first(document, "exportArn").split(":")
+    told = _first(document, "account") or (parts[4] if len(parts) > 4 else "")
+    return told or _first(_object(document, "exportConfig"), "resourceId").strip("/").lower()
 
 
 def _complete(document: Mapping[str, Any]) -> datetime | None:
-    """The moment up to which the vendor calls its data complete: said outright, or by FOCUS 1.3 recency sectors."""
-    if told := _moment(_first(document, "complete_through", "completeThrough")):
-        return told
-    recency = _object(document, "Recency") or document
-    sectors = recency.get("TimeSectors")
-    if not isinstance(sectors, list):
-        return None
-    through = None
-    for sector in sorted(
-        (each for each in sectors if isinstance(each, dict)), key=lambda each: str(each.get("TimeSectorStart"))
-    ):
-        if sector.get("Complete", sector.get("TimeSectorComplete")) is not True:
-            break
-        through = _moment(_first(sector, "TimeSectorEnd", "End"))
-    return through
+    """The moment up to which the vendor calls its data complete: said outright, or by FOCUS 1.3's recency metadata."""
+    return _moment(_first(document, "complete_through", "completeThrough")) or recency.through(document)
 
 
 def _object(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import IO, Any
@@ -17,6 +18,8 @@ from ingest.sources.formats import instants, lines, openings
 COUNT_LIMIT = 2**62
 _MAX_BYTES = 64_000_000
 _MOST_DIGITS = 60
+# What an index of PostgreSQL holds (2,704 bytes) must hold every identity.
+MOST_TEXT = 2_000
 
 Row = dict[str, Any]  # values of an Arrow row, of the types its schema says
 
@@ -60,8 +63,15 @@ def unit(part: openings.Part) -> Raw:
     return Raw(name=part.name, payload=part, content_hash=found, size_bytes=size, files=(part.name,))
 
 
-def text(parsed: Mapping[str, Any], name: str, *, required: bool = False) -> str:
-    """A text, or a whole number as one; "" where nothing was said."""
+def pushed(name: str, content: bytes) -> Raw:
+    """One pushed batch as a unit. Its name is part of what it is known by: a report may say again what an earlier one
+    said, after another said otherwise."""
+    made = unit(openings.Part(name=name, content=content))
+    return replace(made, content_hash=hashlib.sha256(f"{name} {made.content_hash}".encode()).hexdigest())
+
+
+def text(parsed: Mapping[str, Any], name: str, *, required: bool = False, most: int = MOST_TEXT) -> str:
+    """A text of at most so many bytes, or a whole number as one; "" where nothing was said."""
     value = parsed.get(name)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
@@ -71,7 +81,10 @@ def text(parsed: Mapping[str, Any], name: str, *, required: bool = False) -> str
         raise Invalid(name, "holds a NUL character, which no text can keep")
     if required and not (value or "").strip():
         raise Invalid(name, "is mandatory")
-    return (value or "").strip()
+    found = (value or "").strip()
+    if len(found.encode(errors="replace")) > most:
+        raise Invalid(name, f"expected at most {most} bytes, found {len(found):,} characters")
+    return found
 
 
 def one_of(parsed: Mapping[str, Any], name: str, allowed: Sequence[str], default: str) -> str:

@@ -51,6 +51,17 @@ class Store(ABC):
     def objects(self, prefix: str = "") -> list[Object]:
         """All objects below the store's prefix, or below a longer one, by key."""
 
+    def inside(self, found: list[Object]) -> list[Object]:
+        """Of a listing below the store's own prefix, by key: what lies in the folder of that name, if there is one.
+
+        s3://bills/focus means the folder focus/, not focus-old/ beside it, whose charges would be counted too. Where there is no
+        such folder it is the beginning of names.
+        """
+        if self.prefix and not self.prefix.endswith("/"):
+            own = [each for each in found if each.key == self.prefix or each.key.startswith(f"{self.prefix}/")]
+            found = own or found
+        return sorted(found, key=lambda each: each.key)
+
     def folders(self, prefix: str) -> list[str]:
         """The folders right below a prefix that ends in a slash, each with its slash; a store may do it without a listing."""
         below = (each.key[len(prefix) :].partition("/") for each in self.objects(prefix))

@@ -54,7 +54,7 @@ class Blob(Store):
                 for each in listed
                 if (each.metadata or {}).get("hdi_isfolder") != "true"
             ]
-        return sorted(found, key=lambda each: each.key)
+        return sorted(found, key=lambda each: each.key) if prefix else self.inside(found)
 
     def content(self, key: str) -> bytes:
         with self._told(f"read {key}"):

@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from ingest.sources.stores import google_login
 from ingest.sources.stores.base import Object, Options, Store, refused
@@ -24,8 +23,9 @@ class Gcs(Store):
 
     def __init__(self, url: str, options: Options, credentials: Mapping[str, str]) -> None:
         super().__init__(url, options, credentials)
-        parts = urlsplit(url)
-        self.name, self.prefix = parts.netloc, parts.path.lstrip("/")
+        # Not as an address: a key may hold a # or a ?, and its % means itself.
+        self.name, _, prefix = url.partition("://")[2].partition("/")
+        self.prefix = prefix.lstrip("/")
         self._made: Any = None  # google-cloud-storage ships no types
 
     def objects(self, prefix: str = "") -> list[Object]:
@@ -36,7 +36,7 @@ class Gcs(Store):
                 for blob in listed
                 if not blob.name.endswith("/")  # the console makes such an object for a folder
             ]
-        return sorted(found, key=lambda each: each.key)
+        return sorted(found, key=lambda each: each.key) if prefix else self.inside(found)
 
     def content(self, key: str) -> bytes:
         with self._told(f"read {key}"):

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -21,6 +20,8 @@ _HINTS = {
     "AccessDenied": f"; {_READ}",
     "403": f"; {_READ}",
     "NoSuchBucket": "; check the bucket's name and region",
+    "SlowDown": "; S3 throttles this bucket, the next run goes on",
+    "503": "; S3 throttles this bucket, the next run goes on",
     "PreconditionFailed": "; the object changed while it was read, the next run reads the new one",
     "412": "; the object changed while it was read, the next run reads the new one",
 }
@@ -33,8 +34,9 @@ class S3(Store):
 
     def __init__(self, url: str, options: Options, credentials: Mapping[str, str]) -> None:
         super().__init__(url, options, credentials)
-        parts = urlsplit(url)
-        self.name, self.prefix = parts.netloc, parts.path.lstrip("/")
+        # Not as an address: a key may hold a # or a ?, and its % means itself.
+        self.name, _, prefix = url.partition("://")[2].partition("/")
+        self.prefix = prefix.lstrip("/")
         self._made: Any = None  # boto3 makes its classes at run time
 
     def objects(self, prefix: str = "") -> list[Object]:
@@ -45,7 +47,7 @@ class S3(Store):
                 for page in pages.paginate(Bucket=self.name, Prefix=prefix or self.prefix)
                 for entry in page.get("Contents", ())
             ]
-        return sorted(found, key=lambda each: each.key)
+        return sorted(found, key=lambda each: each.key) if prefix else self.inside(found)
 
     def folders(self, prefix: str) -> list[str]:
         with self._told("list"):

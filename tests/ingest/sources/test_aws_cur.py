@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from django.db import connection
 from hypothesis import given, settings
@@ -318,7 +320,7 @@ def test_t53_it_will_not_count_two_exports_of_one_account(s3: S3, bucket: str) -
 
     (raw,) = source(export="hourly", **settings).read({}, ALWAYS)
 
-    assert raw.export == "hourly"
+    assert raw.export == "999900001111/hourly"
     with pytest.raises(SourceUnavailable, match=r"999900001111.*daily, hourly; set the export's name"):
         list(source(**settings).read({}, ALWAYS))
 
@@ -898,6 +900,25 @@ def test_it_refuses_a_damaged_file_by_name() -> None:
             rows_of(found, found.open_bytes(name="cur", content=content))
 
 
+@pytest.mark.parametrize("counts", ["parents", "children"])
+def test_t247_it_takes_an_exact_zero_for_nothing(counts: str) -> None:
+    """Exact columns of Parquet write it as 0E-12."""
+    written = pq.read_table(io.BytesIO(bills.parquet(machine_month())))
+    exact = [
+        column.cast(pa.decimal128(38, 12)) if pa.types.is_floating(column.type) else column
+        for column in written.columns
+    ]
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(exact, names=written.column_names), buffer)
+    found = source(split_cost_allocation=counts)
+
+    in_doubles = rows_of(found, found.open_bytes(name="cur.parquet", content=bills.parquet(machine_month())))
+    in_decimals = rows_of(found, found.open_bytes(name="cur.parquet", content=buffer.getvalue()))
+
+    assert [totals(rows) for rows, _, _ in (in_decimals, in_doubles)] == [totals(in_doubles[0])] * 2
+    assert (len(in_decimals[0]), *in_decimals[1:]) == (len(in_doubles[0]), *in_doubles[1:])
+
+
 def test_it_refuses_a_split_that_is_no_number_by_row() -> None:
     found = source(**CHILDREN)
     content = bills.csv_gz([line("1"), child("i-1", "much")])
@@ -930,6 +951,16 @@ def test_it_says_what_it_can_see_and_what_the_export_leaves_out(s3: S3, bucket: 
     assert "savings_plan" not in " ".join(by_subject)
     assert {each.state for each in found} == {"ok", "note"}
     assert found[-1].subject == "Read" and found[-1].state == "ok"
+
+
+def test_it_says_that_a_manifest_is_damaged_and_goes_on(s3: S3, bucket: str) -> None:
+    bills.deliver(s3, bucket, bills.parquet([line("1")]))
+    s3.client().put_object(Bucket=bucket, Key="cur2/half/half-Manifest.json", Body=b'{"dataFiles"')
+
+    findings = {each.subject: each for each in told(source(url=f"s3://{bucket}/cur2", **s3.config))}
+
+    assert "half-Manifest.json" in findings["Manifests"].detail
+    assert findings["Export cur"].state == "ok"
 
 
 def test_it_says_that_there_is_no_manifest_yet(s3: S3, bucket: str) -> None:

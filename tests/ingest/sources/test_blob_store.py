@@ -215,7 +215,10 @@ def test_it_loads_a_focus_export_and_its_corrections(azurite: Azurite) -> None:
     assert [(each.state, each.rows_loaded) for each in corrected] == [("succeeded", 3)]
     assert sum(Charge.objects.values_list("billed_cost", flat=True)) == Decimal("3.633")
     states = Delivery.objects.order_by("pk").values_list("run_id", "state", "export")
-    assert list(states) == [("run1", "replaced", "daily"), ("run2", "current", "daily")]
+    assert list(states) == [
+        ("run1", "replaced", "subscriptions/s1"),
+        ("run2", "current", "subscriptions/s1"),
+    ]
 
 
 @pytest.mark.django_db

@@ -138,7 +138,9 @@ def test_t08_it_takes_unstated_costs_for_the_billed_one() -> None:
     assert {rows[0][name] for name in ("billed_cost", "effective_cost", "list_cost", "contracted_cost")} == {"1.5"}
 
 
-@pytest.mark.parametrize("cost", ["NaN", "inf", "-Infinity", "", "abc", "1,234", "1.2.3", "0x10", "NULL"])
+@pytest.mark.parametrize(
+    "cost", ["NaN", "inf", "-Infinity", "", "abc", "1,234", "1.2.3", "0x10", "NULL", "١٢", "(1.5)"]
+)
 def test_t09_it_refuses_a_cost_that_is_no_number_by_row_and_field(cost: str) -> None:
     quoted = f'"{cost}"'
 
@@ -249,6 +251,53 @@ def test_t10_it_reads_parquet_of_every_type_without_losing_a_digit(tmp_path: Pat
     assert orjson.loads(rows[0]["extra"]) == {"x_Exact": "true"}
 
 
+def test_it_reads_two_columns_of_one_name_in_parquet(tmp_path: Path) -> None:
+    titles = [*HEADER.split(","), "Note", "Note"]
+    table = pa.table([pa.array([value]) for value in (*ROW.split(","), "a", "b")], names=titles)
+    pq.write_table(table, tmp_path / "bill.parquet")
+
+    rows, rejected = read((tmp_path / "bill.parquet").read_bytes())
+
+    assert (rejected, orjson.loads(rows[0]["extra"])) == ([], {"Note": "a", "Note (6)": "b"})
+
+
+def test_it_refuses_a_moment_that_no_calendar_has_by_row(tmp_path: Path) -> None:
+    moments = pa.array([300 * 10**12, 0], pa.timestamp("s", tz="UTC"))
+    columns = {"BilledCost": [1.5, 2.5], "BillingCurrency": ["USD"] * 2}
+    table = pa.table(columns | {"ChargePeriodStart": moments, "ChargePeriodEnd": moments})
+    pq.write_table(table, tmp_path / "bill.parquet")
+
+    _, rejected = read((tmp_path / "bill.parquet").read_bytes())
+
+    assert [(each.row, each.field) for each in rejected] == [(1, "ChargePeriodStart"), (2, "ChargePeriodStart")]
+
+
+@pytest.mark.parametrize("store_schema", [True, False])
+def test_t250_it_refuses_a_small_file_that_unpacks_without_end(tmp_path: Path, store_schema: bool) -> None:
+    """A text of a megabyte in a hundred thousand rows: 50 kB of Parquet, 100 GB of text."""
+    rows = 100_000
+    values = [*ROW.split(","), "z" * (1 << 20)]
+    repeated = [pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([each])) for each in values]
+    table = pa.table(repeated, names=[*HEADER.split(","), "x_Note"])
+    pq.write_table(table, tmp_path / "bill.parquet", store_schema=store_schema)
+
+    assert (tmp_path / "bill.parquet").stat().st_size < 200_000
+    with pytest.raises(BadDelivery, match="104,857,600,000 bytes of text"):
+        read((tmp_path / "bill.parquet").read_bytes())
+
+
+@pytest.mark.parametrize("start", [b"", f"{HEADER}\n".encode(), f'{HEADER}\n"'.encode()])
+def test_it_refuses_a_line_without_end_and_does_not_hold_it(start: bytes) -> None:
+    with pytest.raises(BadDelivery, match=r"straddles|field limit"):
+        read(gzip.compress(start + b"0" * (64 << 20), 1))
+
+
+def test_it_reads_lines_that_end_in_a_carriage_return_alone() -> None:
+    rows, rejected = read(f"{HEADER}\r{ROW}\r")
+
+    assert (rejected, [row["billed_cost"] for row in rows]) == ([], ["1.5"])
+
+
 def test_it_refuses_a_not_a_number_in_parquet(tmp_path: Path) -> None:
     table = pa.table(
         {
@@ -318,6 +367,48 @@ def test_t07_it_keeps_quotes_and_unknown_columns_in_extra() -> None:
     rows, _ = read(f'{HEADER},x_Note,x_Note,Weird "Name"\n{ROW},"say ""hi"" \\ ü",2,3\n')
 
     assert orjson.loads(rows[0]["extra"]) == {"x_Note": 'say "hi" \\ ü', "x_Note (6)": "2", 'Weird "Name"': "3"}
+
+
+def test_it_keeps_what_later_versions_of_focus_add() -> None:
+    """The virtual currency of 1.2, the split allocation of 1.3 and the invoice detail of 1.4 have no column of ours."""
+    told = {
+        "ServiceProviderName": "Acme AI",
+        "HostProviderName": "AWS",
+        "InvoiceIssuerName": "Acme Billing",
+        "InvoiceDetailId": "INV-7/3",
+        "PricingCurrency": "Tokens",
+        "PricingCurrencyListUnitPrice": "1.0",
+        "PricingCurrencyContractedUnitPrice": "0.90",
+        "PricingCurrencyEffectiveCost": "123456789012345678.123456789",
+        "AllocatedMethodId": "m-1",
+        "AllocatedResourceId": "pod-1",
+        "ContractApplied": "[]",
+    }
+
+    (row,), rejected = read(f"{HEADER},{','.join(told)}\n{ROW},{','.join(told.values())}\n")
+
+    named = ("service_provider_name", "host_provider_name", "invoice_issuer_name")
+    assert rejected == []
+    assert [row[name] for name in named] == ["Acme AI", "AWS", "Acme Billing"]
+    assert orjson.loads(row["extra"]) == {name: value for name, value in told.items() if not name.endswith("Name")}
+
+
+def test_it_keeps_virtual_currencies_of_the_examples_of_the_specification() -> None:
+    import csv
+
+    seen = set()
+    for path in sorted((GOLDEN / "spec").glob("*.csv")):
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            written = list(csv.DictReader(handle))
+        virtual = [name for name in written[0] if name and name.startswith("PricingCurrency")]
+        for row in read(path.read_bytes(), default_currency="USD")[0]:
+            said = {name: written[row["row_number"] - 1][name] for name in virtual}
+            kept = orjson.loads(row["extra"])
+            assert {name: kept[name] for name in virtual if name in kept} == {
+                name: value for name, value in said.items() if value.lower() not in ("", "null")
+            }
+            seen.add(said.get("PricingCurrency"))
+    assert "Token" in seen
 
 
 def test_it_says_which_model_and_kind_of_token_a_line_charges_for() -> None:
@@ -454,7 +545,7 @@ def test_it_reads_deliveries_from_s3_by_manifest_and_only_when_they_change(s3: S
 
     assert rejected == []
     assert [row["billed_cost"] for row in rows] == ["0.1", "0.2", "1.5"]
-    assert (raw.export, raw.run_id) == ("costs-abc", "x1")
+    assert (raw.export, raw.run_id) == ("1/costs-abc", "x1")
     assert list(found.read(raw.cursor, ALWAYS)) == []
 
     client.put_object(

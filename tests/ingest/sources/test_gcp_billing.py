@@ -273,12 +273,30 @@ def test_it_says_what_it_can_see(api: GoogleApi) -> None:
         {"services": [{"serviceId": "C7E2-9256-1C43", "displayName": "Vertex AI"}]},
     )
 
+    rates = [{"startUsageAmount": each, "unitPrice": {"currencyCode": "USD", "units": "1"}} for each in (0, 1000)]
+    api.fixed["/v1/services/C7E2-9256-1C43/skus"] = (
+        200,
+        {"skus": [{"skuId": "0001-AAAA", "pricingInfo": [{"pricingExpression": {"tieredRates": rates}}]}]},
+    )
+
     found = probed(source(api, billing_endpoint_url=api.address))
 
     assert {each.state for each in found.values()} == {"ok"}
+    assert found["Prices of Vertex AI"].detail == "2 list prices of 1 SKUs"
     assert found[f"Query {DETAILED}"].detail == "202610: 5,000 rows, 202611: 1 rows"
     assert found[f"Newest rows of {DETAILED}"].detail == "exported 2026-11-20 06:00 UTC"
     assert (found["Billing accounts"].detail, found["Public prices"].detail) == ("Main", "1 services")
+
+
+def test_it_says_in_its_test_that_prices_may_not_be_seen(api: GoogleApi) -> None:
+    api.answer(COUNTED, ["202610", "10", "5"])
+    api.fixed["/v1/billingAccounts"] = (200, {"billingAccounts": []})
+    api.fixed["/v1/services"] = (200, {"services": [{"serviceId": "C7E2-9256-1C43", "displayName": "Vertex AI"}]})
+    api.fixed["/v1/services/C7E2-9256-1C43/skus"] = (403, google_api.refusal(403, "PERMISSION_DENIED", "no"))
+
+    found = probed(source(api, billing_endpoint_url=api.address))["Prices of Vertex AI"]
+
+    assert found.state == "note" and "billing.viewer" in found.remedy
 
 
 def test_it_says_which_columns_are_missing_and_that_the_export_is_old(api: GoogleApi) -> None:

@@ -132,6 +132,22 @@ class AdminApi:
             seen.add(last)
         raise broken(self._at(path), f"goes on for more than {_MOST_PAGES} pages", "has_more")
 
+    def follow(
+        self, path: str, ask: Callable[[str], Mapping[str, Any]], following: Callable[[Mapping[str, Any]], str]
+    ) -> Iterator[Mapping[str, Any]]:
+        """Answer after answer of `ask`, which is given what `following` finds in the one before ("" for the first)."""
+        mark, seen = "", set[str]()
+        for _ in range(_MOST_PAGES):
+            answer = ask(mark)
+            yield answer
+            mark = following(answer)
+            if not mark:
+                return
+            if mark in seen:
+                raise broken(self._at(path), f"gives the same page twice, {mark[:60]!r}", "page")
+            seen.add(mark)
+        raise broken(self._at(path), f"goes on for more than {_MOST_PAGES} pages", "page")
+
     def _pages(self, path: str, parameters: Parameters) -> Iterator[Mapping[str, Any]]:
         page, seen = "", set()
         for _ in range(_MOST_PAGES):
@@ -156,16 +172,13 @@ class AdminApi:
         if not self.access.secret.isascii() or not self.access.secret.isprintable():
             said = f"the key for {self.access.vendor} holds a character that no key has; copy it again, without what surrounds it"
             raise SourceUnavailable(said)
-        content = bytearray()
         headers = {**self.access.headers, **({"content-type": "application/json"} if question is not None else {})}
         asked = {"params": list(parameters)} if question is None else {"content": question}
         method = "GET" if question is None else "POST"
-        with self._client.stream(method, address, headers=headers, **asked) as answer:
-            for chunk in answer.iter_bytes():
-                content += chunk
-                if len(content) > _MOST_BYTES:
-                    raise broken(self._at(path), f"answers with more than {_MOST_BYTES:,} bytes", "body")
-        return answer.status_code, answer.headers, bytes(content)
+        try:
+            return http.fetch(self._client, method, address, most_bytes=_MOST_BYTES, headers=headers, **asked)
+        except http.TooLong as problem:
+            raise broken(self._at(path), str(problem), "body") from problem
 
     def _wait(self, path: str, status: int, headers: httpx.Headers, otherwise: int) -> int:
         """Seconds: what the vendor asks for (a number, or a moment by its own clock), if that is worth holding a worker."""

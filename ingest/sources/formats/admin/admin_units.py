@@ -77,6 +77,43 @@ def unit(
     )
 
 
+def found(
+    api: admin_api.AdminApi, path: str, parameters: admin_api.Parameters, *, span: Window, endpoint: str
+) -> list[Found]:
+    """The results of every bucket of a span."""
+    return [
+        Found(bucket.starts_at, bucket.ends_at, endpoint, result)
+        for bucket in api.buckets(path, parameters, span=span)
+        for result in bucket.results
+    ]
+
+
+def month_unit(
+    api: admin_api.AdminApi,
+    month: Window,
+    window: Window,
+    *,
+    name: str,
+    found: Sequence[Found],
+    names: Names,
+    settle_hours: int,
+    export: str,
+) -> Raw:
+    """A whole month of a bill. A backfill's window ends in the past and its months are whole all the same: how far it is
+    complete is told by the answer's own date."""
+    told_at = max(filter(None, (window.end, api.answered_at)))
+    settles, day = timedelta(hours=settle_hours), timedelta(days=1)
+    through = complete(month, told_at=told_at, settles=settles, step=day)
+    return unit(
+        name=f"{name} {month.start:%Y-%m}",
+        found=found,
+        names=names,
+        complete_through=through,
+        export=export,
+        span=month,
+    )
+
+
 def months(window: Window) -> Iterator[Window]:
     """The whole months that the window touches, oldest first: a part of one would take the place of all of it."""
     at = window.start.astimezone(UTC)

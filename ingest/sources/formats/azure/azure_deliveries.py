@@ -2,7 +2,7 @@
 
 import hashlib
 import posixpath
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
@@ -31,20 +31,17 @@ class Delivered(deliveries.Delivered):
         return self.month is not None and self.month.is_empty
 
 
-def runs_in_store(store: Store) -> tuple[list[azure_manifests.Run], dict[str, Object]]:
-    """Every run below the store's prefix, and all objects there."""
+def runs_in_store(store: Store) -> tuple[list[azure_manifests.Run], dict[str, Object], BadDelivery | None]:
+    """Every run below the store's prefix, all objects there, and the first problem of the manifests that cannot be read."""
     objects = {each.key: each for each in store.objects()}
-    found = []
-    for key, each in objects.items():
-        if manifests.is_manifest(key):
-            run = azure_manifests.parse(store.content(key), path=key, modified=each.modified)
-            found += [run] if run else []
-    return found, objects
+    found = [key for key in objects if manifests.is_manifest(key)]
+    runs, problem = _runs((key, store.content(key), objects[key].modified) for key in found)
+    return runs, objects, problem
 
 
 def in_store(store: Store, *, now: datetime) -> Iterator[Raw]:
     """One unit for each scope and month below the store's prefix, the oldest first. A damaged one is raised after the rest."""
-    runs, objects = runs_in_store(store)
+    runs, objects, problem = runs_in_store(store)
 
     def unit(month: azure_manifests.Month) -> Raw | None:
         parts, of_runs = _parts(month, objects)
@@ -55,13 +52,18 @@ def in_store(store: Store, *, now: datetime) -> Iterator[Raw]:
         return _unit(
             month,
             Delivered(
-                tuple(parts), tuple(each.etag for each in listed), _period(month), _newest(month), of_runs, month
+                tuple(parts),
+                tuple(each.etag for each in listed),
+                _period(month),
+                _newest(month),
+                runs=of_runs,
+                month=month,
             ),
             listing_hash(listed),
             sum(each.size for each in listed),
         )
 
-    yield from _each(azure_manifests.months(runs), unit)
+    yield from _each(azure_manifests.months(runs), unit, problem)
 
 
 def in_paths(paths: Sequence[str]) -> Iterator[Raw]:
@@ -86,22 +88,39 @@ def _alone(raw: Raw) -> Raw:
 
 def _in_directory(root: str) -> Iterator[Raw]:
     found = {_below(path, root): path for path in openings.within(root, (*SUFFIXES, ".json"))}
-    runs = []
-    for name, path in found.items():
-        if manifests.is_manifest(name):
-            modified = datetime.fromtimestamp(Path(path).stat().st_mtime, tz=UTC)
-            run = azure_manifests.parse(Path(path).read_bytes(), path=name, modified=modified)
-            runs += [run] if run else []
-    if not runs:
+    runs, problem = _runs(
+        (name, Path(path).read_bytes(), datetime.fromtimestamp(Path(path).stat().st_mtime, tz=UTC))
+        for name, path in found.items()
+        if manifests.is_manifest(name)
+    )
+    if not runs and problem is None:
         raise SourceUnavailable(f"{root} holds no manifest.json of an export; name its files one by one")
 
     def unit(month: azure_manifests.Month) -> Raw:
         parts, of_runs = _parts(month, found)
         here = [openings.Part(part.name, found[part.path], expected_rows=part.expected_rows) for part in parts]
         digest, size = openings.digest(here)
-        return _unit(month, Delivered(tuple(here), (), _period(month), _newest(month), of_runs, month), digest, size)
+        return _unit(
+            month, Delivered(tuple(here), (), _period(month), _newest(month), runs=of_runs, month=month), digest, size
+        )
 
-    yield from _each(azure_manifests.months(runs), unit)
+    yield from _each(azure_manifests.months(runs), unit, problem)
+
+
+def _runs(
+    contents: Iterable[tuple[str, bytes, datetime]],
+) -> tuple[list[azure_manifests.Run], BadDelivery | None]:
+    """The runs of manifests (path, content, time), and the first problem of those that cannot be read."""
+    runs: list[azure_manifests.Run] = []
+    problem: BadDelivery | None = None
+    for path, content, modified in contents:
+        try:
+            run = azure_manifests.parse(content, path=path, modified=modified)
+        except BadDelivery as found:
+            problem = problem or found
+            continue
+        runs += [run] if run else []
+    return runs, problem
 
 
 @contextmanager
@@ -114,8 +133,11 @@ def at_hand(part: openings.Part, etag: str, store: Callable[[], Store]) -> Itera
         yield openings.Part(name=part.name, path=path, expected_rows=part.expected_rows)
 
 
-def _each(months: list[azure_manifests.Month], unit: Callable[[azure_manifests.Month], Raw | None]) -> Iterator[Raw]:
-    problem: BadDelivery | None = None
+def _each(
+    months: list[azure_manifests.Month],
+    unit: Callable[[azure_manifests.Month], Raw | None],
+    problem: BadDelivery | None,
+) -> Iterator[Raw]:
     for month in months:
         try:
             raw = unit(month)
@@ -132,13 +154,16 @@ def _parts(
     month: azure_manifests.Month, present: Mapping[str, object]
 ) -> tuple[list[openings.Part], tuple[azure_manifests.Run, ...]]:
     """The files of a month's runs: beside their manifest, or under their whole name. Another run's file is never taken."""
-    parts, of_runs = [], []
+    parts: list[openings.Part] = []
+    of_runs = []
     for run in month.runs:
         for name, rows in run.files:
             beside = posixpath.join(posixpath.dirname(run.path), posixpath.basename(name))
             path = next((each for each in (name.lstrip("/"), beside) if each in present), "")
             if not path:
                 raise openings.broken(name, f"the manifest {run.path} lists this file, but it was not delivered")
+            if any(part.path == path for part in parts):  # listed twice, it counts once
+                continue
             parts.append(openings.Part(path, path, expected_rows=rows))
             of_runs.append(run)
     return parts, tuple(of_runs)

@@ -1,5 +1,6 @@
 """Charges from tables of an AWS Cost and Usage Report, in FOCUS words."""
 
+import re
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -33,6 +34,10 @@ _NUMBERS = (
     "line_item_net_unblended_cost",
     "line_item_usage_amount",
     "pricing_public_on_demand_cost",
+)
+# An exact column of Parquet has its zero as 0E-10, which must be told for nothing like any other.
+_WITH_DIGITS = re.compile(
+    r"^(?:line_item|pricing|reservation|savings_plan|split_line_item)_.*(?:cost|fee|fee_for_billing_period|amount|usage|commitment|to_date)$"
 )
 _INSTANTS = (
     "line_item_usage_start_date",
@@ -137,6 +142,8 @@ def selected(table: pa.Table, columns: cur_columns.Columns, first_row: int) -> p
     )
     missing = [name for name in cur_columns.NAMES if name not in frame.columns]
     frame = frame.with_columns(pl.lit("").alias(name) for name in missing)
+    written = [name for name in frame.columns if _WITH_DIGITS.match(name) and frame.schema[name] == pl.String]
+    frame = frame.with_columns(charge_rows.digits(frame[name]).alias(name) for name in written)
     return frame.with_columns(
         pl.col(_NUMBERS).str.strip_chars(),
         pl.int_range(first_row, first_row + pl.len(), dtype=pl.Int64).alias("row_number"),
@@ -277,10 +284,13 @@ def _extra(frame: pl.DataFrame, names: Collection[str]) -> tuple[pl.DataFrame, l
     """The frame with what is kept as `+name`, and the names of those that say something in these rows."""
     frame = frame.with_columns(pl.col(name).alias(f"+{name}") for name in _ALSO_EXTRA)
     columns = [name for name in dict.fromkeys((*names, "x_ModelName")) if f"+{name}" in frame.columns]
-    for name in columns:
-        kept = pl.col(f"+{name}")
-        empty = kept.is_in([*_NOTHING, _USUAL.get(name, "")])
-        frame = frame.with_columns(pl.when(empty).then(pl.lit("")).otherwise(kept).alias(f"+{name}"))
+    frame = frame.with_columns(
+        pl.when(pl.col(f"+{name}").is_in([*_NOTHING, _USUAL.get(name, "")]))
+        .then(pl.lit(""))
+        .otherwise(pl.col(f"+{name}"))
+        .alias(f"+{name}")
+        for name in columns
+    )
     said = frame.select((pl.col(f"+{name}") != "").any().alias(name) for name in columns).row(0) if columns else ()
     speaking = [name for name, says in zip(columns, said, strict=True) if says]
     return frame.drop(f"+{name}" for name in columns if name not in speaking), speaking

@@ -61,6 +61,8 @@ class Split:
 
     def settle(self) -> None:
         """Works out what the children leave of each machine's lines."""
+        if not self._children:  # not a row in the whole bill
+            return
         children = pl.concat(self._children).group_by(_KEY).agg(pl.col(_SHARES).sum())
         machines = pl.concat(self._machines).join(children, on=_KEY, how="inner")
         machines = machines.with_columns(pl.col("is_plain").all().over(_KEY))

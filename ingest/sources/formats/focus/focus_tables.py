@@ -19,9 +19,12 @@ BATCH_ROWS = 100_000
 _BLOCK_BYTES = 4 << 20
 _TABLE_ROWS = 25_000
 _HEADER_BYTES = 1 << 20
+# Of one column of some rows: as text of a bill it would be a sentence of a thousand words in each.
+_MOST_BYTES = 512 << 20
 _DELIMITERS = (",", ";", "\t", "|")
 # Between the pairs of a map, between a key and its value, and for no value: ASCII separators, which no tag may hold.
 _PAIR, _VALUE, _NULL = "\x1e", "\x1f", "\x1d"
+_LINE_END = re.compile(r"\r\n|\n|\r")
 _BY_LINE = re.compile(r"(?:Row #|[Rr]ow )(\d+)")
 
 
@@ -45,7 +48,7 @@ def tables(
                 yield from _csv(source, head, part.name, wanted, rows)
     except FileNotFoundError as problem:
         raise openings.broken(part.name, "the file is named but does not exist") from problem
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeError) as problem:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeError, csv.Error) as problem:
         reason = str(problem).partition("\n")[0]
         row = _BY_LINE.search(reason)
         # The library counts the header as row 1.
@@ -56,7 +59,7 @@ def _csv(source: pa.NativeFile, head: bytes, name: str, wanted: Callable[[str], 
     if not head.strip(b"\xef\xbb\xbf\r\n \x00"):
         raise openings.broken(name, "the file is empty: not even a header")
     encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf8"
-    first = head.decode(encoding if encoding == "utf-16" else "utf-8-sig", "replace").partition("\n")[0]
+    first = _LINE_END.split(head.decode(encoding if encoding == "utf-16" else "utf-8-sig", "replace"), 1)[0]
     delimiter = max(_DELIMITERS, key=first.count)
     titles = next(csv.reader([first], delimiter=delimiter), [])
     chosen = [f"f{position}" for position, title in enumerate(titles) if wanted(title)]
@@ -109,14 +112,19 @@ def _named(table: pa.Table, header: list[str]) -> pa.Table:
 def _parquet(part: openings.Part, wanted: Callable[[str], bool], rows: int) -> Iterator[pa.Table]:
     source = part.path or pa.BufferReader(part.content)
     try:
-        file = pq.ParquetFile(source)
+        # Texts as the dictionaries they are stored as: a small file may repeat a large text a million times.
+        schema = pq.read_schema(source)
+        texts = [each.name for each in schema if pa.types.is_string(each.type) or pa.types.is_large_string(each.type)]
+        file = pq.ParquetFile(source, read_dictionary=texts)
     except (pa.ArrowInvalid, OSError) as problem:
         raise openings.broken(part.name, f"the Parquet file is truncated or damaged ({problem})") from problem
     with file:
-        names = [name for name in file.schema_arrow.names if wanted(name)]
+        # By position: two columns may have one name, and both are read.
+        chosen = [position for position, name in enumerate(file.schema_arrow.names) if wanted(name)]
+        names = [file.schema_arrow.names[position] for position in chosen]
         try:
-            yield _typed(file.schema_arrow.empty_table().select(names), names)
-            for batch in file.iter_batches(batch_size=rows, columns=names):
+            yield _typed(file.schema_arrow.empty_table().select(chosen), names)
+            for batch in file.iter_batches(batch_size=rows, columns=list(dict.fromkeys(names))):
                 yield _typed(pa.Table.from_batches([batch]), names)
         except BadDelivery:
             raise
@@ -132,6 +140,8 @@ def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column as text without loss; instants keep their type, in UTC."""
     kind = column.type
     if pa.types.is_dictionary(kind):
+        if (size := sum(map(_spelled_out, column.chunks))) > _MOST_BYTES:
+            raise pa.ArrowInvalid(f"{len(column):,} rows of one column are {size:,} bytes of text: no bill is so long")
         return _text(column.cast(kind.value_type))
     if pa.types.is_timestamp(kind):
         return column.cast(pa.timestamp("us", tz="UTC"), safe=False)
@@ -145,6 +155,13 @@ def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return pa.chunked_array([pa.array([""] * len(column), pa.string())])
     text = column if pa.types.is_string(kind) else column.cast(pa.string())
     return pc.fill_null(text, "") if text.null_count else text
+
+
+def _spelled_out(chunk: pa.DictionaryArray) -> int:
+    """How many bytes the texts of a dictionary take once each row has its own."""
+    if not (pa.types.is_string(chunk.type.value_type) or pa.types.is_large_string(chunk.type.value_type)):
+        return 0
+    return pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
 
 
 def _json(column: pa.ChunkedArray) -> pa.Array:

@@ -81,18 +81,18 @@ class Client:
             auth = (user, self.credentials.get("password", ""))
         try:
             with http.client() as client:
-                answer = client.get(
-                    http.check(address), params=dict(asked), headers=headers, auth=auth, timeout=TIMEOUT
+                status, _headers, content = http.fetch(
+                    client, "GET", http.check(address), params=dict(asked), headers=headers, auth=auth, timeout=TIMEOUT
                 )
         except (http.BlockedAddress, httpx.InvalidURL) as problem:
             raise SourceUnavailable(str(problem)) from problem
-        except httpx.HTTPError as problem:
+        except (httpx.HTTPError, http.TooLong) as problem:
             raise SourceUnavailable(f"{address} cannot be reached: {problem or type(problem).__name__}") from problem
-        if answer.status_code != 200:
-            remedy = _REMEDIES.get(answer.status_code, "")
-            said = " ".join(answer.text[:300].split())
-            raise SourceUnavailable(f"{address} answered {answer.status_code}: {said} {remedy}".rstrip())
-        return answer.content
+        if status != 200:
+            remedy = _REMEDIES.get(status, "")
+            said = " ".join(content[:300].decode("utf-8", "replace").split())
+            raise SourceUnavailable(f"{address} answered {status}: {said} {remedy}".rstrip())
+        return content
 
 
 def series(content: bytes, *, name: str) -> list[Series]:

@@ -10,6 +10,16 @@ from ingest.sources.formats.usage import usage_bodies
 from ingest.sources.formats.usage.usage_bodies import PREFIX
 
 _LIMIT = 2**31 - 1
+# What identifies an event or what was called lies in indexes, of which PostgreSQL lets an entry have 2,704 bytes.
+_LONGEST = {
+    "event_id": 1000,
+    "gen_ai.provider.name": 200,
+    "gen_ai.request.model": 500,
+    "gen_ai.response.model": 500,
+    "gen_ai.operation.name": 200,
+    "service_tier": 200,
+    "deployment": 500,
+}
 
 Check = tuple[str, pl.Expr, Callable[[dict[str, object]], str]]
 
@@ -22,6 +32,14 @@ def wrong(frame: pl.DataFrame) -> pl.Series:
 def _outside(name: str) -> Check:
     column = pl.col(name)
     return name, (column < 0) | (column > _LIMIT), lambda row: f"{name} is {row[name]}; expected 0 to {_LIMIT:,}"
+
+
+def _too_long(name: str, most: int) -> Check:
+    return (
+        name,
+        pl.col(name).str.len_bytes() > most,
+        lambda row: f"expected at most {most} bytes, found {len(str(row[name]).encode()):,}",
+    )
 
 
 CHECKS: tuple[Check, ...] = (
@@ -40,6 +58,7 @@ CHECKS: tuple[Check, ...] = (
         pl.col("provider_name") == "",
         lambda row: "no provider; name it in the line or in the source's configuration",
     ),
+    *(_too_long(name, most) for name, most in _LONGEST.items()),
     *(_outside(name) for name in (*usage_bodies.COUNTS, "latency_ms", "ttft_ms")),
     (
         f"{PREFIX}input_tokens",
