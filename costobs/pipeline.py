@@ -1,6 +1,8 @@
 """The whole flow on one screen: drain, load, own, tie out, allocate, roll up, evaluate, escalate, execute, deliver."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -18,7 +20,9 @@ from ingest import tidy as ingest_tidy
 
 log = logging.getLogger("costobs.pipeline")
 
+# Of the worker's eight threads two are left for the tick and for alerts, however long the vendors take.
 _PASTS_AT_ONCE = 2
+_READERS = 4
 
 _MANY_DAYS = 7  # from so many rebuilt days on, PostgreSQL's statistics are out of date before autovacuum comes by
 
@@ -110,35 +114,55 @@ def tell(**_: Any) -> None:
 
 @shared_task(name="costobs.pipeline.sync", ignore_result=True)
 def sync(**_: Any) -> None:
-    """Each minute: one task for each source whose time has come."""
-    for source_id in ingest_queries.due_sources(now=datetime.now(UTC)):
-        sync_source.apply_async(kwargs={"source_id": source_id}, expires=55)
+    """Each minute: readers for the sources whose time has come."""
+    for _due in ingest_queries.due_sources(now=datetime.now(UTC))[:_READERS]:
+        read_due.apply_async(expires=55)
 
 
-@shared_task(name="costobs.pipeline.sync_source", ignore_result=True)
-def sync_source(*, source_id: int, **_: Any) -> None:
-    """Reads what one source has new."""
-    now = datetime.now(UTC)
-    for result in load.sync(source_id=source_id, now=now):
-        log.info("%s: %s, %s rows", result.name, result.state, result.rows_loaded)
+@shared_task(name="costobs.pipeline.read_due", ignore_result=True)
+def read_due(**_: Any) -> None:
+    """Reads what sources have new, one after another, until none is due. A source that hangs holds one reader, not the others."""
+    with _slot("costobs read_due", _READERS) as is_free:
+        tried: set[int] = set()
+        while is_free and (due := _next_due(tried)) is not None:
+            tried.add(due)
+            try:
+                for result in load.sync(source_id=due, now=datetime.now(UTC)):
+                    log.info("%s: %s, %s rows", result.name, result.state, result.rows_loaded)
+            except Exception:
+                log.exception("source %s could not be read", due)
+
+
+def _next_due(tried: set[int]) -> int | None:
+    return next((each for each in ingest_queries.due_sources(now=datetime.now(UTC)) if each not in tried), None)
 
 
 # A month of a large bill takes longer than other tasks may.
 @shared_task(name="costobs.pipeline.read_past", ignore_result=True, soft_time_limit=3500, time_limit=3600)
 def read_past(**_: Any) -> None:
-    """Every few seconds: one piece of a backfill. Two at once work on two of them; a third would leave the tick no worker."""
+    """Every few seconds: one piece of a backfill. Two at once work on two of them."""
+    with _slot("costobs read_past", _PASTS_AT_ONCE) as is_free:
+        piece = backfill.run(now=datetime.now(UTC)) if is_free else None
+    if piece is not None:
+        log.info("backfill %s: %s, %s rows", piece.backfill_id, piece.state, piece.rows_loaded)
+
+
+@contextmanager
+def _slot(name: str, at_once: int) -> Iterator[bool]:
+    """Whether no more than `at_once` workers are at it, this one among them. All readers together leave workers for the tick."""
     with connection.cursor() as cursor:
-        for slot in range(_PASTS_AT_ONCE):
-            cursor.execute("SELECT pg_try_advisory_lock(hashtext('costobs read_past'), %s)", [slot])
-            if not cursor.fetchone()[0]:
-                continue
-            try:
-                piece = backfill.run(now=datetime.now(UTC))
-            finally:
-                cursor.execute("SELECT pg_advisory_unlock(hashtext('costobs read_past'), %s)", [slot])
-            if piece is not None:
-                log.info("backfill %s: %s, %s rows", piece.backfill_id, piece.state, piece.rows_loaded)
+        for slot in range(at_once):
+            cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s), %s)", [name, slot])
+            if cursor.fetchone()[0]:
+                break
+        else:
+            yield False
             return
+    try:
+        yield True
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(hashtext(%s), %s)", [name, slot])
 
 
 @shared_task(name="costobs.pipeline.tidy", ignore_result=True)

@@ -19,8 +19,8 @@ from costobs.embedded import keys, locks, paths, postgres, valkey
 from costobs.embedded.supervisor import Asked, Failed, OnExit, Program, Supervisor
 
 # Threads, not forks: Polars and Arrow keep threads of their own, and a child forked beside them may wait for ever. The work
-# is done in PostgreSQL and in their C code, which let other threads run.
-_POOL = ("--pool", "threads", "--concurrency", "4")
+# is done in PostgreSQL and in their C code, which let other threads run. Six of them may wait for vendors (costobs.pipeline).
+_POOL = ("--pool", "threads", "--concurrency", "8")
 # Celery warns root, and numbers without a name, about pickled messages; ours are JSON.
 _NO_PICKLE = "ignore:::celery.platforms,ignore:::celery.apps.worker"
 _QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
