@@ -45,20 +45,25 @@ WHERE r.place > 1 AND (c.provider, c.billing_account_id, c.sub_account_id, c.sou
     = (r.provider, r.billing_account_id, r.sub_account_id, r.source_id)
 """
 
-# The same for usage. Two sources of one kind are two applications, each with its own calls, unless they share an event.
+# The same for usage. Two sources of one kind are two applications, each with its own calls, unless they share an event. Of two
+# kinds one may know no account, or one of its own (a proxy's organization) that the other does not: that is any account.
 _USAGE_AUTHORITY = """
-WITH ranked AS (
-    SELECT seen.*, s.kind, row_number() OVER (PARTITION BY provider_name, account, deployment
-        ORDER BY coalesce(array_position(%(usage)s, s.kind), 1000), s.id) AS place
-    FROM (SELECT DISTINCT provider_name, coalesce(nullif(account, ''), project) AS account, deployment, source_id
-          FROM book_usage WHERE counts) seen
-    JOIN ingest_source s ON s.id = seen.source_id
+WITH seen AS (
+    SELECT DISTINCT u.provider_name, coalesce(nullif(u.account, ''), u.project) AS account, u.deployment, u.source_id, s.kind,
+        coalesce(array_position(%(usage)s, s.kind), 1000) AS place
+    FROM book_usage u JOIN ingest_source s ON s.id = u.source_id WHERE u.counts
+), pairs AS (
+    SELECT r.*, f.source_id AS first_id, f.account AS first_account FROM seen r JOIN seen f USING (provider_name, deployment)
+    WHERE r.kind <> ALL(%(sums)s) AND CASE WHEN r.kind <> f.kind
+        THEN (f.place, f.source_id) < (r.place, r.source_id) AND (f.account = r.account OR '' IN (f.account, r.account))
+        ELSE f.source_id < r.source_id AND f.account = r.account AND EXISTS (
+            SELECT FROM ingest_usageevent x JOIN ingest_usageevent y ON y.event_id = x.event_id AND y.source_id = f.source_id
+            WHERE x.source_id = r.source_id AND x.occurred_at >= %(start)s AND x.occurred_at < %(end)s
+                AND y.occurred_at >= %(start)s AND y.occurred_at < %(end)s) END
 ), second AS (
-    SELECT r.*, f.source_id AS first_id FROM ranked r JOIN ranked f USING (provider_name, account, deployment)
-    WHERE f.place = 1 AND r.place > 1 AND r.kind <> ALL(%(sums)s) AND (r.kind <> f.kind OR EXISTS (
-        SELECT FROM ingest_usageevent x JOIN ingest_usageevent y ON y.event_id = x.event_id AND y.source_id = f.source_id
-        WHERE x.source_id = r.source_id AND x.occurred_at >= %(start)s AND x.occurred_at < %(end)s
-            AND y.occurred_at >= %(start)s AND y.occurred_at < %(end)s))
+    -- Nobody yields to one who does not count: else calls that only these two tell of would be lost.
+    SELECT r.* FROM pairs r WHERE NOT EXISTS (SELECT FROM pairs f WHERE f.provider_name = r.provider_name
+        AND f.deployment = r.deployment AND f.source_id = r.first_id AND f.account = r.first_account)
 ), shown AS (
     INSERT INTO ingest_authority (provider_name, account, role, source_id, is_default)
     SELECT DISTINCT provider_name, coalesce(nullif(account, ''), deployment), 'usage', first_id, TRUE FROM second

@@ -17,6 +17,8 @@ from costobs.kernel.period import Days
 
 ALWAYS, FOREVER = date(1970, 1, 1), date(9999, 12, 31)
 _BATCH = 5000
+# Anybody may push a name, and a longer one than an index holds would stop the books of everybody.
+_MOST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,7 @@ def _owner(
             if name not in found:
                 found[name] = value
                 by = one.id if name == "team" else by
-    return Owner(*(found.get(name, "") for name in OWNED)), by
+    return Owner(*(found.get(name, "")[:_MOST_NAME] for name in OWNED)), by
 
 
 def _write(ruleset_id: int, active: Sequence[_Active], *, only_new: bool) -> int:

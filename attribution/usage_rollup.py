@@ -30,13 +30,14 @@ _COST = " + ".join(["p.request_price", *(f"e.{kind} * p.{kind}_price" for kind i
 # What does not count, as the authority decided it for the staged usage. Usage without tokens or cost is not staged; it
 # counts, for an error is a request too.
 _SECOND = """
-CREATE TEMPORARY TABLE IF NOT EXISTS book_second (source_id bigint, attribute_set_id bigint, provider text, deployment text)
+CREATE TEMPORARY TABLE IF NOT EXISTS book_second (
+    source_id bigint, attribute_set_id bigint, provider text, deployment text, model text)
 ON COMMIT DELETE ROWS;
 DELETE FROM book_second;
-INSERT INTO book_second SELECT DISTINCT source_id, attribute_set_id, provider, deployment FROM book_usage WHERE NOT counts;
+INSERT INTO book_second SELECT DISTINCT source_id, attribute_set_id, provider, deployment, model FROM book_usage WHERE NOT counts;
 """
 _IS_SECOND = """EXISTS (SELECT FROM book_second b WHERE b.source_id = {u}.source_id AND b.attribute_set_id = {u}.attribute_set_id
-    AND b.provider = f.provider AND b.deployment = f.deployment)"""
+    AND b.provider = f.provider AND b.deployment = f.deployment AND b.model = f.model)"""
 
 _DAY = f"""
 DELETE FROM ingest_usageday WHERE day = %(day)s;

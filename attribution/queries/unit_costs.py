@@ -25,7 +25,8 @@ class UnitCost:
     `cost` is all spend of the group. `usage_cost` is the part that logged tokens carry: estimates, bills tied to usage, and
     busy GPU time; unit costs divide it, not the bypass, idle and overhead, which would make a token look dearer than it is.
     `loaded_cost` adds the idle time and overhead of the group's own deployments. A unit cost is None where its
-    denominator is zero or its cost is not known by token kind. Quotients are cut to 12 decimals.
+    denominator is zero or not known (requests, where a source did not count them), or its cost is not known by token kind.
+    Quotients are cut to 12 decimals.
     """
 
     keys: tuple[str, ...]
@@ -43,6 +44,7 @@ class UnitCost:
     output: int
     reasoning: int  # part of output
     tokens: int  # all kinds, each once
+    uncounted_tokens: int  # of them, those of calls that nobody counted: a vendor's sums without a number of requests
     cost_per_million_input: Decimal | None
     cost_per_million_cached: Decimal | None
     cost_per_million_output: Decimal | None
@@ -95,6 +97,12 @@ class _Counts:
     reasoning: int = 0
     prompt: int = 0
     tokens: int = 0
+    uncounted_tokens: int = 0
+
+    @property
+    def priced_requests(self) -> int:
+        """What the cost of usage may be divided by: nothing, where a part of it belongs to calls that nobody counted."""
+        return 0 if self.uncounted_tokens else self.requests
 
 
 _NO_COSTS, _NO_COUNTS = _Costs(), _Counts()
@@ -137,7 +145,6 @@ def _by(scope: SpendScope, group_by: Sequence[str], *, by_day: bool) -> dict[Key
 
 
 def _unit_cost(keys: Key, cost: _Costs, count: _Counts, runs: tuple[int, Decimal]) -> UnitCost:
-    per_request = _quotient(cost.usage, count.requests)
     return UnitCost(
         keys=keys,
         cost=cost.cost,
@@ -154,16 +161,17 @@ def _unit_cost(keys: Key, cost: _Costs, count: _Counts, runs: tuple[int, Decimal
         output=count.output,
         reasoning=count.reasoning,
         tokens=count.tokens,
+        uncounted_tokens=count.uncounted_tokens,
         cost_per_million_input=_quotient(cost.input * _MILLION, count.input_uncached),
         cost_per_million_cached=_quotient(cost.cached * _MILLION, count.cache_read),
         cost_per_million_output=_quotient(cost.output * _MILLION, count.output),
         cost_per_million_tokens=_quotient(cost.usage * _MILLION, count.tokens),
         loaded_cost_per_million_tokens=_quotient(cost.loaded * _MILLION, count.tokens),
-        cost_per_request=per_request,
-        cost_per_thousand_requests=_quotient(cost.usage * 1000, count.requests),
+        cost_per_request=_quotient(cost.usage, count.priced_requests),
+        cost_per_thousand_requests=_quotient(cost.usage * 1000, count.priced_requests),
         agent_runs=runs[0],
         cost_per_agent_run=_quotient(runs[1], runs[0]),
-        tokens_per_request=_quotient(Decimal(count.tokens), count.requests),
+        tokens_per_request=_quotient(Decimal(count.tokens - count.uncounted_tokens), count.requests),
         cache_hit_rate=_quotient(Decimal(count.cache_read), count.prompt),
         error_rate=_quotient(Decimal(count.errors), count.requests),
     )
@@ -180,7 +188,9 @@ def _counts(scoped: Scoped, by_day: bool) -> dict[Key, _Counts]:
     columns = ["requests", "errors", "refused", "unknown_usage", "input_uncached", "cache_read"]
     sums = [f"sum(d.{name})" for name in columns]
     sums += ["sum(d.cache_write_5m + d.cache_write_1h)", "sum(d.output)", "sum(d.reasoning)"]
-    sums += [f"sum({' + '.join(f'd.{kind}' for kind in kinds)})" for kinds in (_PROMPT, _COUNTED)]
+    prompt, tokens = (" + ".join(f"d.{kind}" for kind in kinds) for kinds in (_PROMPT, _COUNTED))
+    # A row is of one source and offering: its tokens without a request are those of a source that does not count requests.
+    sums += [f"sum({prompt})", f"sum({tokens})", f"coalesce(sum({tokens}) FILTER (WHERE d.requests = 0), 0)"]
     return {key: _Counts(*map(int, row)) for key, row in _grouped(scoped, by_day, sums, "d.is_current")}
 
 

@@ -118,3 +118,27 @@ def test_it_gives_the_same_answer_whichever_source_came_first():
     world.settle()
 
     assert (alone, _cost()) == (2, 1)
+
+
+def test_a_log_without_an_account_tells_of_the_calls_of_any_account():
+    world.usage(world.source("litellm", "proxy"), attributes={"account": "org-1"}, input_uncached=1000)
+    world.usage(world.source("otlp", "app"), input_uncached=1000)
+
+    world.settle()
+
+    assert _cost() == 1
+    assert verify.run().failures == ()
+
+
+def test_nobody_yields_to_a_log_that_does_not_count_itself():
+    world.usage(world.source("gate", "gate"), attributes={"account": "a"}, input_uncached=1000)
+    world.usage(world.source("litellm", "proxy"), input_uncached=1000)
+    world.usage(world.source("otlp", "app"), attributes={"account": "b"}, input_uncached=4000)
+
+    world.settle()
+
+    assert {row.keys[0]: row.cost for row in queries.spend(scope=world.scope(), group_by=["source"])} == {
+        "gate": 1,
+        "app": 4,
+    }
+    assert verify.run().failures == ()

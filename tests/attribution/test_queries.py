@@ -203,3 +203,28 @@ def test_it_knows_how_far_the_books_reach():
     world.settle()
 
     assert queries.extent() == Days(world.DAY, world.DAY + timedelta(days=1))
+
+
+def test_calls_that_nobody_counted_make_no_cost_per_request():
+    """A vendor's sums may tell tokens without telling how many calls they were."""
+    log, sums = world.source("usage_log", "log"), world.source("anthropic_usage", "sums")
+    world.usage(log, attributes={"team": "a"}, requests=5, input_uncached=1000)
+    world.usage(sums, attributes={"team": "b"}, provider="anthropic", requests=0, input_uncached=4000)
+    world.settle()
+
+    found = {row.keys[0]: row for row in queries.unit_costs(scope=world.scope(), group_by=["team"])}
+    (whole,) = queries.unit_costs(scope=world.scope(), group_by=[])
+
+    assert (found["a"].uncounted_tokens, found["a"].cost_per_request, found["a"].tokens_per_request) == (
+        0,
+        Decimal("0.2"),
+        200,
+    )
+    assert (found["b"].uncounted_tokens, found["b"].cost_per_request, found["b"].tokens_per_request) == (
+        4000,
+        None,
+        None,
+    )
+    assert (whole.requests, whole.tokens, whole.uncounted_tokens, whole.tokens_per_request) == (5, 5000, 4000, 200)
+    assert (whole.cost_per_request, whole.cost_per_thousand_requests) == (None, None)
+    assert whole.cost_per_million_tokens == 1000
