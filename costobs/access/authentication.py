@@ -71,6 +71,13 @@ class MayIngest(_Granted):
         return isinstance(request.auth, ApiToken) and bool({"ingest", "gate"} & set(request.auth.grants))
 
 
+class MayReport(_Granted):
+    """Programs that push anything. A gate, which stands on the machine of a model server, is none: it has its own usage to tell."""
+
+    grant = "ingest"
+    message = "this token may not push this; it needs the grant 'ingest'"
+
+
 class IsGate(_Granted):
     """Gates that fetch their policy."""
 

@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from costobs.access.authentication import token
+from costobs.access.authentication import MayReport, token
 from costobs.api.errors import Bad
 from costobs.api.push import Push, read_body
 from ingest import configure, inbox, load
@@ -30,6 +30,8 @@ _CODES = {400: 3, 401: 16, 403: 7, 413: 8, 415: 3, 429: 8, 503: 14}
 @extend_schema(exclude=True)  # the protocol is described elsewhere: opentelemetry.io/docs/specs/otlp
 class Traces(Push):
     """POST /v1/traces below the endpoint that an exporter is given."""
+
+    permission_classes = [MayReport]
 
     def post(self, request: Request) -> HttpResponse:
         """Takes an ExportTraceServiceRequest; 200 means that its spans are safe."""

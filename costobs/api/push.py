@@ -37,8 +37,8 @@ class Push(APIView):
     permission_classes = [MayIngest]
     parser_classes = [AnyBody]
     content_negotiation_class = renderers.JsonAlways
-    # Whether a body may be one JSON document rather than an object on each line.
-    may_be_document: ClassVar[bool] = False
+    # Whether the last report counts; a body may then be one JSON document rather than an object on each line.
+    is_report: ClassVar[bool] = False
 
     def source_id(self, request: Request) -> int:
         """The source the rows go to."""
@@ -55,7 +55,7 @@ class Push(APIView):
                 idempotency_key=_key(request),
                 limit=limit,
                 now=timezone.now(),
-                may_be_document=self.may_be_document,
+                is_report=self.is_report,
             )
         except inbox.TooLarge as problem:
             raise Bad(str(problem), 413) from problem

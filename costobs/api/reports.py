@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from costobs.access.authentication import token
+from costobs.access.authentication import MayReport, token
 from costobs.api import renderers
 from costobs.api.errors import Bad
 from costobs.api.push import REPEATS, AnyBody, Push, read_body
@@ -21,13 +21,16 @@ from ingest import configure, inbox
 from ingest import queries as ingest_queries
 
 _WEBHOOK_BYTES = 1_000_000
+# GitHub sends every event that is ticked, and a ping; these become marks.
+_TOLD = ("deployment_status", "release")
 
 
 class _Reports(Push):
     """Objects as JSON: one, a list, or one a line. They go to the source of this kind that has the token's name."""
 
+    permission_classes = [MayReport]
     kind: ClassVar[str]
-    may_be_document = True
+    is_report = True
 
     def source_id(self, request: Request) -> int:
         own = token(request).source_id
@@ -93,20 +96,18 @@ class MarkerWebhook(APIView):
         secret = ingest_queries.webhook_secret(source_id=source_id, kind=Markers.kind)
         if not secret or not _is_signed(request, body, secret):
             raise Bad("the signature does not fit the webhook_secret of this source", 403)
-        if request.headers.get("X-GitHub-Event") == "ping":
+        if request.headers.get("X-GitHub-Event", _TOLD[0]) not in _TOLD:
             return Response({"accepted": 0}, status=202)
         try:
             receipt = inbox.accept(
                 source_id=source_id,
                 body=body,
                 encoding="",
-                # The forge repeats a delivery under the same id.
-                idempotency_key=request.headers.get("X-GitHub-Delivery", request.headers.get("Idempotency-Key", ""))[
-                    :200
-                ],
+                # What is signed, not an id beside it: an old event that somebody sends again would else undo a newer one.
+                idempotency_key=hashlib.sha256(body).hexdigest(),
                 limit=_WEBHOOK_BYTES,
                 now=timezone.now(),
-                may_be_document=True,
+                is_report=True,
             )
         except inbox.BadBatch as problem:
             raise Bad(str(problem)) from problem

@@ -8,6 +8,10 @@ from rest_framework.response import Response
 from costobs.access.authentication import token
 from costobs.api.errors import Bad
 from costobs.api.push import REPEATS, Push
+from ingest import queries as ingest_queries
+
+# Others have an address of their own: their rows are not events.
+_KINDS = frozenset({"usage_log", "gate"})
 
 
 class UsageEvents(Push):
@@ -26,4 +30,9 @@ class UsageEvents(Push):
         source_id = token(request).source_id
         if source_id is None:
             raise Bad("this token belongs to no source; make one with: costobs token create NAME --grant ingest")
+        kind = ingest_queries.kind_of(source_id=source_id)
+        if kind not in _KINDS:
+            raise Bad(
+                f"this token's source is of the kind {kind or 'none'}, which takes no usage events at this address"
+            )
         return source_id

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import os
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -134,6 +135,38 @@ def test_it_replaces_a_business_figure_of_the_same_name_period_and_owner(app: Cl
         assert [day for (day,) in cursor.fetchall()] == ["2026-11-19", "2026-11-20"]
 
 
+def test_a_figure_that_is_taken_back_counts_as_first_said(app: Client) -> None:
+    for value in ("412", "413", "412"):
+        push(app, "business-metrics", {**FIGURE, "value": value})
+        pipeline.run_once(NOW)
+
+    assert stored("SELECT value FROM ingest_businessmetric") == [(Decimal(412),)]
+
+
+@pytest.mark.parametrize(
+    ("path", "table", "report"),
+    [
+        ("quality-scores", "ingest_qualityscore", {**SCORE, "score_id": os.urandom(5_000).hex()}),
+        ("business-metrics", "ingest_businessmetric", {**FIGURE, "name": os.urandom(5_000).hex()}),
+        ("markers", "ingest_marker", {**MARK, "marker_id": os.urandom(5_000).hex()}),
+        ("fine-tune-runs", "ingest_finetunerun", {"external_id": os.urandom(5_000).hex()}),
+    ],
+)
+def test_an_identity_longer_than_an_index_can_hold_is_set_aside(
+    app: Client, path: str, table: str, report: dict[str, Any]
+) -> None:
+    good = {**SCORE, "score_id": "s", "external_id": "r", "marker_id": "m", **FIGURE, "model": "gpt-4o"}
+    good |= {"at": MARK["at"], "title": "t", "started_at": MARK["at"], "provider": "openai"}
+    good |= {"value": 0.5, "gpus": [], "base_model": "gpt-4o", "method": "full", "state": "running"}
+    push(app, path, [{**good, **report}, good])
+
+    pipeline.run_once(NOW)
+
+    assert stored(f"SELECT count(*) FROM {table}") == [(1,)]
+    (line,) = ingest_queries.quarantined()
+    assert "at most" in line.reason
+
+
 def test_it_refuses_a_figure_whose_period_ends_before_it_begins(app: Client) -> None:
     push(app, "business-metrics", {**FIGURE, "period_end": FIGURE["period_start"]})
 
@@ -168,6 +201,16 @@ def test_it_asks_for_the_right_to_push(program: Program) -> None:
     refused = push(program("read"), "quality-scores", SCORE)
 
     assert refused.status_code == 403
+
+
+@pytest.mark.parametrize("path", ["quality-scores", "business-metrics", "markers", "fine-tune-runs"])
+def test_a_gate_may_push_its_usage_and_nothing_else(program: Program, path: str) -> None:
+    gate = program("gate", source_id=configure.create_source(kind="gate", name="chat-1", now=NOW))
+
+    refused = push(gate, path, MARK)
+
+    assert refused.status_code == 403
+    assert stored("SELECT kind FROM ingest_source") == [("gate",)]
 
 
 GITHUB = {
@@ -232,6 +275,31 @@ def test_t236_it_takes_a_webhook_only_with_the_signature_of_its_secret(hook: str
         "production",
         "search",
     )
+
+
+def test_an_old_event_that_is_sent_again_under_another_id_undoes_nothing(hook: str) -> None:
+    status = GITHUB["deployment_status"]
+    assert isinstance(status, dict)
+    failed = orjson.dumps({**GITHUB, "deployment_status": {**status, "state": "failure"}})
+    for number, body in enumerate((failed, orjson.dumps(GITHUB), failed)):
+        headers = {"X-Hub-Signature-256": signed(body, "hush"), "X-GitHub-Delivery": str(number)}
+        answer = push(Client(), hook, body, **headers)
+        pipeline.run_once(NOW)
+
+    assert answer.json()["repeated"] is True
+    assert stored("SELECT title FROM ingest_marker") == [("answers v2.4.0",)]
+
+
+def test_events_of_a_forge_that_are_no_marks_are_answered_and_left(hook: str) -> None:
+    body = orjson.dumps({"zen": "Keep it logically awesome.", "hook_id": 1})
+    for event in ("ping", "push", "deployment"):
+        headers = {"X-Hub-Signature-256": signed(body, "hush"), "X-GitHub-Event": event}
+        answer = push(Client(), hook, body, **headers)
+
+        assert (answer.status_code, answer.json()["accepted"]) == (202, 0)
+
+    pipeline.run_once(NOW)
+    assert ingest_queries.quarantined() == []
 
 
 def test_it_reads_gitlab_and_says_what_failed(hook: str) -> None:

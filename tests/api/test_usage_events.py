@@ -140,6 +140,17 @@ def test_it_needs_a_token_that_belongs_to_a_source(program: Program) -> None:
     assert "source" in response.json()["detail"]
 
 
+@pytest.mark.parametrize("kind", ["markers", "otlp", "aws_cur"])
+def test_it_refuses_a_token_whose_source_takes_something_else(program: Program, kind: str) -> None:
+    client = program("ingest", source_id=configure.create_source(kind=kind, name="typo", now=NOW))
+
+    response = push(client, b"{}\n")
+
+    assert response.status_code == 400
+    assert kind in response.json()["detail"]
+    assert not InboxBatch.objects.exists()
+
+
 def test_it_takes_fine_tune_runs(program: Program) -> None:
     run = {
         "external_id": "ft-1",

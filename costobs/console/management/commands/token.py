@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from costobs.access import tokens
 from costobs.access.models import ApiToken
 from ingest import configure
+from ingest.sources import KINDS
 
 
 class Command(BaseCommand):
@@ -36,7 +37,7 @@ class Command(BaseCommand):
         source_id = None
         if {"ingest", "gate"} & set(grants):
             name = options["source_name"] or options["name"]
-            source_id = configure.create_source(kind=options["source_kind"], name=name, now=now)
+            source_id = configure.create_source(kind=_pushed(options["source_kind"]), name=name, now=now)
         try:
             _token, text = tokens.create(
                 name=options["name"],
@@ -60,3 +61,11 @@ class Command(BaseCommand):
     def _revoke(self, options: dict[str, Any], now: datetime) -> None:
         if not tokens.revoke(name=options["name"], revoked_by="command line", now=now):
             raise CommandError(f"there is no token called {options['name']!r} in force")
+
+
+def _pushed(kind: str) -> str:
+    """The kind, if rows of it can be pushed. Raises CommandError."""
+    takes = [each.kind for each in KINDS if each.is_pushed or each.kind == "usage_log"]
+    if kind not in takes:
+        raise CommandError(f"rows of {kind!r} are not pushed; --source-kind is one of {', '.join(takes)}")
+    return kind
