@@ -109,7 +109,7 @@ def _drill(request: HttpRequest, asked: filters.Asked, group: breakdown.Group) -
 
 
 def _chart(request: HttpRequest, asked: filters.Asked, found: list[breakdown.Group], view: str) -> ChartCard:
-    label = filters.LABELS[asked.group].lower()
+    label = filters.by(asked.group)
     urls = {group.id: _drill(request, asked, group) for group in found}
     series = charts.fold(breakdown.daily(scope=asked.scope, dimension=asked.group, urls=urls), keep=_KEEP[view])
     rows = queries.spend_by_day(scope=asked.scope, group_by=None)
@@ -158,7 +158,6 @@ def _nothing(request: HttpRequest, asked: filters.Asked) -> Notice:
 def _table(
     request: HttpRequest, asked: filters.Asked, found: list[breakdown.Group], total: queries.SpendTotal
 ) -> Table:
-    label = filters.LABELS[asked.group]
     units = {row.keys[0]: row for row in queries.unit_costs(scope=asked.scope, group_by=[asked.group])}
     sparks = {one.key: one.values for one in breakdown.daily(scope=asked.scope, dimension=asked.group, urls={})}
     slots = breakdown.slots(found)
@@ -182,7 +181,7 @@ def _table(
     note = f"Change {asked.compare_label}, complete days." if asked.compare else ""
     csv_url = f"{reverse('explore_export')}?{asked.query}"
     totals = _totals(asked, found, total, sum(row.tokens for row in units.values()), places)
-    title = f"Spend by {label.lower()}"
+    title = f"Spend by {filters.by(asked.group)}"
     return Table(title, _columns(asked), rows, totals, _nothing(request, asked), csv_url, note)
 
 

@@ -115,6 +115,11 @@ def added_filter(request: HttpRequest) -> HttpResponse | None:
     return HttpResponseRedirect(f"{request.path}?{query.urlencode()}")
 
 
+def by(dimension: str) -> str:
+    """The label after "by" in a sentence."""
+    return "how it was bought" if dimension == "purchase_option" else LABELS[dimension].lower()
+
+
 def url(request: HttpRequest, *, path: str = "", drop: Sequence[str] = (), **changes: Any) -> str:
     """The address of this page (or `path`) with some parameters changed; a list repeats a parameter."""
     query = request.GET.copy()

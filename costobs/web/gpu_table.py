@@ -35,7 +35,6 @@ def table(asked: filters.Asked, lines: Sequence[Line], view: str) -> Table:
     places = fmt.column_places([line.fate.paid for line in lines])
     columns = [
         Column("Deployment" if view == "deployment" else "Node"),
-        Column("GPUs", wide=True),
         Column("Busy time", numeric=True, title="Of the time that was measured"),
         Column("Paid", numeric=True, sort="descending"),
         Column(
@@ -56,9 +55,8 @@ def table(asked: filters.Asked, lines: Sequence[Line], view: str) -> Table:
     sums = [
         Cell(f"Total ({len(lines)} rows)"),
         Cell(),
-        Cell(),
         *_money_cells(total, gpu_figures.bought_as(line.bought_as for line in lines), currency, places),
-        *[Cell()] * (len(columns) - 8),
+        *[Cell()] * (len(columns) - 7),
     ]
     return Table(
         caption=f"GPUs {VIEWS[view].lower()}",
@@ -79,8 +77,11 @@ def per_million(cost: Decimal | None, currency: str) -> str:
 def _cells(line: Line, currency: str, places: int, view: str) -> list[Cell]:
     seen = line.activity
     cells = [
-        Cell(line.label, title=line.key or "GPUs that had no model loaded"),
-        Cell(f"{seen.gpus} × {', '.join(seen.models)}" if seen else fmt.UNKNOWN),
+        Cell(
+            line.label,
+            title=line.key or "GPUs that had no model loaded",
+            note=f"{seen.gpus} × {', '.join(seen.models)}" if seen else "GPUs unknown",
+        ),
         Cell(fmt.percent(line.busy_ratio) if line.busy_ratio is not None else "no telemetry"),
         *_money_cells(line.fate, line.bought_as, currency, places),
         Cell(fmt.moment(seen.last_busy) if seen and seen.last_busy else fmt.NOT_APPLICABLE),

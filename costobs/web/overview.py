@@ -154,7 +154,7 @@ def _daily(request: HttpRequest, asked: filters.Asked, found: list[breakdown.Gro
     series = charts.fold(breakdown.daily(scope=asked.scope, dimension=asked.group, urls=urls), keep=_KEEP)
     rows = queries.spend_by_day(scope=asked.scope, group_by=None)
     open_days = {row.day: "still arriving or estimated" for row in rows if not row.is_final}
-    label = filters.LABELS[asked.group].lower()
+    label = filters.by(asked.group)
     chart = charts.daily_bars(
         days=list(asked.scope.days),
         series=series,
@@ -339,13 +339,17 @@ def _actions(request: HttpRequest) -> list[Link]:
 
 
 def _first_run(asked: filters.Asked) -> dict[str, object]:
+    step = Link("Sources", reverse("sources"), icon="database", primary=True)
+    if asked.viewer.may_manage:
+        step = Link("Connect a source", reverse("settings_source_new"), icon="plug", primary=True)
     return {
         "heading": "No spend in the books yet",
         "sub": "Connect one source, map its keys to teams, set one budget.",
         "first_run": Notice(
             "empty",
             "Load a bill or a usage log to begin",
-            "On the command line: costobs load focus_export bill.csv. Or push usage to /api/v1/usage-events with a token.",
-            [Link("Sources", reverse("sources"), icon="database", primary=True)],
+            "A bill in a bucket, an admin key of a vendor or the log of a gateway: the first figures are there within"
+            " minutes. On the command line: costobs load focus_export bill.csv.",
+            [step],
         ),
     }

@@ -224,7 +224,7 @@ def _edit_page(
         "summary": form.summary(),
         "manual": source_words.manual(kind),
         "files": source_words.reads_files(kind) and settings.COSTOBS_FILES,
-        "may_lose_secrets": request.method == "POST" and bool(kind.secrets),
+        "may_lose_secrets": request.method == "POST" and bool(form.secrets()),
         "back": reverse("settings_source", args=[found.line.id]),
         **(tested or {}),
     }

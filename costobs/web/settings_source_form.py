@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.forms.boundfield import BoundField
 
+from costobs.web import pasted_rows, source_words
 from ingest.sources import config
 from ingest.sources.base import Secret, Source
 
@@ -14,6 +15,7 @@ _LINES = {
     "pairs": "One pair on each line, key = value.",
     "json": "As JSON.",
 }
+_ROWS = "Paste them from a spreadsheet, the first line names the columns; or write JSON."
 
 
 class _Unseen(forms.Textarea):
@@ -40,8 +42,9 @@ class SourceForm(forms.Form):
         if has_name:
             self.fields["name"] = forms.CharField(label="Name", required=False, help_text="What people will call it")
             self.fields["name"].widget.attrs |= {"autocomplete": "off", "maxlength": "80", "required": True}
+        self.examples = source_words.example(kind)
         for setting in self.settings:
-            self.fields[f"config-{setting.name}"] = _field(setting)
+            self.fields[f"config-{setting.name}"] = _field(setting, self.examples.get(setting.name))
         for secret in kind.secrets:
             self.fields[f"secret-{secret.name}"] = _secret(secret, is_set=secret.name in secrets_set)
         for field in self.fields.values():
@@ -65,6 +68,9 @@ class SourceForm(forms.Form):
         for setting in self.settings:
             typed = self.cleaned_data.get(f"config-{setting.name}", "")
             try:
+                if _is_rows(setting) and pasted_rows.is_table(typed):
+                    found[setting.name] = pasted_rows.read(typed, like=self.examples.get(setting.name) or [])
+                    continue
                 found[setting.name] = config.parse(setting, "on" if typed is True else str(typed or ""))
             except ValueError as problem:
                 self.add_error(f"config-{setting.name}", str(problem))
@@ -72,6 +78,8 @@ class SourceForm(forms.Form):
 
     def secrets(self) -> dict[str, str]:
         """The credentials that were typed."""
+        if not self.is_bound:
+            return {}
         found = {secret.name: self.cleaned_data.get(f"secret-{secret.name}", "") for secret in self.kind.secrets}
         return {name: value for name, value in found.items() if value}
 
@@ -96,28 +104,39 @@ class SourceForm(forms.Form):
 
 def initial(kind: type[Source], stored: Mapping[str, Any]) -> dict[str, Any]:
     """What the form of a source shows before anything is typed: its settings over those of the kind."""
-    return {
-        f"config-{one.name}": (
-            bool(stored.get(one.name, one.default))
-            if one.shape == "yes"
-            else config.typed(one, stored.get(one.name, one.default))
-        )
-        for one in config.fields_of(kind)
-    }
+    return {f"config-{one.name}": _shown(one, stored.get(one.name, one.default)) for one in config.fields_of(kind)}
 
 
-def _field(setting: config.Field) -> forms.Field:
-    help_text = " ".join(filter(None, [_sentence(setting.hint), _LINES.get(setting.shape, "")]))
+def _shown(setting: config.Field, value: Any) -> Any:
+    if setting.shape == "yes":
+        return bool(value)
+    # What is empty stays empty: a "[]" or a pair of quotes is for machines.
+    return "" if setting.shape == "json" and value in ("", [], {}) else config.typed(setting, value)
+
+
+def _is_rows(setting: config.Field) -> bool:
+    """Whether it is a list of objects."""
+    return setting.shape == "json" and setting.default == []
+
+
+def _field(setting: config.Field, example: Any) -> forms.Field:
+    how = _ROWS if _is_rows(setting) else _LINES.get(setting.shape, "")
+    help_text = " ".join(filter(None, [_sentence(setting.hint), how]))
     told: dict[str, Any] = {"label": setting.label, "required": False, "help_text": help_text}
     if setting.shape == "yes":
         return forms.BooleanField(**told)
     if setting.shape == "choice":
-        choices = [(one, one or "–") for one in setting.choices]
+        choices = [(one, one.replace("_", " ") or "–") for one in setting.choices]
         if setting.default not in setting.choices:
             choices.insert(0, (setting.default or "", "–"))
         return forms.ChoiceField(choices=choices, **told)
     if setting.shape in _LINES:
         area = forms.CharField(widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}), **told)
+        if setting.shape == "json" and example:
+            text = pasted_rows.written(example) if _is_rows(setting) else config.typed(setting, example)
+            area.example = text  # type: ignore[attr-defined]  # for the template alone
+        if _is_rows(setting):
+            area.widget.attrs |= {"rows": 5, "wrap": "off"}
         return _long(area) if setting.shape == "json" else area
     field = forms.CharField(**told)
     field.widget.attrs |= {"autocomplete": "off", "spellcheck": "false"}

@@ -25,7 +25,7 @@ def loads(found: Sequence[LoadLine], *, shows_source: bool) -> Table:
     """The newest loads; each name leads to its files."""
     columns = [
         Column("File or batch", wide=True),
-        *([Column("Source")] if shows_source else []),
+        *([Column("Source", wide=True)] if shows_source else []),
         Column("State"),
         Column("Started"),
         Column("Rows read", numeric=True),

@@ -55,13 +55,17 @@ def page(request: HttpRequest) -> HttpResponse:
 @require_safe
 @managing
 def choose(request: HttpRequest) -> HttpResponse:
-    """Every kind there is, to choose one."""
+    """Every kind there is, to choose one; with `q` those that have to do with it."""
+    sought = request.GET.get("q", "").strip()[:100]
+    groups = source_words.groups(sought)
     context = {
         "page": "settings",
         "scope": None,
         "heading": "Connect a source",
         "sub": f"{len(KINDS.names())} kinds. Start with the bill, or with the log of your gateway: it shows spend within minutes.",
-        "groups": source_words.groups(),
+        "groups": groups,
+        "sought": sought,
+        "matches": sum(len(kinds) for _title, _words, kinds in groups),
     }
     return render(request, "pages/settings_source_new.html", context)
 
@@ -154,7 +158,7 @@ def _add_page(
         "manual": source_words.manual(kind),
         "push": source_words.push(kind, name=str(form["name"].value() or "")),
         "files": source_words.reads_files(kind) and settings.COSTOBS_FILES,
-        "may_lose_secrets": request.method == "POST" and bool(kind.secrets),
+        "may_lose_secrets": request.method == "POST" and bool(form.secrets()),
         "back": reverse("settings_source_new"),
         **(tested or {}),
     }

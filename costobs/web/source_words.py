@@ -4,7 +4,9 @@ import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import orjson
 from django.conf import settings
 from django.urls import NoReverseMatch, URLPattern, get_resolver, reverse
 
@@ -23,10 +25,46 @@ _DELIVERS = {
 }
 _GROUPS = (
     ("Bills", "What vendors charge. One is enough to begin with.", {"charges"}),
-    ("Usage", "Who called which model: teams, features, keys, unit costs within minutes.", {"usage", "usage_buckets"}),
     ("GPUs", "Whether the GPUs you pay for are busy, hour by hour.", {"gpu_samples"}),
+    ("Usage", "Who called which model: teams, features, keys, unit costs within minutes.", {"usage", "usage_buckets"}),
+    (
+        "Quality, value and events",
+        "What stands beside cost: was it good, what was it for, what happened.",
+        {"quality_scores", "business_metrics", "markers"},
+    ),
+    ("Fine-tune runs", "What training cost, and how much of it was useful.", {"fine_tunes"}),
 )
-_REST = ("Runs and values", "What stands beside cost: training runs, quality, business figures, deploys.")
+_REST = ("More", "")
+# Where the first sentence of a manual is about its rows rather than about what they tell.
+_SENTENCES = {
+    "usage_log": "Calls as JSON lines: our own event, or a provider's response with the time it came.",
+    "quality_scores": "What evaluations and people say about answers.",
+    "business_metrics": "Tickets resolved, documents read: what the spend was for, so that one has a cost.",
+    "markers": "Deploys, releases and incidents as marks on charts; also the webhook of GitHub and GitLab.",
+    "fine_tunes": "Runs of your own trainers: base model, method, GPU time and how they ended.",
+    "slurm_jobs": "Slurm jobs whose comment says that they fine-tune, with their nodes.",
+}
+# What people look for that a manual does not name.
+_ALSO = {
+    "focus_export": "csv parquet spreadsheet invoice other vendor",
+    "aws_cur": "amazon web services bedrock sagemaker ec2 eks s3",
+    "azure_costs": "azure openai azure ml foundry",
+    "gcp_billing": "gcp vertex ai gemini",
+    "openai_costs": "gpt chatgpt",
+    "openai_usage": "gpt chatgpt",
+    "anthropic_costs": "claude",
+    "anthropic_usage": "claude",
+    "owned_capacity": "on-prem on-premises colocation data center licence license staff salary vector database",
+    "usage_log": "ndjson jsonl gateway",
+    "gate": "proxy budget vllm",
+    "otlp": "opentelemetry otel tracing langfuse traceloop openllmetry openinference phoenix",
+    "dcgm": "h100 a100 l40s gpu-operator prometheus",
+    "amd_gpu": "mi300 rocm prometheus",
+    "aws_neuron": "trn1 inf2 prometheus",
+    "markers": "deployment release incident annotation",
+    "business_metrics": "ticket kpi revenue",
+    "quality_scores": "evaluation eval judge feedback",
+}
 _API = "/api/v1/"
 # Names of addresses that do not say their kind themselves.
 _PUSHED_TO = {"usage_log": "api_usage_events", "gate": "api_usage_events", "otlp": "otlp_traces"}
@@ -34,13 +72,13 @@ _PUSHED_TO = {"usage_log": "api_usage_events", "gate": "api_usage_events", "otlp
 
 @dataclass(frozen=True, slots=True)
 class KindLine:
-    """One kind as the list of kinds shows it."""
+    """One kind as the list of kinds shows it; `note` is what its group does not say already."""
 
     kind: str
     title: str
     delivers: str
     sentence: str
-    how: str
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +109,18 @@ class Push:
     token_command: str
     example: str
     webhook_url: str = ""
+    has_webhook: bool = False
 
 
-def groups() -> list[tuple[str, str, list[KindLine]]]:
-    """Every kind there is, by what it is about; a kind of a new sort is in the last group."""
+def groups(sought: str = "") -> list[tuple[str, str, list[KindLine]]]:
+    """Every kind that has all words of `sought` in its manual, by what it is about; of a new sort in the last group."""
+    kinds = [kind for kind in KINDS if _matches(kind, sought)]
     told = {name for _title, _words, produces in _GROUPS for name in produces}
-    found = [(title, words, [_line(kind) for kind in KINDS if kind.produces in own]) for title, words, own in _GROUPS]
-    rest = [_line(kind) for kind in KINDS if kind.produces not in told]
+    found = [
+        (title, words, [_line(kind, is_mixed=len(own) > 1) for kind in kinds if kind.produces in own])
+        for title, words, own in _GROUPS
+    ]
+    rest = [_line(kind, is_mixed=True) for kind in kinds if kind.produces not in told]
     return [group for group in [*found, (*_REST, rest)] if group[2]]
 
 
@@ -101,6 +144,20 @@ def manual(kind: type[Source]) -> list[Block]:
             pieces = [(index % 2 == 1, piece) for index, piece in enumerate(" ".join(part.split()).split("`")) if piece]
             blocks.append(Block(is_example=False, pieces=pieces))
     return blocks
+
+
+def example(kind: type[Source]) -> dict[str, Any]:
+    """The configuration that the manual shows, {} where it shows none."""
+    for block in manual(kind):
+        if block.is_example:
+            try:
+                found = orjson.loads(block.text)
+            except orjson.JSONDecodeError:
+                continue
+            return (
+                found if isinstance(found, dict) and set(found) <= {one.name for one in config.fields_of(kind)} else {}
+            )
+    return {}
 
 
 def takes_pushed(kind: type[Source]) -> bool:
@@ -129,7 +186,8 @@ def push(kind: type[Source], *, name: str, source_id: int | None = None) -> Push
     )
     hook = next((one for one in _api() if str(one.pattern) == _route(address) + "/webhook/<int:source_id>"), None)
     webhook = reverse(hook.name, args=[source_id]) if hook is not None and hook.name and source_id else ""
-    return Push(url, token, _example(kind, url), f"{settings.COSTOBS_URL}{webhook}" if webhook else "")
+    told = f"{settings.COSTOBS_URL}{webhook}" if webhook else ""
+    return Push(url, token, _example(kind, url), told, has_webhook=hook is not None)
 
 
 def _example(kind: type[Source], url: str) -> str:
@@ -175,11 +233,18 @@ def _route(address: str) -> str:
     return address.removeprefix(_API).strip("/")
 
 
-def _line(kind: type[Source]) -> KindLine:
+def _matches(kind: type[Source], sought: str) -> bool:
+    told = (kind.kind, kind.title, delivers(kind.produces), kind.__doc__ or "", _ALSO.get(kind.kind, ""))
+    text = " ".join(told).casefold()
+    return all(word in text for word in sought.casefold().split())
+
+
+def _line(kind: type[Source], *, is_mixed: bool) -> KindLine:
     text = " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
-    sentence = re.split(r"(?<=[.!?])\s", text.replace("`", ""), maxsplit=1)[0]
+    sentence = _SENTENCES.get(kind.kind) or re.split(r"(?<=[.!?])\s", text.replace("`", ""), maxsplit=1)[0]
     how = "Pushed" if kind.is_pushed else ("Read, or pushed" if takes_pushed(kind) else "Read on schedule")
-    return KindLine(kind.kind, kind.title, delivers(kind.produces), sentence, how)
+    note = f"{delivers(kind.produces)} · {how}" if is_mixed else how
+    return KindLine(kind.kind, kind.title, delivers(kind.produces), sentence, note)
 
 
 def _quoted(text: str) -> str:

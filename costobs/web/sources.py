@@ -22,8 +22,13 @@ from costobs.web.parts import Cell, Column, Kpi, Link, Notice, Row, Table
 from ingest import price
 from ingest import queries as ingest_queries
 from ingest.price_usage import Unpriced
+from ingest.queries import UnknownUsage
 
 _DAYS = 28
+_MOST_MODELS = 25
+_NO_CALLS = Notice("empty", "No call was logged in these days", "Bills alone do not tell one call from another.")
+# Rows that come when something happens, not every day.
+_AS_IT_HAPPENS = frozenset({"fine_tunes", "quality_scores", "business_metrics", "markers"})
 
 
 @page_view
@@ -34,16 +39,20 @@ def page(request: HttpRequest) -> HttpResponse:
             request, "Sources show every team's data. Ask an administrator or finance to look for you."
         )
     lines = ingest_queries.sources(now=now)
-    unpriced = price.unpriced(days=Days(now.date() - timedelta(days=_DAYS), now.date() + timedelta(days=1)))
+    days = Days(now.date() - timedelta(days=_DAYS - 1), now.date() + timedelta(days=1))
+    unpriced, unknown = price.unpriced(days=days), ingest_queries.unknown_usage(days=days)
+    calls = ingest_queries.calls(days=days)
+    rows = fmt.count(sum(line.rows_28d for line in lines))
     context = {
         "page": "sources",
         "heading": _heading(lines),
-        "sub": f"As of {fmt.moment(now)}. Days and times are UTC.",
-        "kpis": _kpis(lines, unpriced),
+        "sub": f"{rows} rows loaded in {_DAYS} days. As of {fmt.moment(now)}; days and times are UTC.",
+        "kpis": _kpis(unpriced, unknown, calls),
         "sources": _sources(lines, may_manage=viewer.may_manage),
         "actions": [Link("Set up sources", reverse("settings_sources"), icon="sliders-horizontal")],
         "completeness": _completeness(lines, now.date()),
-        "unpriced": _unpriced(unpriced),
+        "unpriced": _unpriced(unpriced, has_calls=calls > 0),
+        "unknown": _unknown(unknown, has_calls=calls > 0),
         "loads": settings_source_tables.loads(ingest_queries.loads(limit=30), shows_source=True),
         "quarantined": _quarantined(),
         "may_manage": viewer.may_manage,
@@ -118,24 +127,37 @@ def _heading(lines: list[ingest_queries.SourceLine]) -> str:
     return f"{good} of {len(lines)} sources are up to date"
 
 
-def _kpis(lines: list[ingest_queries.SourceLine], unpriced: list[Unpriced]) -> list[Kpi]:
+def _kpis(unpriced: list[Unpriced], unknown: list[UnknownUsage], calls: int) -> list[Kpi]:
     final = queries.last_final_day()
     waiting = ingest_queries.quarantined_count()
     cost = sum((one.cost_at_conservative_price for one in unpriced), Decimal(0))
     open_days = len(ingest_queries.open_days())
+    without = sum(one.unknown for one in unknown)
+    share = f"{fmt.percent(Decimal(without) / calls)} of {fmt.count(calls)} calls" if calls else "No call was logged"
     return [
         Kpi(
             "Billed and complete through",
             fmt.day(final) if final else fmt.NOT_APPLICABLE,
             note="Later days are estimated from usage",
         ),
-        Kpi("Rows loaded, 28 days", fmt.count(sum(line.rows_28d for line in lines)), note=f"{len(lines)} sources"),
-        Kpi("Quarantined rows", fmt.integer(waiting), note="Kept as they came; the rest of their file is loaded"),
+        Kpi(
+            "Quarantined rows",
+            fmt.integer(waiting),
+            note="Kept as they came; the rest of their file is loaded",
+            url="#quarantined",
+        ),
         Kpi(
             "Unpriced calls, 28 days",
             fmt.integer(sum(one.requests for one in unpriced)),
             note=f"{fmt.money(cost, places=2)} at conservative prices"
             + (f"; {open_days} days being recomputed" if open_days else ""),
+            url="#unpriced",
+        ),
+        Kpi(
+            "Calls of unknown usage, 28 days",
+            fmt.integer(without),
+            note=f"{share}; their tokens are missing, not zero" if without else f"None; {share.lower()}",
+            url="#unknown-usage",
         ),
     ]
 
@@ -169,8 +191,8 @@ def _sources(lines: list[ingest_queries.SourceLine], *, may_manage: bool) -> Tab
     empty = Notice(
         "empty",
         "Connect one source",
-        "Load a file: costobs load focus_export bill.csv. Or make a token (costobs token create app --grant ingest) and"
-        " push usage to /api/v1/usage-events.",
+        "A bill in a bucket, an admin key of a vendor, the log of a gateway. On the command line: costobs load focus_export"
+        " bill.csv.",
         [Link("Connect a source", reverse("settings_source_new"), icon="plug", primary=True)] if may_manage else [],
     )
     return Table("Sources", columns, rows, empty=empty)
@@ -193,21 +215,14 @@ def _completeness(lines: list[ingest_queries.SourceLine], today: date) -> Table:
         have = found.get(line.name, set())
         begun = min(have, default=today)
         missing = [day for day in days if begun < day < _through(line, today) and day not in have]
-        gaps = ", ".join(fmt.short_day(day) for day in missing[:6]) + ("…" if len(missing) > 6 else "")
-        rows.append(
-            Row(
-                [
-                    Cell(line.name),
-                    Cell(f"{len(have)} of {_DAYS}"),
-                    Cell(share=Decimal(len(have)) / _DAYS),
-                    Cell(gaps or "none"),
-                ]
-            )
-        )
+        gaps = Cell(", ".join(fmt.short_day(day) for day in missing[:6]) + ("…" if len(missing) > 6 else "") or "none")
+        if line.produces in _AS_IT_HAPPENS:
+            gaps = Cell(fmt.NOT_APPLICABLE, title="Such rows come when something happens: a day without one is no gap")
+        share = Decimal(len(have)) / _DAYS
+        rows.append(Row([Cell(line.name), Cell(f"{len(have)} of {_DAYS}", share=share), gaps]))
     columns = [
-        Column("Source"),
+        Column("Source", wide=True),
         Column("Days with data", numeric=True),
-        Column("Share"),
         Column("Gaps before the newest day", wide=True),
     ]
     return Table("Completeness, last 28 days", columns, rows, empty=Notice("empty", "Nothing to check yet", ""))
@@ -217,24 +232,25 @@ def _through(line: ingest_queries.SourceLine, today: date) -> date:
     return line.complete_through.date() if line.complete_through else today
 
 
-def _unpriced(found: list[Unpriced]) -> Table:
+def _unpriced(found: list[Unpriced], *, has_calls: bool) -> Table:
     columns = [
         Column("Model"),
-        Column("Provider"),
         Column("Calls", numeric=True),
         Column("Tokens", numeric=True),
         Column("At conservative price", numeric=True, title="The dearest known price of the provider"),
-        Column("Last seen"),
     ]
     rows = [
         Row(
             [
-                Cell(one.model, mono=True),
-                Cell(one.provider),
-                Cell(fmt.integer(one.requests)),
+                Cell(
+                    one.model,
+                    mono=True,
+                    title=one.model,
+                    note=f"{one.provider}, last {fmt.short_day(one.last_seen.date())}",
+                ),
+                Cell(fmt.integer(one.requests), title=f"the last at {fmt.moment(one.last_seen)}"),
                 Cell(fmt.count(one.tokens)),
                 Cell(fmt.money(one.cost_at_conservative_price, one.currency, places=2), title=one.provenance),
-                Cell(fmt.moment(one.last_seen)),
             ],
             kind="unpriced",
         )
@@ -243,7 +259,33 @@ def _unpriced(found: list[Unpriced]) -> Table:
     empty = Notice(
         "info", "Every call has a price", "Models without one would be listed here and counted at a conservative price."
     )
+    empty = empty if has_calls else _NO_CALLS
     return Table("Unpriced usage, last 28 days", columns, rows, empty=empty)
+
+
+def _unknown(found: list[UnknownUsage], *, has_calls: bool) -> Table:
+    columns = [
+        Column("Model"),
+        Column("Source", wide=True),
+        Column("Of unknown usage", numeric=True),
+        Column("Of its calls", numeric=True),
+        Column("Newest hour"),
+    ]
+    rows = [
+        Row(
+            [
+                Cell(one.model or "not named", mono=bool(one.model), title=one.model, note=one.provider),
+                Cell(one.source, url=reverse("settings_source", args=[one.source_id])),
+                Cell(fmt.integer(one.unknown)),
+                Cell(fmt.percent(Decimal(one.unknown) / one.requests), title=f"of {fmt.integer(one.requests)} calls"),
+                Cell(fmt.moment(one.last_hour)),
+            ]
+        )
+        for one in found
+    ]
+    empty = Notice("info", "Every call says what it used", "Spans without usage and cut streams would be counted here.")
+    empty = empty if has_calls else _NO_CALLS
+    return Table("Calls of unknown usage, last 28 days", columns, rows[:_MOST_MODELS], empty=empty)
 
 
 def _quarantined() -> Table:
@@ -252,7 +294,7 @@ def _quarantined() -> Table:
         Column("Row", numeric=True),
         Column("Field"),
         Column("Why", wide=True),
-        Column("Source"),
+        Column("Source", wide=True),
         Column("Loaded"),
     ]
     rows = [

@@ -61,7 +61,7 @@ def dots(
 ) -> ChartCard:
     """Cost against latency, one dot for each group."""
     unit = unit if unit.key == "tokens" else UNITS["thousand_requests"]
-    label = filters.LABELS[asked.group].lower()
+    label = filters.by(asked.group)
     found = [
         (row, cost) for row in rows if row.keys[0] and row.p95_ms and (cost := unit.cost(row)) is not None and cost > 0
     ][:_DOTS]

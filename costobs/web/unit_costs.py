@@ -56,6 +56,7 @@ def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[
     context: dict[str, Any] = {
         "heading": _heading(asked, unit, now or whole, before),
         "sub": _sub(asked, total, whole),
+        "unknown_url": f"{reverse('sources')}#unknown-usage" if _is_told(asked, whole) else "",
         "table_caption": "Unit costs divide what logged calls carry. A name narrows the page.",
         "table": _table(request, asked, unit, rows, (whole, now, before), total.cost, slots),
         "columns": _columns_link(request),
@@ -116,7 +117,7 @@ def _rows(asked: filters.Asked) -> list[UnitCost]:
 
 def _one(scope: Any) -> UnitCost | None:  # a SpendScope
     rows = queries.unit_costs(scope=scope, group_by=[])
-    return rows[0] if rows and rows[0].requests else None
+    return rows[0] if rows and (rows[0].requests or rows[0].tokens) else None
 
 
 def _heading(asked: filters.Asked, unit: Unit, now: UnitCost | None, before: UnitCost | None) -> str:
@@ -154,9 +155,17 @@ def _sub(asked: filters.Asked, total: queries.SpendTotal, whole: UnitCost | None
     parts = [f"{fmt.money(carried, currency)} of {fmt.money(total.cost, currency)} is carried by logged calls"]
     if whole and whole.unknown_usage:
         parts.append(f"{fmt.count(whole.unknown_usage)} calls did not say how many tokens they used")
+    if whole and whole.uncounted_tokens:
+        share = fmt.percent(Decimal(whole.uncounted_tokens) / whole.tokens)
+        parts.append(f"{share} of the tokens are of calls that nobody counted, so nothing is told by request")
     if asked.compare:
         parts.append(f"changes are {asked.compare_label}, complete days")
     return "; ".join(parts) + "."
+
+
+def _is_told(asked: filters.Asked, whole: UnitCost | None) -> bool:
+    """Whether there are calls of unknown usage, and the viewer may see of which source they are."""
+    return whole is not None and whole.unknown_usage > 0 and asked.viewer.may_see_all
 
 
 def _kpis(

@@ -10,10 +10,11 @@ from costobs.web import csv_file, filters, unit_figures
 
 _FIELDS = (
     "cost", "usage_cost", "loaded_cost", "estimated_cost", "requests", "errors", "refused", "unknown_usage",
-    "input_uncached", "cache_read", "cache_write", "output", "reasoning", "tokens", "cost_per_million_input",
-    "cost_per_million_cached", "cost_per_million_output", "cost_per_million_tokens", "loaded_cost_per_million_tokens",
-    "cost_per_request", "cost_per_thousand_requests", "agent_runs", "cost_per_agent_run", "tokens_per_request",
-    "cache_hit_rate", "error_rate", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "ttft_p50_ms", "ttft_p95_ms",
+    "input_uncached", "cache_read", "cache_write", "output", "reasoning", "tokens", "uncounted_tokens",
+    "cost_per_million_input", "cost_per_million_cached", "cost_per_million_output", "cost_per_million_tokens",
+    "loaded_cost_per_million_tokens", "cost_per_request", "cost_per_thousand_requests", "agent_runs",
+    "cost_per_agent_run", "tokens_per_request", "cache_hit_rate", "error_rate", "p50_ms", "p90_ms", "p95_ms",
+    "p99_ms", "ttft_p50_ms", "ttft_p95_ms",
 )  # fmt: skip
 _RUN_FIELDS = (
     "run_id", "name", "provider", "team", "base_model", "artefact", "method", "state", "started_at", "ended_at", "gpu_ms",

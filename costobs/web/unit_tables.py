@@ -59,7 +59,7 @@ def by_group(
     sums = _figures(unit, whole, whole_now, whole_before, currency, every) if whole else blank
     total_cells = [Cell(f"Total ({len(shown)} rows)"), Cell(fmt.money(total, currency, places=places)), *sums]
     return Table(
-        caption=f"Unit costs by {filters.LABELS[asked.group].lower()}",
+        caption=f"Unit costs by {filters.by(asked.group)}",
         columns=_columns(unit, asked, every),
         rows=shown,
         total=Row(total_cells, kind="total") if shown else None,
@@ -137,7 +137,7 @@ def _every(row: UnitCost, currency: str) -> list[Cell]:
         Cell(fmt.count(row.tokens), title=fmt.integer(row.tokens)),
         *[Cell(_TOKENS.text(value, currency)) for value in millions],
         *[Cell(unit_figures.UNITS[key].text(value, currency)) for key, value in others],
-        *[Cell(_each(tokens, row.requests)) for tokens in (row.input_uncached, row.cache_read, row.output)],
+        *[Cell(each) for each in _by_request(row)],
         Cell(fmt.percent(row.cache_hit_rate)),
         *[Cell(_latency(value)) for value in (row.p50_ms, row.p90_ms, row.p95_ms, row.p99_ms)],
         *[Cell(_latency(value)) for value in (row.ttft_p50_ms, row.ttft_p95_ms)],
@@ -160,10 +160,16 @@ def _change(unit: Unit, now: UnitCost | None, before: UnitCost | None) -> Cell:
 
 
 def _split(row: UnitCost) -> str:
-    if not row.requests:
+    if not row.requests or row.uncounted_tokens:
         return ""
-    each = [_each(tokens, row.requests) for tokens in (row.input_uncached, row.cache_read, row.output)]
+    each = _by_request(row)
     return f"{each[0]} in, {each[1]} cached, {each[2]} out"
+
+
+def _by_request(row: UnitCost) -> list[str]:
+    """Input, cached and output tokens of a request; none where a part of them is of calls that nobody counted."""
+    requests = 0 if row.uncounted_tokens else row.requests
+    return [_each(tokens, requests) for tokens in (row.input_uncached, row.cache_read, row.output)]
 
 
 def _each(tokens: int, requests: int) -> str:

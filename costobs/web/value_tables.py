@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from attribution import queries
 from attribution.queries import BusinessValue, MarkerLine, Quality, UnitCost
 from costobs.kernel import fmt
-from costobs.web import charts, filters, words
+from costobs.web import charts, filters, unit_figures, words
 from costobs.web.parts import Cell, Column, Row, Table
 
 ACTS = {
@@ -28,7 +28,7 @@ def quality(asked: filters.Asked, units: Sequence[UnitCost]) -> Table | None:
     currency = asked.scope.currency
     by_key = {unit.keys: unit for unit in units}
     return Table(
-        caption=f"Quality beside cost by {filters.LABELS[asked.group].lower()}",
+        caption=f"Quality beside cost by {filters.by(asked.group)}",
         columns=[
             Column(filters.LABELS[asked.group], wide=True),
             Column("Score"),
@@ -36,7 +36,7 @@ def quality(asked: filters.Asked, units: Sequence[UnitCost]) -> Table | None:
             Column("95 % interval", numeric=True, title="Of the mean: where it would lie if the scoring were repeated"),
             Column("Scores", numeric=True),
             Column("$ / 1M tokens", numeric=True),
-            Column("Per request", numeric=True),
+            Column("$ / 1k requests", numeric=True),
         ],
         rows=[_quality_row(asked, one, by_key.get(one.keys), currency) for one in found],
         note="Scores are pushed to /api/v1/quality-scores. They may cover a part of the calls only.",
@@ -78,8 +78,8 @@ def _sentence(one: MarkerLine) -> str:
 
 
 def _quality_row(asked: filters.Asked, one: Quality, unit: UnitCost | None, currency: str) -> Row:
-    tokens = unit.cost_per_million_tokens if unit else None
-    request = fmt.unit_cost(unit.cost_per_request if unit else None, "request", currency)
+    tokens = unit_figures.UNITS["tokens"].text(unit.cost_per_million_tokens if unit else None, currency)
+    requests = unit_figures.UNITS["thousand_requests"].text(unit.cost_per_thousand_requests if unit else None, currency)
     interval = (
         f"{fmt.percent(one.low)} to {fmt.percent(one.high)}"
         if one.low is not None and one.high is not None
@@ -92,8 +92,8 @@ def _quality_row(asked: filters.Asked, one: Quality, unit: UnitCost | None, curr
             Cell(fmt.percent(one.mean)),
             Cell(interval),
             Cell(fmt.integer(one.scores)),
-            Cell(fmt.money(tokens, currency) if tokens is not None else fmt.NOT_APPLICABLE),
-            Cell(f"{request.amount} / {request.per}" if request else fmt.NOT_APPLICABLE),
+            Cell(tokens),
+            Cell(requests),
         ]
     )
 
@@ -107,7 +107,8 @@ def _business_row(one: BusinessValue, currency: str) -> Row:
             Cell(one.name.replace("_", " "), title=one.name),
             Cell(owner),
             Cell(
-                f"{fmt.count(int(one.value)) if one.value == int(one.value) else f'{one.value:f}'} {one.unit}".strip()
+                fmt.count(one.value) if one.value == int(one.value) else f"{one.value:f}",
+                title=f"{one.value:f} × {one.unit}" if one.unit else f"{one.value:f}",
             ),
             Cell(fmt.money(one.cost, currency)),
             Cell(f"{per.amount} / {per.per}" if per else fmt.NOT_APPLICABLE),

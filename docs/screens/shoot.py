@@ -1,6 +1,7 @@
 """Remakes the screenshots in this folder: starts a fresh installation with the sample, signs in, and looks at every page."""
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
@@ -18,13 +20,25 @@ ROOT = HERE.parent.parent
 PAGES = {
     "overview": "/",
     "explore": "/explore/?group=team",
+    "explore-cost-kind": "/explore/?group=cost_kind",
     "explore-explain": "/explore/?view=explain",
     "unit-costs": "/unit-costs/",
     "budgets": "/budgets/",
     "gpus": "/gpus/?preset=7d",
     "chargeback": "/chargeback/",
     "sources": "/sources/",
+    "settings-sources": "/settings/sources/",
+    "settings-new": "/settings/sources/new/",
 }
+# What a spreadsheet pastes.
+MACHINES = """name\tgpus\tgpu model\tpurchase price\tpurchased on\tamortisation months\tpower watts\tteam
+gpu-node-8\t8\tNVIDIA H100\t284000\t2026-02-16\t48\t6800\tplatform
+gpu-node-9\t8\tNVIDIA H100\t284000\t2026-02-16\t48\t6800\tplatform"""
+# The temporary directory of this run means nothing to who looks at the picture: the usual one stands in its place.
+WITHOUT_DIRECTORY = """directory => {
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(directory, "/var/lib/costobs");
+}"""
 FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--force-color-profile=srgb"]
 
 
@@ -41,13 +55,19 @@ def main() -> int:
         return 0
     data = Path(tempfile.mkdtemp(prefix="costobs-screens-"))
     log = data / "up.log"
-    environment = {**os.environ, "COSTOBS_DATA": str(data), "COSTOBS_PORT": str(free_port())}
+    files = data / "files"
+    environment = {
+        **os.environ,
+        "COSTOBS_DATA": str(data),
+        "COSTOBS_PORT": str(free_port()),
+        "COSTOBS_FILES": str(files),
+    }
     with log.open("wb") as target:
         stack = subprocess.Popen(
-            [sys.executable, "-m", "costobs.cli", "up"], cwd=ROOT, env=environment, stdout=target, stderr=target
+            [Path(sys.executable).with_name("costobs"), "up"], cwd=ROOT, env=environment, stdout=target, stderr=target
         )
     try:
-        shoot(wait_for_link(log, stack), Path(asked.out), full=asked.full, themes=themes)
+        shoot(wait_for_link(log, stack), Path(asked.out), full=asked.full, themes=themes, files=files)
     finally:
         stack.terminate()
         stack.wait(60)
@@ -60,7 +80,7 @@ def wait_for_link(log: Path, stack: subprocess.Popen[bytes], seconds: int = 300)
     for _ in range(seconds):
         text = log.read_text(errors="replace")
         found = re.search(r"https?://\S+sesame=\S+", text)
-        if found and re.search(r"sample.*100 %", text):
+        if found and "sample is done" in text:
             return found[0]
         if stack.poll() is not None:
             raise SystemExit(f"the stack ended:\n{text[-2000:]}")
@@ -68,8 +88,8 @@ def wait_for_link(log: Path, stack: subprocess.Popen[bytes], seconds: int = 300)
     raise SystemExit(f"the sample was not loaded within {seconds} s:\n{log.read_text(errors='replace')[-2000:]}")
 
 
-def shoot(link: str, out: Path, *, full: bool, themes: list[str]) -> None:
-    """One picture of each page and theme."""
+def shoot(link: str, out: Path, *, full: bool, themes: list[str], files: Path | None = None) -> None:
+    """One picture of each page and theme; with `files`, a directory that may be read, a source is connected as well."""
     out.mkdir(parents=True, exist_ok=True)
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
@@ -94,6 +114,19 @@ def shoot(link: str, out: Path, *, full: bool, themes: list[str]) -> None:
                 page.wait_for_timeout(400)  # charts fade in after their data
                 page.screenshot(path=str(out / f"{name}-{theme}.png"), full_page=full)
                 print(f"{name}-{theme}")
+        if files is not None:
+            connected = connect(page, base, files)
+            for theme in themes:
+                page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
+                page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]  # light or dark
+                try_owned_capacity(page, base)
+                page.screenshot(path=str(out / f"settings-form-{theme}.png"), full_page=full)
+                for name, path in connected.items():
+                    page.goto(base + path)
+                    page.wait_for_load_state("networkidle")
+                    page.evaluate(WITHOUT_DIRECTORY, str(files.parent))
+                    page.screenshot(path=str(out / f"{name}-{theme}.png"), full_page=full)
+                print(f"settings of a source, {theme}")
         context.clear_cookies()
         for theme in themes:
             page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]  # light or dark
@@ -101,6 +134,53 @@ def shoot(link: str, out: Path, *, full: bool, themes: list[str]) -> None:
             page.goto(f"{base}/sign-in/")
             page.screenshot(path=str(out / f"sign-in-{theme}.png"))
         browser.close()
+
+
+def try_owned_capacity(page: Page, base: str) -> None:
+    """The form of owned capacity, filled in and tested; nothing is saved."""
+    page.goto(f"{base}/settings/sources/new/owned_capacity/")
+    page.get_by_label("Name (needed)").fill("dc-1")
+    page.get_by_label("Company").fill("Quillfern Inc.")
+    page.get_by_label("Power price", exact=True).fill("0.19")
+    page.get_by_label("Machines", exact=True).fill(MACHINES)
+    page.get_by_role("button", name="Test").click()
+    page.locator("#findings .card").wait_for()
+    page.locator("#findings").scroll_into_view_if_needed()
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+
+
+def connect(page: Page, base: str, files: Path) -> dict[str, str]:
+    """Adds the log of a gateway with a line that cannot be read, lets a backfill of it end, and says what to look at."""
+    folder = files / "gateway"
+    folder.mkdir(parents=True, exist_ok=True)
+    now = datetime.now(UTC)
+    for month in range(4):
+        lines = [
+            {
+                "event_id": f"{month}-{number}",
+                "occurred_at": (now - timedelta(days=28 * month, minutes=15 * number)).isoformat(),
+                "gen_ai.provider.name": "openai",
+                "gen_ai.request.model": "gpt-5-mini",
+                "gen_ai.usage.input_tokens": 900 + number % 400,
+                "gen_ai.usage.output_tokens": 200,
+                "attributes": {"team": "search"},
+            }
+            for number in range(2_400)
+        ]
+        text = "\n".join(json.dumps(line) for line in lines)
+        (folder / f"calls-{4 - month}.ndjson").write_text(f'{text}\n{{"occurred_at": "yesterday"}}\n')
+    page.goto(f"{base}/settings/sources/new/usage_log/")
+    page.get_by_label("Name (needed)").fill("Gateway of search")
+    page.get_by_label("Path").fill(str(folder))
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.wait_for_url(re.compile(r"/settings/sources/\d+/$"))
+    source = page.url.removeprefix(base)
+    page.get_by_label("First day").fill(str((now - timedelta(days=120)).date()))
+    page.get_by_role("button", name="Start backfill").click()
+    page.locator("#backfill .badge", has_text="Done").wait_for(timeout=120_000)
+    page.goto(base + source)
+    loads = [link.get_attribute("href") or "" for link in page.locator("a[href*='/sources/loads/']").all()]
+    return {"settings-source": source, "load": loads[0]}
 
 
 def detail_pages(page: Page, base: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ DAYS = "from=2026-11-01&to=2026-11-21"
 PAGES = (
     f"/?{DAYS}",
     f"/explore/?{DAYS}&group=team",
+    f"/explore/?{DAYS}&group=cost_kind",
     f"/explore/?{DAYS}&view=lines",
     f"/explore/?{DAYS}&view=explain",
     f"/unit-costs/?{DAYS}",
@@ -24,6 +25,9 @@ PAGES = (
     "/sources/",
     "/settings/sources/",
     "/settings/sources/new/",
+    "/settings/sources/new/?q=gpu",
+    "/settings/sources/new/?q=nothing-of-the-kind",
+    "/settings/sources/new/owned_capacity/",
     "/settings/sources/new/focus_export/",
     "/settings/sources/new/markers/",
     "/sign-in/",
@@ -53,7 +57,9 @@ def test_it_draws_every_page_in_both_themes(loaded: Ledger, live_server: object,
 
             assert answer is not None and answer.status == 200, where
             assert complaints == [], where
-            assert browser_page.evaluate("document.documentElement.scrollWidth") <= 1440, f"{where} is too wide"
+            for width in (1024, 1440):
+                browser_page.set_viewport_size({"width": width, "height": 900})
+                assert browser_page.evaluate("document.documentElement.scrollWidth") <= width, f"{where} is too wide"
             for traces in browser_page.evaluate(DRAWN):
                 assert all(drawn == asked for drawn, asked in traces), where
             found = Axe().run(browser_page)

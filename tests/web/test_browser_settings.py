@@ -1,5 +1,6 @@
 """Connecting a source with nothing but the keyboard: chosen, filled in, tested, added, read back and removed."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from playwright.sync_api import Page, expect
 from costobs.access.models import Membership
 from ingest import backfill
 from ingest.models import Source
+from ingest.sources import KINDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -77,6 +79,18 @@ def test_it_connects_a_source_by_the_keyboard_alone(page: Page, files: Path) -> 
     expect(page.locator("main")).to_contain_text("gateway log is added")
     assert Source.objects.get().config == {"path": str(files)}
     assert complaints == []
+
+
+def test_it_finds_a_kind_while_its_name_is_typed(page: Page) -> None:
+    page.goto(f"{page.url}new/")
+    page.get_by_label("Find a kind").press_sequentially("h100")
+
+    expect(page.locator(".kinds__link")).to_have_text(["Owned capacity", "NVIDIA DCGM"])
+    assert page.evaluate("document.activeElement.id") == "id_q"
+    expect(page).to_have_url(re.compile(r"q=h100"))
+    page.get_by_label("Find a kind").fill("")
+
+    expect(page.locator(".kinds__link")).to_have_count(len(KINDS.names()))
 
 
 def test_it_keeps_secrets_in_the_page_while_it_is_tested_and_out_of_every_answer(page: Page) -> None:

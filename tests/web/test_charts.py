@@ -41,6 +41,16 @@ def test_it_stays_within_the_size_of_a_figure(name: str) -> None:
     assert len(text) < 60_000
 
 
+def test_it_hangs_credits_below_zero_and_leaves_room_for_them() -> None:
+    spend, credit = _series("gpt", 100, 100, 100), _series("credits", 0, -640, 0)
+
+    layout = charts.daily_bars(days=DAYS, series=[spend, credit]).figure["layout"]
+
+    assert layout["barmode"] == "relative"
+    low, high = layout["yaxis"]["range"]
+    assert low <= -640 and high >= 100
+
+
 def test_it_refuses_an_attribute_that_plotly_does_not_know() -> None:
     with pytest.raises(ValueError, match="colour"):
         frame.figure([{"type": "bar", "colour": "red"}], {})

@@ -1,15 +1,18 @@
 """Unit economics in the browser: one total, honest denominators, and only what the viewer may see."""
 
 import csv
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 from django.test import Client
 
 from attribution import queries
+from costobs import pipeline
 from costobs.web import unit_figures
+from tests.attribution import world
 from tests.web import reading
-from tests.web.conftest import Ledger, scope
+from tests.web.conftest import NOW, Ledger, scope
 
 pytestmark = pytest.mark.django_db
 
@@ -150,3 +153,17 @@ def test_it_exports_the_rows_of_the_unit_in_view(ada: Client, ledger: Ledger) ->
 
     assert runs.startswith("from,to,currency,cost_column,run_id,name,provider,team")
     assert (gpus.status_code, gpus["Location"]) == (302, "/gpus/export.csv?unit=gpu_hour")
+
+
+@pytest.mark.parametrize("unit", ["tokens", "request", "thousand_requests", "agent_run"])
+def test_it_tells_nothing_by_request_of_calls_that_nobody_counted(ada: Client, unit: str) -> None:
+    sums = world.source("anthropic_usage", "sums")
+    world.usage(sums, provider="anthropic", requests=0, input_uncached=4000, hour=datetime(2026, 11, 10, 9, tzinfo=UTC))
+    pipeline.settle(NOW)
+
+    response = reading.shown(ada, f"/unit-costs/?unit={unit}&columns=all&f=provider_name:Anthropic")
+
+    table = response.context["table"]
+    assert reading.column(table, "Tokens") == ["4.0k"]
+    assert reading.column(table, "$ / 1k requests") == ["–"] == reading.column(table, "Input / request")
+    assert "of the tokens are of calls that nobody counted" in reading.words(response)

@@ -27,6 +27,18 @@ def _sums(series: Sequence[Series]) -> list[Value]:
     return [_sum(column) for column in columns]
 
 
+def _ends(series: Sequence[Series]) -> list[Value]:
+    """How far the bars of each day reach: down by the credits, up by the rest."""
+    found: list[Value] = []
+    for column in zip(*(one.values for one in series), strict=True):
+        known = [Decimal(value) for value in column if value is not None]
+        found += [
+            sum((value for value in known if value < 0), Decimal(0)),
+            sum((value for value in known if value > 0), Decimal(0)),
+        ]
+    return found
+
+
 def _sum(values: Collection[Value]) -> Decimal | None:
     known = [Decimal(value) for value in values if value is not None]
     return sum(known, Decimal(0)) if known else None
@@ -59,10 +71,11 @@ def daily_bars(
     if comparison:
         traces.append(ghost(days, comparison[: len(days)]))
     traces += cone(forecast, "band", "text-2", currency)
-    highest = [*totals, *comparison, *(point.high for point in forecast)]
+    highest = [*totals, *_ends(series), *comparison, *(point.high for point in forecast)]
     axis_days = [*days, *(point.day for point in forecast if point.day not in set(days))]
     layout: frame.Json = {
-        "barmode": "stack",
+        # Credits hang below zero; with "stack" they would be painted over what they reduce.
+        "barmode": "relative",
         "bargap": 0.28,
         "hovermode": "x unified",
         "xaxis": frame.time_axis(axis_days),

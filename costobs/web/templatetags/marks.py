@@ -24,6 +24,13 @@ def icon(name: str, label: str = "", size: str = "") -> SafeString:
 
 
 @register.simple_tag
+def coded(text: str) -> SafeString:
+    """Text in which what stands between backticks is code."""
+    pieces = enumerate(str(text).split("`"))
+    return format_html_join("", "{}", ((format_html("<code>{}</code>", one) if at % 2 else one,) for at, one in pieces))
+
+
+@register.simple_tag
 def badge(key: str, word: str = "") -> SafeString:
     """A state as icon, word and colour; `word` replaces the usual one (`Late 9 h`)."""
     state = states.state(key)
