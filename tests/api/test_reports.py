@@ -135,7 +135,7 @@ def test_it_replaces_a_business_figure_of_the_same_name_period_and_owner(app: Cl
         assert [day for (day,) in cursor.fetchall()] == ["2026-11-19", "2026-11-20"]
 
 
-def test_a_figure_that_is_taken_back_counts_as_first_said(app: Client) -> None:
+def test_it_counts_a_figure_that_is_taken_back_as_first_said(app: Client) -> None:
     for value in ("412", "413", "412"):
         push(app, "business-metrics", {**FIGURE, "value": value})
         pipeline.run_once(NOW)
@@ -152,7 +152,7 @@ def test_a_figure_that_is_taken_back_counts_as_first_said(app: Client) -> None:
         ("fine-tune-runs", "ingest_finetunerun", {"external_id": os.urandom(5_000).hex()}),
     ],
 )
-def test_an_identity_longer_than_an_index_can_hold_is_set_aside(
+def test_it_sets_aside_an_identity_longer_than_an_index_can_hold(
     app: Client, path: str, table: str, report: dict[str, Any]
 ) -> None:
     good = {**SCORE, "score_id": "s", "external_id": "r", "marker_id": "m", **FIGURE, "model": "gpt-4o"}
@@ -204,7 +204,7 @@ def test_it_asks_for_the_right_to_push(program: Program) -> None:
 
 
 @pytest.mark.parametrize("path", ["quality-scores", "business-metrics", "markers", "fine-tune-runs"])
-def test_a_gate_may_push_its_usage_and_nothing_else(program: Program, path: str) -> None:
+def test_it_lets_a_gate_push_its_usage_and_nothing_else(program: Program, path: str) -> None:
     gate = program("gate", source_id=configure.create_source(kind="gate", name="chat-1", now=NOW))
 
     refused = push(gate, path, MARK)
@@ -277,7 +277,7 @@ def test_t236_it_takes_a_webhook_only_with_the_signature_of_its_secret(hook: str
     )
 
 
-def test_an_old_event_that_is_sent_again_under_another_id_undoes_nothing(hook: str) -> None:
+def test_it_undoes_nothing_for_an_old_event_that_is_sent_again_under_another_id(hook: str) -> None:
     status = GITHUB["deployment_status"]
     assert isinstance(status, dict)
     failed = orjson.dumps({**GITHUB, "deployment_status": {**status, "state": "failure"}})
@@ -290,7 +290,7 @@ def test_an_old_event_that_is_sent_again_under_another_id_undoes_nothing(hook: s
     assert stored("SELECT title FROM ingest_marker") == [("answers v2.4.0",)]
 
 
-def test_events_of_a_forge_that_are_no_marks_are_answered_and_left(hook: str) -> None:
+def test_it_answers_and_leaves_events_of_a_forge_that_are_no_marks(hook: str) -> None:
     body = orjson.dumps({"zen": "Keep it logically awesome.", "hook_id": 1})
     for event in ("ping", "push", "deployment"):
         headers = {"X-Hub-Signature-256": signed(body, "hush"), "X-GitHub-Event": event}

@@ -120,7 +120,7 @@ def test_it_gives_the_same_answer_whichever_source_came_first():
     assert (alone, _cost()) == (2, 1)
 
 
-def test_a_log_without_an_account_tells_of_the_calls_of_any_account():
+def test_it_takes_a_log_without_an_account_for_the_calls_of_any_account():
     world.usage(world.source("litellm", "proxy"), attributes={"account": "org-1"}, input_uncached=1000)
     world.usage(world.source("otlp", "app"), input_uncached=1000)
 
@@ -130,7 +130,7 @@ def test_a_log_without_an_account_tells_of_the_calls_of_any_account():
     assert verify.run().failures == ()
 
 
-def test_nobody_yields_to_a_log_that_does_not_count_itself():
+def test_it_yields_to_no_log_that_does_not_count_itself():
     world.usage(world.source("gate", "gate"), attributes={"account": "a"}, input_uncached=1000)
     world.usage(world.source("litellm", "proxy"), input_uncached=1000)
     world.usage(world.source("otlp", "app"), attributes={"account": "b"}, input_uncached=4000)

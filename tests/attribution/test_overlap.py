@@ -190,7 +190,7 @@ def test_it_counts_them_once_in_whatever_order_the_sources_were_added(
             pipeline.forget_source(source_id=source_id, by="test", now=NOW)
 
 
-def test_the_vendors_sums_count_for_the_models_that_no_log_tells_of(vendor: OpenAIAdmin) -> None:
+def test_it_counts_the_vendors_sums_for_the_models_that_no_log_tells_of(vendor: OpenAIAdmin) -> None:
     further = {"model": "gpt-4o-mini-2024-07-18", "input_tokens": 800, "output_tokens": 20, "num_model_requests": 4}
     vendor.usage["completions"][account.day(27, 9)].append(account.calls(**further))
     list(load.sync(source_id=account.make("openai_usage", vendor), now=NOW))

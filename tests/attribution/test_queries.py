@@ -205,7 +205,7 @@ def test_it_knows_how_far_the_books_reach():
     assert queries.extent() == Days(world.DAY, world.DAY + timedelta(days=1))
 
 
-def test_calls_that_nobody_counted_make_no_cost_per_request():
+def test_it_tells_no_cost_per_request_of_calls_that_nobody_counted():
     """A vendor's sums may tell tokens without telling how many calls they were."""
     log, sums = world.source("usage_log", "log"), world.source("anthropic_usage", "sums")
     world.usage(log, attributes={"team": "a"}, requests=5, input_uncached=1000)

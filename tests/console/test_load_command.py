@@ -35,7 +35,7 @@ def test_it_says_that_a_path_is_not_there_or_that_the_kind_reads_no_files(kind: 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe junk", b"[" * 100_000, b'{"a": 1}', b"a,b\n1,2\n"])
 @pytest.mark.parametrize("kind", EVERY)
-def test_a_file_of_something_else_ends_in_a_sentence(kind: str, content: bytes, tmp_path: Path) -> None:
+def test_it_ends_in_a_sentence_for_a_file_of_something_else(kind: str, content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "junk.json"
     path.write_bytes(content)
 
@@ -49,7 +49,7 @@ def test_a_file_of_something_else_ends_in_a_sentence(kind: str, content: bytes, 
 
 
 @pytest.mark.parametrize("kind", EVERY)
-def test_the_connection_test_of_a_source_without_settings_says_what_is_missing(kind: str) -> None:
+def test_it_says_what_is_missing_in_the_connection_test_of_a_source_without_settings(kind: str) -> None:
     from datetime import UTC, datetime
 
     from ingest import configure

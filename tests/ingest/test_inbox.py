@@ -99,7 +99,7 @@ def test_it_says_what_is_wrong_with_a_batch_it_cannot_take(
         accept(source_id, body, encoding=encoding)
 
 
-def test_a_batch_that_breaks_the_load_costs_neither_its_neighbours_nor_other_sources(
+def test_it_loses_neither_neighbours_nor_other_sources_to_a_batch_that_breaks_the_load(
     source_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = configure.create_source(kind="usage_log", name="other", now=NOW)
@@ -170,7 +170,7 @@ def test_it_joins_no_more_than_it_may_hold(source_id: int, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("name", ["event_id", "gen_ai.request.model", "gen_ai.provider.name", "trace_id"])
-def test_a_text_longer_than_an_index_can_hold_costs_its_own_row_only(source_id: int, name: str) -> None:
+def test_it_rejects_a_text_longer_than_an_index_can_hold_and_no_other_row(source_id: int, name: str) -> None:
     line = {**orjson.loads(lines("a")), name: os.urandom(10_000).hex()}
     accept(source_id, orjson.dumps(line) + b"\n" + lines("b"), encoding="")
 
@@ -181,7 +181,7 @@ def test_a_text_longer_than_an_index_can_hold_costs_its_own_row_only(source_id: 
 
 
 @pytest.mark.parametrize("name", ["key", "team", "tags"])
-def test_an_attribute_of_any_length_is_kept(source_id: int, name: str) -> None:
+def test_it_keeps_an_attribute_of_any_length(source_id: int, name: str) -> None:
     line = {**orjson.loads(lines("a")), "attributes": {name: os.urandom(10_000).hex()}}
     accept(source_id, orjson.dumps(line) + b"\n" + lines("b"), encoding="")
 
@@ -191,7 +191,7 @@ def test_an_attribute_of_any_length_is_kept(source_id: int, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["key", "project", "team", "feature", "cost_centre", "environment", "tags"])
-def test_an_owner_of_any_length_does_not_stop_the_books(source_id: int, name: str) -> None:
+def test_it_makes_the_books_whatever_the_length_of_an_owner(source_id: int, name: str) -> None:
     line = {**orjson.loads(lines("a")), "attributes": {name: os.urandom(10_000).hex()}}
     accept(source_id, orjson.dumps(line) + b"\n" + lines("b"), encoding="")
 

@@ -56,7 +56,7 @@ def figure(value: int, team: str = "support") -> dict[str, object]:
     }
 
 
-def test_usage_buckets_replace_their_span_wholly_or_not_at_all() -> None:
+def test_it_replaces_the_span_of_usage_buckets_wholly_or_not_at_all() -> None:
     with account.opened() as server:
         source_id = account.make("openai_usage", server)
         list(load.sync(source_id=source_id, now=account.NOW))
@@ -73,7 +73,7 @@ def test_usage_buckets_replace_their_span_wholly_or_not_at_all() -> None:
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_reports_count_once_and_the_last_one(point: str) -> None:
+def test_it_counts_reports_once_and_the_last_one(point: str) -> None:
     source_id = configure.create_source(kind="business_metrics", name="app", now=NOW)
     push(source_id, figure(412), figure(7, "sales"))
     push(source_id, figure(413))
@@ -86,7 +86,7 @@ def test_reports_count_once_and_the_last_one(point: str) -> None:
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_spans_count_once(point: str) -> None:
+def test_it_counts_spans_once(point: str) -> None:
     source_id = configure.create_source(kind="otlp", name="app", now=NOW)
     taken = otlp.Otlp(otlp.OtlpConfig()).take(spans(), media_type="application/json")
     body = b"\n".join(taken.lines)
@@ -125,7 +125,7 @@ def proxy() -> Iterator[litellm_server.Proxy]:
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_proxys_log_is_read_on_from_where_it_was(point: str, proxy: litellm_server.Proxy) -> None:
+def test_it_reads_a_proxys_log_on_from_where_it_was(point: str, proxy: litellm_server.Proxy) -> None:
     proxy.rows = [
         {**RECORDED[0], "request_id": f"r{number}", "startTime": f"2026-11-28 {number // 6:02}:{number % 6}5:00+00:00"}
         for number in range(60)

@@ -40,7 +40,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def test_a_round_reads_every_source_although_one_breaks(asked: list[str]) -> None:
+def test_it_reads_every_source_of_a_round_although_one_breaks(asked: list[str]) -> None:
     pipeline.read_due()
 
     assert asked == ["a", "b", "c"]
@@ -48,7 +48,7 @@ def test_a_round_reads_every_source_although_one_breaks(asked: list[str]) -> Non
     assert asked == ["a", "b", "c"]
 
 
-def test_a_source_that_another_worker_reads_is_left_and_the_others_are_read(asked: list[str]) -> None:
+def test_it_leaves_a_source_that_another_worker_reads_and_reads_the_others(asked: list[str]) -> None:
     source_id = queries.due_sources(now=NOW)[0]
     held = connection.copy()
     try:
@@ -63,7 +63,7 @@ def test_a_source_that_another_worker_reads_is_left_and_the_others_are_read(aske
     assert queries.due_sources(now=datetime.now(UTC)) == [source_id]
 
 
-def test_readers_that_hang_leave_workers_to_the_tick(asked: list[str]) -> None:
+def test_it_leaves_workers_to_the_tick_when_readers_hang(asked: list[str]) -> None:
     held = connection.copy()
     try:
         with held.cursor() as cursor:
@@ -76,7 +76,7 @@ def test_readers_that_hang_leave_workers_to_the_tick(asked: list[str]) -> None:
     assert asked == []
 
 
-def test_a_credential_that_a_vendor_quotes_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_not_repeat_a_credential_that_a_vendor_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
     (source_id,) = made("a")
     Source.objects.filter(pk=source_id).update(credentials={"admin_key": "sk-admin-very-secret"})
 

@@ -100,7 +100,7 @@ def test_it_never_calls_what_tells_a_machine_its_credentials(host: str, monkeypa
         "[fd00::1]",
     ],
 )
-def test_private_addresses_are_called_only_when_they_are_listed(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_calls_private_addresses_only_when_they_are_listed(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COSTOBS_PRIVATE_HOSTS", raising=False)
     with pytest.raises(http.BlockedAddress, match=r"add .* to COSTOBS_PRIVATE_HOSTS"):
         http.check(f"http://{host}/")
@@ -113,7 +113,7 @@ def test_private_addresses_are_called_only_when_they_are_listed(host: str, monke
 @pytest.mark.parametrize(
     "url", ["file:///etc/passwd", "gopher://a", "http://", "http://a:99999/", "http://" + "a" * 70 + "..example/"]
 )
-def test_what_is_no_address_is_refused_by_name(url: str) -> None:
+def test_it_refuses_by_name_what_is_no_address(url: str) -> None:
     with pytest.raises(http.BlockedAddress):
         http.check(url)
 
@@ -121,14 +121,14 @@ def test_what_is_no_address_is_refused_by_name(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["https://me:hunter2@example.com/", "ftp://me:hunter2@example.com/", "http://me:hunter2@example.com:99999/"]
 )
-def test_a_password_in_an_address_is_refused_and_not_repeated(url: str) -> None:
+def test_it_refuses_a_password_in_an_address_and_does_not_repeat_it(url: str) -> None:
     with pytest.raises(http.BlockedAddress) as caught:
         http.check(url)
 
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_name_that_answers_otherwise_the_second_time_gains_nothing(
+def test_it_gives_nothing_to_a_name_that_answers_otherwise_the_second_time(
     server: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, asked = server
@@ -143,7 +143,7 @@ def test_a_name_that_answers_otherwise_the_second_time_gains_nothing(
     assert asked == []
 
 
-def test_a_listed_name_is_called_by_its_name(server: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_calls_a_listed_name_by_its_name(server: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     place, asked = server
     monkeypatch.setenv("COSTOBS_PRIVATE_HOSTS", "metrics.example")
     _names(monkeypatch, "127.0.0.1")
@@ -155,7 +155,7 @@ def test_a_listed_name_is_called_by_its_name(server: tuple[str, list[str]], monk
     assert (status, len(content), asked) == (200, 5_000_000, [f"metrics.example:{port}"])
 
 
-def test_a_redirect_is_not_followed(server: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_follows_no_redirect(server: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COSTOBS_PRIVATE_HOSTS", "127.0.0.1")
 
     with http.client() as client:
@@ -164,7 +164,7 @@ def test_a_redirect_is_not_followed(server: tuple[str, list[str]], monkeypatch: 
     assert (status, len(server[1])) == (302, 1)
 
 
-def test_an_answer_that_unpacks_to_too_much_is_left(
+def test_it_leaves_an_answer_that_unpacks_to_too_much(
     server: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COSTOBS_PRIVATE_HOSTS", "127.0.0.1")
@@ -173,7 +173,7 @@ def test_an_answer_that_unpacks_to_too_much_is_left(
         http.fetch(client, "GET", f"http://{server[0]}/", most_bytes=1_000_000)
 
 
-def test_an_answer_that_trickles_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_ends_an_answer_that_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COSTOBS_PRIVATE_HOSTS", "127.0.0.1")
     monkeypatch.setattr(http, "LONGEST_ANSWER_SECONDS", 1)
     is_over = threading.Event()
