@@ -2,9 +2,6 @@
 
 import itertools
 import os
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -162,8 +159,7 @@ def test_it_goes_on_where_it_was_after_a_kill_between_units(source_id: int) -> N
     asked(source_id)
 
     for _ in range(2):  # each dies after its unit is committed and before the piece is
-        ended = subprocess.run([sys.executable, "-c", _DIES, str(source_id)], env=child.environment(), check=False)
-        assert ended.returncode == -signal.SIGKILL
+        child.killed(_DIES, str(source_id))
     assert newest(source_id).remaining_end.date().isoformat() == "2026-11-01"
     assert billed() == Decimal("4.41")
     pieces = worked_off(source_id)

@@ -2,9 +2,6 @@
 
 import csv
 import gzip
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -192,10 +189,7 @@ def test_it_touches_the_days_that_changed(source_id: int, tmp_path: Path) -> Non
 def test_it_loses_and_doubles_nothing_when_the_worker_is_killed(source_id: int, tmp_path: Path) -> None:
     path = write(tmp_path / "log.ndjson", [event(f"e{number}") for number in range(3000)])
     for point in ("staged", "placed"):
-        ended = subprocess.run(
-            [sys.executable, "-c", _DIES, point, str(source_id), str(path)], env=child.environment(), check=False
-        )
-        assert ended.returncode == -signal.SIGKILL
+        child.killed(_DIES, point, str(source_id), str(path))
         assert sums()[0] == 0
 
     result = run(source_id, path)
@@ -254,11 +248,7 @@ def test_it_leaves_nothing_when_the_worker_is_killed_while_rows_are_copied(sourc
         [event(f"e{number}", occurred_at=f"2026-10-{number // 100 + 1:02}T10:00:00Z") for number in range(3000)],
     )
 
-    ended = subprocess.run(
-        [sys.executable, "-c", _DIES, "copied", str(source_id), str(path)], env=child.environment(), check=False
-    )
-
-    assert ended.returncode == -signal.SIGKILL
+    child.killed(_DIES, "copied", str(source_id), str(path))
     assert sums() == (0, 0, 0, 0, 0)
     result = run(source_id, path)
     assert (result.state, result.rows_loaded, sums()[0]) == ("succeeded", 3000, 3000)

@@ -1,20 +1,15 @@
 """Bills of many parts: copied while the rest is read, and still taken whole or not at all."""
 
-import os
-import signal
-import subprocess
-import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from django.db import connection
 
-from costobs.embedded import paths
 from ingest import configure, load, queries
 from ingest.models import Charge, Delivery
 from ingest.sources.formats.focus import focus_tables
+from tests.servers import child
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 HEADER = (
@@ -109,11 +104,9 @@ def test_it_keeps_nothing_of_a_bill_with_a_bad_row_wherever_that_is(source_id: i
 
 def test_it_keeps_nothing_of_a_bill_that_was_killed_while_it_was_copied(source_id: int, tmp_path: Path) -> None:
     path = write(tmp_path / "bill.csv")
-    killed = subprocess.run(
-        [sys.executable, "-c", _DIES, str(source_id), str(path)], env=_environment(), capture_output=True, check=False
-    )
 
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    child.killed(_DIES, str(source_id), str(path))
+
     assert Charge.objects.count() == 0
 
     result = run(source_id, path)
@@ -131,6 +124,7 @@ django.setup()
 from ingest import load
 from ingest.sinks.charges import ChargeSink
 from ingest.sources.formats.focus import focus_tables
+from tests.servers import child
 
 source_id, path = sys.argv[1:]
 focus_tables._BLOCK_BYTES, focus_tables._TABLE_ROWS = 32_768, 100
@@ -145,8 +139,3 @@ def dying(self):
 ChargeSink.copy_staged = dying
 list(load.from_paths(source_id=int(source_id), paths=[path], now=datetime(2026, 11, 21, 12, 0, tzinfo=UTC)))
 """
-
-
-def _environment() -> dict[str, str]:
-    address = urlsplit(paths.database_url())._replace(path=f"/{connection.settings_dict['NAME']}")
-    return {**os.environ, "DATABASE_URL": address.geturl(), "DJANGO_SETTINGS_MODULE": "costobs.settings"}
