@@ -43,6 +43,8 @@ COSTS = ("billed_cost", "effective_cost", "list_cost", "contracted_cost")
 
 _TEXT = pa.field("x", pa.string(), nullable=False).type
 _INSTANT = pa.timestamp("us", tz="UTC")
+# The columns that form the attribute set of a row.
+_ATTRIBUTED = {f"attr_{name}": _TEXT for name in ATTRIBUTES}
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
@@ -118,7 +120,7 @@ CHARGE = _schema(
     cost_kind=_TEXT,  # what the money is for, of COST_KINDS
     tags=_TEXT,
     extra=_TEXT,
-    **{f"attr_{name}": _TEXT for name in ATTRIBUTES},
+    **_ATTRIBUTED,
 )
 
 # One inference. `provider` is an OpenTelemetry gen_ai.provider.name, or "self_hosted" for our own GPUs.
@@ -141,7 +143,7 @@ USAGE = _schema(
     trace_id=_TEXT,
     session_id=_TEXT,
     extra=_TEXT,
-    **{f"attr_{name}": _TEXT for name in ATTRIBUTES},
+    **_ATTRIBUTED,
 )
 
 # Usage that somebody else has summed already: the calls of one key and model in one bucket of time. `requests` is null where
@@ -161,7 +163,7 @@ USAGE_BUCKET = _schema(
     requests=pa.int64(),
     errors=pa.int64(),
     **{kind: pa.int64() for kind in TOKEN_KINDS},
-    **{f"attr_{name}": _TEXT for name in ATTRIBUTES},
+    **_ATTRIBUTED,
 )
 
 # One reading of one GPU or MIG slice.
@@ -207,7 +209,7 @@ FINE_TUNE = _schema(
     provider_job=_TEXT,  # resource_id of the bill's lines when the provider ran it
     useful_seconds=pa.int64(),
     trained_tokens=pa.int64(),
-    **{f"attr_{name}": _TEXT for name in ATTRIBUTES},
+    **_ATTRIBUTED,
 )
 
 # One judgement of one answer; a later row with the same score_id replaces the earlier one.
@@ -225,7 +227,7 @@ QUALITY_SCORE = _schema(
     deployment=_TEXT,
     evaluator=_TEXT,
     trace_id=_TEXT,
-    **{f"attr_{name}": _TEXT for name in ATTRIBUTES},
+    **_ATTRIBUTED,
 )
 
 # What the business did in one period; a later row of the same name, period and attributes replaces the earlier one.
@@ -236,7 +238,7 @@ BUSINESS_METRIC = _schema(
     period_end=_INSTANT,
     value=_TEXT,
     unit=_TEXT,
-    **{f"attr_{name}": _TEXT for name in ATTRIBUTES},
+    **_ATTRIBUTED,
 )
 
 # An event that people want to see on charts; a later row with the same marker_id replaces the earlier one.
@@ -247,7 +249,7 @@ MARKER = _schema(
     act=_TEXT,
     title=_TEXT,
     url=_TEXT,
-    **{f"attr_{name}": _TEXT for name in ATTRIBUTES},
+    **_ATTRIBUTED,
 )
 
 SCHEMAS = {
