@@ -313,15 +313,11 @@ def test_it_is_worked_off_by_the_task_of_the_workers(source_id: int) -> None:
 
 def test_it_leaves_the_workers_to_other_tasks_while_two_pasts_are_read(source_id: int) -> None:
     asked(source_id)
-    held = connection.copy()
-    try:
-        with held.cursor() as cursor:
-            for slot in range(2):
-                cursor.execute("SELECT pg_advisory_lock(hashtext('costobs read_past'), %s)", [slot])
-            pipeline.read_past()
-            assert (newest(source_id).state, billed()) == ("waiting", Decimal(0))
-    finally:
-        held.close()
+    with child.session() as held:
+        for slot in range(2):
+            held.execute("SELECT pg_advisory_lock(hashtext('costobs read_past'), %s)", [slot])
+        pipeline.read_past()
+        assert (newest(source_id).state, billed()) == ("waiting", Decimal(0))
 
     pipeline.read_past()
     assert billed() == Decimal("4.41")

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from costobs import pipeline
 from ingest import configure, load, queries
 from ingest.models import Source
 from ingest.sources import openai_usage
 from ingest.sources.base import Cursor, Raw, SourceUnavailable, Window
+from tests.servers import child
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
@@ -50,28 +50,20 @@ def test_it_reads_every_source_of_a_round_although_one_breaks(asked: list[str]) 
 
 def test_it_leaves_a_source_that_another_worker_reads_and_reads_the_others(asked: list[str]) -> None:
     source_id = queries.due_sources(now=NOW)[0]
-    held = connection.copy()
-    try:
-        with held.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [f"read {source_id}"])
-            states = [result.state for result in load.sync(source_id=source_id, now=NOW)]
-            pipeline.read_due()
-    finally:
-        held.close()
+    with child.session() as held:
+        held.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [f"read {source_id}"])
+        states = [result.state for result in load.sync(source_id=source_id, now=NOW)]
+        pipeline.read_due()
 
     assert (states, asked) == (["busy"], ["b", "c"])
     assert queries.due_sources(now=datetime.now(UTC)) == [source_id]
 
 
 def test_it_leaves_workers_to_the_tick_when_readers_hang(asked: list[str]) -> None:
-    held = connection.copy()
-    try:
-        with held.cursor() as cursor:
-            for slot in range(4):
-                cursor.execute("SELECT pg_advisory_lock(hashtext('costobs read_due'), %s)", [slot])
-            pipeline.read_due()
-    finally:
-        held.close()
+    with child.session() as held:
+        for slot in range(4):
+            held.execute("SELECT pg_advisory_lock(hashtext('costobs read_due'), %s)", [slot])
+        pipeline.read_due()
 
     assert asked == []
 

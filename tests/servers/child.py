@@ -1,4 +1,4 @@
-"""Processes of their own that a test kills: they work on the database of the test."""
+"""Others at work on the database of the test: a process that a test kills, a session that holds locks."""
 
 import os
 import signal
@@ -6,9 +6,12 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 
 from costobs.embedded import paths
 
@@ -31,6 +34,18 @@ def killed(program: str, *arguments: str) -> None:
     while _sessions(name):
         assert time.monotonic() < deadline, f"a session of the killed process is there after {_SECONDS} s"
         time.sleep(0.02)
+
+
+@contextmanager
+def session() -> Iterator[CursorWrapper]:
+    """A second session. Its locks are given back before it closes: PostgreSQL notices a close only some time later."""
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            yield cursor
+            cursor.execute("SELECT pg_advisory_unlock_all()")
+    finally:
+        other.close()
 
 
 def _sessions(name: str) -> int:
