@@ -22,7 +22,7 @@ def _shell(name: str, script: str, on_exit: OnExit = OnExit.STOP_ALL, stop_secon
 
 def _after(condition: Callable[[], bool], act: Callable[[], None]) -> threading.Thread:
     def wait() -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not condition() and time.monotonic() < deadline:
             time.sleep(0.01)
         act()
@@ -171,7 +171,7 @@ def test_it_gives_the_signals_back() -> None:
 
 def _is_gone(pid: int) -> bool:
     """Whether the process has ended, within a while: a signal is on its way before it acts."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while _runs(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
     return not _runs(pid)

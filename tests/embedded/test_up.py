@@ -65,7 +65,7 @@ def test_it_leaves_no_orphan_when_the_supervisor_is_killed(servers: tuple[subpro
     process.wait()
 
     assert len(before) >= 3
-    assert _all_gone_within(before, 10), data
+    assert _all_gone_within(before, 30), data
 
 
 def test_it_stops_all_with_status_1_when_the_database_dies(servers: tuple[subprocess.Popen[str], Path]) -> None:
@@ -75,7 +75,7 @@ def test_it_stops_all_with_status_1_when_the_database_dies(servers: tuple[subpro
 
         os.kill(server, signal.SIGKILL)
 
-    output = process.communicate(timeout=30)[0]
+    output = process.communicate(timeout=120)[0]
     assert process.returncode == 1
     assert "postgres was killed by SIGKILL: stopping everything" in output
     assert output.index("stopping web") < output.index("stopping valkey")
@@ -87,10 +87,10 @@ def test_it_stops_all_with_status_0_on_sigterm(servers: tuple[subprocess.Popen[s
 
     process.terminate()
 
-    output = process.communicate(timeout=30)[0]
+    output = process.communicate(timeout=120)[0]
     assert process.returncode == 0
     assert output.index("stopping web") < output.index("stopping valkey") < output.index("stopping postgres")
-    assert _all_gone_within(before, 1)
+    assert _all_gone_within(before, 30)
 
 
 def test_it_says_where_the_other_one_runs(tmp_path: Path) -> None:

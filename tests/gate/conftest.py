@@ -26,7 +26,7 @@ class Served:
 
     def __init__(self, url: str, upstream: Upstream, directory: Path, stop: Callable[[], None]) -> None:
         self.url, self.upstream, self.directory, self.stop = url, upstream, directory, stop
-        self.client = httpx.Client(base_url=url, timeout=10)
+        self.client = httpx.Client(base_url=url, timeout=30)
 
     def post(
         self, path: str = "/v1/chat/completions", *, key: str | None = ALPHA, json: object = None, **more: object
@@ -133,8 +133,8 @@ class Spawned:
             "error",
         ]
         self.process = subprocess.Popen(command, cwd=ROOT, env={**os.environ})
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
-        wait_until(self._is_ready, seconds=15)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        wait_until(self._is_ready, seconds=60)
 
     def kill(self) -> None:
         self.client.close()

@@ -80,7 +80,7 @@ class CostobsServer:
     def publish_raw(self, body: bytes) -> None:
         self.policy_body, self._etag = body, f'"{hashlib.sha256(body).hexdigest()[:12]}"'
 
-    def wait_for(self, condition: Callable[[], bool], *, seconds: float = 8.0) -> None:
+    def wait_for(self, condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
         """Wait until a condition on what was received holds."""
         with self.changed:
             assert self.changed.wait_for(condition, seconds), f"not within {seconds} s; events: {self.events}"
@@ -152,7 +152,7 @@ class CostobsServer:
         return Handler
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float = 8.0) -> None:
+def wait_until(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
     """Wait for something that announces itself nowhere."""
     deadline = time.monotonic() + seconds
     while not condition():

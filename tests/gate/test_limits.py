@@ -126,7 +126,7 @@ class _Held:
         wait_until(lambda: bool(gate.upstream.seen))
 
     def answer(self) -> httpx.Response:
-        self._thread.join(8)
+        self._thread.join(30)
         return self._answers[0]
 
 

@@ -25,7 +25,7 @@ def program(name: str) -> str:
 
 @contextmanager
 def running(
-    command: Sequence[str], *, port: int, seconds: float = 30, env: Mapping[str, str] | None = None
+    command: Sequence[str], *, port: int, seconds: float = 90, env: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A server process from when its port answers until the block ends. What it printed is shown when it does not start.
 

@@ -15,7 +15,7 @@ from django.db.backends.utils import CursorWrapper
 
 from costobs.embedded import paths
 
-_SECONDS = 20
+_SECONDS = 60
 
 
 def environment() -> dict[str, str]:
