@@ -1,5 +1,6 @@
 """Everything pages, exports, alerts and programs may ask of the books. Every answer obeys the scope it is asked in."""
 
+from attribution.queries.closed_months import Adjusted, Restated, adjustments, restatement
 from attribution.queries.explaining import (
     Explanation,
     FromDelivery,
@@ -33,6 +34,7 @@ from attribution.queries.unit_costs import DayUnitCost, UnitCost, unit_cost_by_d
 from attribution.queries.values import BusinessValue, MarkerLine, Quality, business_values, markers, quality
 
 __all__ = [
+    "Adjusted",
     "AgentRunLine",
     "BusinessValue",
     "DaySpend",
@@ -53,12 +55,14 @@ __all__ = [
     "Mover",
     "Quality",
     "Reconciliation",
+    "Restated",
     "RuleLine",
     "SpendRow",
     "SpendTotal",
     "Statement",
     "StatementLine",
     "UnitCost",
+    "adjustments",
     "agent_runs",
     "business_values",
     "currencies",
@@ -77,6 +81,7 @@ __all__ = [
     "other_currencies",
     "quality",
     "reconciliation",
+    "restatement",
     "rules_in_force",
     "service_categories",
     "spend",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from attribution import books, own, queries, verify
 from attribution.models import DailyCost, PeriodBook, RulesetVersion
 from attribution.own import RuleDraft
+from attribution.queries import closed_months
 from costobs.kernel.period import Days, add_months
 from costobs.kernel.scope import Filter
 from ingest.models import Charge
@@ -29,10 +30,12 @@ def closed(month: date = MONTH) -> None:
     """Closes a month without asking anybody."""
     own.run(now=LATER)
     ruleset = RulesetVersion.objects.get(is_current=True)
-    PeriodBook.objects.update_or_create(
+    book, _ = PeriodBook.objects.update_or_create(
         month=month,
         defaults={"state": "closed", "ruleset": ruleset, "closed_by": "ada", "closed_at": LATER, "version": 1},
     )
+    book.sha256 = closed_months.fingerprint(month=Days(month, add_months(month, 1)), exchange_rates={})
+    book.save()
 
 
 def in_month(month: date = MONTH) -> list[tuple[object, ...]]:
@@ -64,7 +67,7 @@ def test_it_books_a_late_row_in_the_open_month_and_leaves_the_closed_one() -> No
     (row,) = DailyCost.objects.filter(origin_day__isnull=False)
     assert (row.day, row.origin_day, row.method, row.charge_class) == (NEXT, world.DAY, "adjustment", "Correction")
     assert of_month(MONTH) == Decimal(10)
-    assert of_month(NEXT) == of_month(NEXT, Filter("team", "is", ("b",))) == Decimal("2.5")
+    assert of_month(NEXT) == of_month(NEXT, Filter("team", ("b",))) == Decimal("2.5")
     assert verify.run(days=Days(MONTH, NEXT)).failures == ()
 
 
@@ -188,7 +191,7 @@ def test_it_keeps_the_owners_of_a_closed_month_whatever_the_rules_say_later() ->
     world.settle()
     closed()
 
-    drafts = [RuleDraft("match", "p1", {"when": {"project": "p1"}, "set": {"team": "b"}}), *own.DEFAULT_RULES]
+    drafts = [RuleDraft("match", "p1", {"when": {"project": ["p1"]}, "set": {"team": "b"}}), *own.DEFAULT_RULES]
     own.reattribute(drafts=drafts, now=LATER, by="ada")
     world.charge(bill, "1", attributes={"project": "p1", "key": "new"})
     world.settle()
@@ -209,9 +212,7 @@ def test_it_keeps_the_owners_of_a_closed_month_whatever_the_rules_say_later() ->
     assert queries.total(scope=lead).cost == Decimal(4)
 
 
-def test_it_keeps_the_runs_of_agents_that_began_in_a_closed_month(
-    django_assert_num_queries: object,
-) -> None:
+def test_it_keeps_the_usage_of_a_closed_day() -> None:
     log = world.source("usage_log", "log")
     world.usage(log, input_uncached=1000, hour=world.at(23, day=NEXT - timedelta(days=1)))
     world.settle()
@@ -266,8 +267,7 @@ def test_it_conserves_every_amount_through_closes_and_late_rows(first, late, lat
         total = sum((cost for *_, cost in (*first, *late, *later)), Decimal(0))
         whole = Days(MONTH, add_months(AFTER, 1))
         assert queries.total(scope=world.scope(days=whole)).cost == total
-        found = [one for one in verify.run().failures if not one.check.startswith("sha256")]
-        assert found == []
+        assert verify.run().failures == ()
         once = in_month(AFTER)
         for day in {day for day, *_ in (*first, *late, *later)}:
             books.rebuild(day=day, now=LATER)
