@@ -10,7 +10,7 @@ from attribution.queries.explaining import (
     FromSource,
     explain,
 )
-from attribution.queries.extents import currencies, extent, last_final_day
+from attribution.queries.extents import currencies, currencies_of, extent, last_final_day
 from attribution.queries.focus import FocusRow, focus_rows, service_categories
 from attribution.queries.gpus import GpuCost, GpuHourCell, GpuNodeCost, gpu_costs, gpu_node_costs, gpu_utilisation
 from attribution.queries.rules import RuleLine, rules_in_force
@@ -66,6 +66,7 @@ __all__ = [
     "agent_runs",
     "business_values",
     "currencies",
+    "currencies_of",
     "dimension_values",
     "estimated_versus_billed",
     "explain",

@@ -170,7 +170,7 @@ def adjustments(*, scope: SpendScope) -> list[Adjusted]:
 def _brought(scope: SpendScope) -> dict[str, tuple[str, datetime]]:
     """The newest delivery or load of each source since the month closed, by name of the source."""
     sql = """
-        SELECT DISTINCT ON (s.name) s.name, coalesce('delivery ' || v.run_id || ' of ' || v.export, l.name),
+        SELECT DISTINCT ON (s.name) s.name, coalesce('delivery ' || left(v.run_id, 12) || ' of ' || v.export, l.name),
             coalesce(v.delivered_at, l.finished_at, l.started_at)
         FROM ingest_load l JOIN ingest_source s ON s.id = l.source_id
         LEFT JOIN ingest_delivery v ON v.load_id = l.id

@@ -28,6 +28,12 @@ def last_final_day() -> date | None:
     return max(ends) - timedelta(days=1) if ends else None
 
 
+def currencies_of(*, days: Days) -> list[str]:
+    """The currencies that the books have on these days, by name."""
+    sql = "SELECT DISTINCT currency FROM attribution_dailycost WHERE day >= %(start)s AND day < %(end)s ORDER BY 1"
+    return [row[0] for row in fetch(sql, {"start": days.start, "end": days.end})]
+
+
 def currencies() -> list[str]:
     """The currencies in the books, the one with the most rows first."""
     return [

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -59,7 +60,7 @@ class Command(BaseCommand):
                 name: money.total(amount for share, amount in line.parts if share in shares) for name, shares in _PARTS
             }
             amounts = [line.delivered, *parts.values(), line.difference]
-            rows.append((line.source, line.currency, line.cost.removesuffix("_cost"), *map(money.text, amounts)))
+            rows.append((line.source, line.currency, line.cost.removesuffix("_cost"), *map(_text, amounts)))
         widths = [max(len(row[index]) for row in rows) for index in range(len(_HEAD))]
         for row in rows:
             cells = [
@@ -67,3 +68,7 @@ class Command(BaseCommand):
                 for index, (cell, width) in enumerate(zip(row, widths, strict=True))
             ]
             self.stdout.write("  ".join(cells).rstrip())
+
+
+def _text(amount: Decimal) -> str:
+    return money.text(amount) if amount else "0"
