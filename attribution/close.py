@@ -1,6 +1,6 @@
 """Closes a month: open, provisional, reviewed, closed; and opens the newest closed one again when two people agree."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import transaction
 
 from attribution import checklist, own, periods
+from attribution import forget as attribution_forget
 from attribution.checklist import Line
 from attribution.models import ClosedTeam, PeriodBook, RulesetVersion, Team
 from attribution.queries import closed_months, extents, month_checks
@@ -193,6 +194,26 @@ def decline_reopen(*, month: date, by: str, now: datetime) -> None:
         book.reopen_reason, book.reopen_asked_by, book.reopen_asked_at = "", "", None
         book.save()
         _record("month.reopen_declined", book, by, now, after={"asked_by": asked_by}, reason=reason)
+
+
+def forget(*, source_ids: Sequence[int], by: str, now: datetime) -> list[date]:
+    """Takes away the books of closed months that hold nothing but rows of these sources, which are about to go; returns the
+    months. Raises Refused where others have rows in them, and takes nothing then.
+    """
+    with transaction.atomic():
+        periods.hold()
+        months = attribution_forget.closed_months(source_ids=source_ids)
+        if not months:
+            return []
+        mixed = month_checks.of_others(months=months, source_ids=source_ids)
+        if mixed:
+            raise Refused(f"{fmt.month(mixed[0])} is closed and holds spend of other sources too: open it again first")
+        for book in PeriodBook.objects.filter(state="closed", month__in=months):
+            _record("month.forgotten", book, by, now, before={"sha256": book.sha256, "version": book.version})
+            pinning.release(deliveries=list(book.deliveries))
+        ClosedTeam.objects.filter(month__in=months).delete()
+        PeriodBook.objects.filter(month__in=months).delete()
+    return months
 
 
 def _found_state(days: Days, now: datetime, book: PeriodBook | None) -> str:

@@ -20,8 +20,8 @@ from costobs.kernel.scope import SpendScope
 class Restated:
     """One line of a closed month that is not what it was: the closed amount, and the amount with its adjustments.
 
-    `brought_by` is the newest delivery or load of the source since then, "" where nothing has come; only who sees everything
-    is told.
+    `brought_by` is the newest delivery with charges of the month, or the newest load of usage, since it closed; "" where none
+    has come, as when a price or an authority changed. Only who sees everything is told.
     """
 
     provider_name: str
@@ -176,7 +176,9 @@ def _brought(scope: SpendScope) -> dict[str, tuple[str, datetime]]:
         LEFT JOIN ingest_delivery v ON v.load_id = l.id
         WHERE l.state IN ('succeeded', 'superseded') AND l.rows_loaded > 0
             AND l.started_at >= coalesce((SELECT closed_at FROM attribution_periodbook WHERE month = %(month)s), '-infinity')
-            AND (v.id IS NULL OR v.billing_period_start < %(end)s)
+            AND (v.id IS NULL OR EXISTS (SELECT FROM ingest_charge c WHERE c.delivery_id = v.id
+                AND c.charge_period_start >= %(start_at)s AND c.charge_period_start < %(end_at)s))
         ORDER BY s.name, l.id DESC"""
-    rows = fetch(sql, {"month": scope.days.start, "end": scope.days.end})
+    days = scope.days
+    rows = fetch(sql, {"month": days.start, "start_at": days.start_at, "end_at": days.end_at})
     return {name: (words, at) for name, words, at in rows}

@@ -65,6 +65,13 @@ def adjusted_in(*, days: Days) -> list[date]:
     return [row[0] for row in fetch(sql, {"start": days.start, "end": days.end})]
 
 
+def of_others(*, months: Sequence[date], source_ids: Sequence[int]) -> list[date]:
+    """Those of the months that hold rows of other sources than these, oldest first."""
+    sql = """SELECT DISTINCT date_trunc('month', day)::date FROM attribution_dailycost
+             WHERE date_trunc('month', day)::date = ANY(%(months)s) AND source_id <> ALL(%(sources)s) ORDER BY 1"""
+    return [row[0] for row in fetch(sql, {"months": list(months), "sources": list(source_ids)})]
+
+
 def is_empty(*, days: Days) -> bool:
     """Whether the books have nothing on these days."""
     sql = "SELECT NOT EXISTS (SELECT FROM attribution_dailycost WHERE day >= %(start)s AND day < %(end)s)"

@@ -6,12 +6,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 
-from attribution import close, own, printing, queries, verify
+from attribution import books, close, own, printing, queries, verify
 from attribution.models import ClosedTeam, DailyCost, ExchangeRate, PeriodBook, Team
 from attribution.own import RuleDraft
 from attribution.queries import closed_months
+from costobs import pipeline
 from costobs.audit.models import AuditEntry
 from costobs.kernel.period import Days, add_months
 from costobs.kernel.period import month as month_of
@@ -19,6 +20,7 @@ from ingest import configure, load
 from ingest.models import Charge, Delivery, Load, QuarantinedRow, Source
 from tests.api import october
 from tests.attribution import world
+from tests.servers import child
 
 pytestmark = pytest.mark.django_db
 
@@ -435,3 +437,56 @@ def test_it_waits_for_a_bill_that_has_delivered_nothing_until_it_is_paused() -> 
     configure.pause(source_id=bill, is_active=False)
 
     assert close.close(month=MONTH, by="ada", now=NOW).state == "closed"
+
+
+def test_it_keeps_a_source_that_a_closed_month_rests_on() -> None:
+    bill = month()
+    closed()
+
+    with pytest.raises(pipeline.InUse, match=r"closed months rest on it \(2026-03\); pause it instead"):
+        pipeline.forget_source(source_id=bill.pk, by="ada", now=NOW)
+
+    assert Source.objects.filter(pk=bill.pk).exists()
+
+
+def test_it_forgets_months_that_hold_nothing_but_what_goes() -> None:
+    bill = month()
+    other = world.source(name="other")
+    world.charge(other, "1", attributes={"team": "a"}, starts=world.at(day=MONTH), complete_through=world.at(day=NEXT))
+    Source.objects.filter(pk=other.pk).update(complete_through=world.at(day=NEXT))
+    world.settle()
+    closed()
+
+    with pytest.raises(close.Refused, match="Mar 2026 is closed and holds spend of other sources too"):
+        close.forget(source_ids=[bill.pk], by="ada", now=NOW)
+    assert PeriodBook.objects.filter(state="closed").exists()
+    assert close.forget(source_ids=[bill.pk, other.pk], by="ada", now=NOW) == [MONTH]
+
+    assert not PeriodBook.objects.exists()
+    assert not ClosedTeam.objects.exists()
+    assert not Delivery.objects.filter(is_pinned=True).exists()
+
+
+def test_it_waits_for_a_month_that_is_being_closed_before_it_rebuilds_a_day() -> None:
+    month()
+    with child.session() as other, connection.cursor() as cursor:
+        other.execute("SELECT pg_advisory_lock(hashtext('costobs close'))")
+        cursor.execute("SET LOCAL lock_timeout = '200ms'")
+
+        with pytest.raises(OperationalError, match="lock timeout"), transaction.atomic():
+            books.rebuild(day=world.DAY, now=NOW)
+        other.execute("SELECT pg_advisory_unlock(hashtext('costobs close'))")
+        cursor.execute("SET LOCAL lock_timeout = '20s'")
+
+        assert books.rebuild(day=world.DAY, now=NOW) == 1
+
+
+def test_it_lets_days_be_rebuilt_at_once_but_no_month_close_meanwhile() -> None:
+    month()
+    with child.session() as other, connection.cursor() as cursor:
+        other.execute("SELECT pg_advisory_lock_shared(hashtext('costobs close'))")
+        cursor.execute("SET LOCAL lock_timeout = '200ms'")
+
+        assert books.rebuild(day=world.DAY, now=NOW) == 1
+        with pytest.raises(OperationalError, match="lock timeout"), transaction.atomic():
+            close.review(month=MONTH, by="ada", now=NOW)
