@@ -4,8 +4,9 @@ from datetime import date, datetime
 from typing import Any
 
 from django.db import connection
+from django.db.models import Q
 
-from attribution import gpu_bill, rules, splitting
+from attribution import gpu_bill, periods, rules, splitting
 from attribution.dimensions import provider_name_sql
 from attribution.models import Rule
 from attribution.rules.base import SplitRule
@@ -102,11 +103,13 @@ _TOKENS = f"""
 def run(*, day: date, now: datetime) -> int:
     """Splits the staged charges that pools take; returns how many charges that were.
 
-    The split rules of the current ruleset by position, GPU telemetry among them: a charge is taken once. The parts of each
-    pool add to it exactly. Part of the caller's transaction, after `tie_out`.
+    The split rules in force for the day by position, GPU telemetry among them: a charge is taken once. A closed day keeps the
+    rules it was closed with. The parts of each pool add to it exactly. Part of the caller's transaction, after `tie_out`.
     """
     taken = 0
-    found = Rule.objects.filter(ruleset__is_current=True, is_active=True).order_by("position")
+    pinned = periods.ruleset_of(day)
+    in_force = Q(ruleset__is_current=True) if pinned is None else Q(ruleset_id=pinned)
+    found = Rule.objects.filter(in_force, is_active=True).order_by("position")
     for row in found.exclude(kind="match"):
         if (row.valid_from and day < row.valid_from) or (row.valid_to and day >= row.valid_to):
             continue

@@ -4,23 +4,33 @@ from datetime import date, datetime
 
 from django.db import connection, transaction
 
-from attribution import allocate, authority, own, roll_up, staging, tie_out, usage_rollup
+from attribution import adjust, allocate, authority, own, periods, roll_up, staging, tie_out, usage_rollup
 
 
 def rebuild(*, day: date, now: datetime) -> int:
     """Makes the books of `day` anew and returns the number of rows; readers see the old day or the new one.
 
-    Safe to repeat and to run twice at once: a lock is taken first, and the versions it consumed are the ones it read first.
+    A day of a closed month stays as it is: what has changed since is booked on the first open day. Safe to repeat and to run
+    twice at once: locks are taken first, and the versions it consumed are the ones it read first.
     """
     with transaction.atomic():
         versions = roll_up.lock(day=day)
+        open_from = periods.closed_until()
+        is_closed = open_from is not None and day < open_from
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL jit = off")
         staging.fill(day=day)
         authority.run(day=day)
-        usage_rollup.run(day=day)
+        if not is_closed:
+            usage_rollup.run(day=day)
         allocate.jobs(day=day)
         tie_out.run(day=day, now=now)
         allocate.run(day=day, now=now)
         own.run(now=now)  # the sets that splits have made
-        return roll_up.run(day=day, versions=versions, now=now)
+        roll_up.lay()
+        if open_from is not None and is_closed:
+            written = adjust.run(day=day, open_from=open_from)
+        else:
+            written = roll_up.run(day=day, now=now)
+        roll_up.consume(day=day, versions=versions)
+        return written

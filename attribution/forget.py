@@ -1,8 +1,12 @@
 """Takes a source out of the books, before ingest deletes its rows."""
 
+from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 
 from django.db import connection, transaction
+
+from attribution import periods
 
 
 def spend(*, source_id: int) -> list[tuple[str, Decimal]]:
@@ -14,6 +18,20 @@ def spend(*, source_id: int) -> list[tuple[str, Decimal]]:
             [source_id],
         )
         return list(cursor.fetchall())
+
+
+def closed_months(*, source_ids: Sequence[int]) -> list[date]:
+    """The closed months whose books hold rows of these sources, oldest first: they would not be what they were without."""
+    open_from = periods.closed_until()
+    if open_from is None:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT DISTINCT date_trunc('month', day)::date FROM attribution_dailycost
+               WHERE source_id = ANY(%s) AND day < %s ORDER BY 1""",
+            [list(source_ids), open_from],
+        )
+        return [month for (month,) in cursor.fetchall()]
 
 
 def source(*, source_id: int) -> None:

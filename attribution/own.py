@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from django.db import connection, transaction
 
-from attribution import rules
+from attribution import periods, rules
 from attribution.models import Ownership, Rule, RulesetVersion, Team
 from attribution.rules.base import OWNED, BadRule, Owner, OwnershipRule, pattern
 from costobs.kernel import money
@@ -78,10 +78,12 @@ DEFAULT_RULES = (
 def run(*, now: datetime) -> int:
     """Owners for attribute sets (and models) the current ruleset has not seen; returns how many rows it wrote.
 
-    Safe to repeat and to run twice at once: an ownership is written once by its key.
+    The rules that closed months keep give new sets their owner too, for a late row of such a month. Safe to repeat and to run
+    twice at once: an ownership is written once by its key.
     """
     ruleset_id = ensure_default_ruleset(now=now)
-    return _write(ruleset_id, _load(ruleset_id), only_new=True)
+    kept = [one for one in periods.pinned_rulesets() if one != ruleset_id]
+    return sum(_write(one, _load(one), only_new=True) for one in (ruleset_id, *kept))
 
 
 def ensure_default_ruleset(*, now: datetime) -> int:

@@ -76,8 +76,8 @@ def exact_ties(line: StatementLine) -> dict[str, Decimal]:
 
 
 def state(statement: Statement) -> str:
-    """`open` while days still arrive, `provisional` once every day of the month is billed."""
-    return "provisional" if statement.is_final else "open"
+    """`open` while days still arrive, `provisional` once every day of the month is billed, then what people made of it."""
+    return statement.book or ("provisional" if statement.is_final else "open")
 
 
 def identity(statement: Statement, *, teams: Sequence[str] | None = None) -> str:

@@ -1,18 +1,21 @@
-"""Writes one day of the books: the parts of splits, the charges nobody split, and the estimates no bill has replaced."""
+"""One day of the books: the parts of splits, the charges nobody split, and the estimates no bill has replaced."""
 
 from datetime import date, datetime
 from typing import Any
 
 from django.db import connection
 
+from attribution import periods
 from attribution.dimensions import SELF_HOSTED, usage_cost_kind_sql
 from attribution.splitting import COSTS
 
 _COSTS = ", ".join(COSTS)
 _SUMS = ", ".join(f"sum({cost})" for cost in COSTS)
 
+# Adjustments that are booked on the day correct others and stay; those that correct this one are in its own rows again.
 _CLEAR = """
-DELETE FROM attribution_dailycost WHERE day = %(day)s;
+DELETE FROM attribution_dailycost WHERE day = %(day)s AND origin_day IS NULL;
+DELETE FROM attribution_dailycost WHERE origin_day = %(day)s;
 DELETE FROM attribution_allocatedcharge WHERE day = %(day)s;
 DELETE FROM attribution_pool WHERE day = %(day)s;
 DELETE FROM attribution_finetunecost WHERE day = %(day)s
@@ -33,21 +36,31 @@ FROM book_part GROUP BY {_PART}
 """
 _BOOKED = """source_id, currency, provider_name, sub_account, service_name, region, invoice_issuer_name, charge_category,
     charge_class, cost_kind, purchase_option, attribute_set_id, model, deployment, token_kind, share_kind, method"""
-_BOOK = f"INSERT INTO attribution_dailycost (day, basis, is_current, is_unpriced, {_BOOKED}, {_COSTS})"
+_ROW = f"basis, is_current, is_unpriced, {_BOOKED}, {_COSTS}"
+_LAY = """
+CREATE TEMPORARY TABLE IF NOT EXISTS book_row (
+    basis text, is_current boolean, is_unpriced boolean, source_id bigint, currency text, provider_name text,
+    sub_account text, service_name text, region text, invoice_issuer_name text, charge_category text, charge_class text,
+    cost_kind text, purchase_option text, attribute_set_id bigint, model text, deployment text, token_kind text,
+    share_kind text, method text, billed_cost numeric, effective_cost numeric, list_cost numeric, contracted_cost numeric
+) ON COMMIT DELETE ROWS;
+DELETE FROM book_row
+"""
+_BOOK = f"INSERT INTO book_row ({_ROW})"
 _FROM_PARTS = f"""
-{_BOOK} SELECT %(day)s, 'billed', TRUE, FALSE, {_BOOKED}, {_SUMS} FROM book_part GROUP BY {_BOOKED}
+{_BOOK} SELECT 'billed', TRUE, FALSE, {_BOOKED}, {_SUMS} FROM book_part GROUP BY {_BOOKED}
 """
 # Of a day whose bill is not complete, what the estimates tell sooner does not count yet.
 _FROM_CHARGES = f"""
 {_BOOK}
-SELECT %(day)s, 'billed', c.counts AND NOT (c.is_llm AND NOT c.is_complete AND u.provider_name IS NOT NULL), FALSE,
+SELECT 'billed', c.counts AND NOT (c.is_llm AND NOT c.is_complete AND u.provider_name IS NOT NULL), FALSE,
     c.source_id, c.currency, c.service_provider_name, c.sub_account_id, c.service_name, c.region_id, c.invoice_issuer_name,
     c.charge_category, c.charge_class, c.cost_kind, c.purchase_option, c.attribute_set_id, c.model, '', c.token_kind, 'direct',
     CASE WHEN c.counts THEN 'charge' ELSE 'duplicate' END, {", ".join(f"sum(c.{cost})" for cost in COSTS)}
 FROM book_charge c
 LEFT JOIN (SELECT DISTINCT provider_name FROM book_usage WHERE counts) u ON u.provider_name = c.provider
 WHERE c.pool IS NULL
-GROUP BY 3, c.source_id, c.currency, c.service_provider_name, c.sub_account_id, c.service_name, c.region_id,
+GROUP BY 2, c.source_id, c.currency, c.service_provider_name, c.sub_account_id, c.service_name, c.region_id,
     c.invoice_issuer_name, c.charge_category, c.charge_class, c.cost_kind, c.purchase_option,
     c.attribute_set_id, c.model, c.token_kind, c.counts
 """
@@ -55,7 +68,7 @@ GROUP BY 3, c.source_id, c.currency, c.service_provider_name, c.sub_account_id, 
 # GPUs, where the bill of the node has been split over the deployment.
 _FROM_USAGE = f"""
 {_BOOK}
-SELECT %(day)s, 'estimated', u.counts AND b.provider IS NULL AND g.deployment IS NULL, u.is_unpriced, u.source_id, u.currency,
+SELECT 'estimated', u.counts AND b.provider IS NULL AND g.deployment IS NULL, u.is_unpriced, u.source_id, u.currency,
     u.provider_name, coalesce(nullif(u.account, ''), u.project), u.service_name, '', '', 'Usage', '',
     {usage_cost_kind_sql("u.provider")}, '', u.attribute_set_id, u.model, u.deployment, u.token_kind, 'direct',
     CASE WHEN u.counts THEN 'usage' ELSE 'duplicate' END,
@@ -66,9 +79,10 @@ LEFT JOIN (SELECT DISTINCT provider FROM book_charge WHERE is_llm AND is_complet
 LEFT JOIN (SELECT DISTINCT deployment FROM book_part WHERE method = 'gpu_share' AND deployment <> '') g
     ON g.deployment = u.deployment AND u.provider = '{SELF_HOSTED}'
 WHERE u.tokens <> 0 OR u.cost <> 0
-GROUP BY 3, u.is_unpriced, u.source_id, u.currency, u.provider_name, 8, u.service_name, 14, u.attribute_set_id, u.model,
+GROUP BY 2, u.is_unpriced, u.source_id, u.currency, u.provider_name, 7, u.service_name, 13, u.attribute_set_id, u.model,
     u.deployment, u.token_kind, u.counts
 """
+_WRITE = f"INSERT INTO attribution_dailycost (day, {_ROW}) SELECT %(day)s, {_ROW} FROM book_row"
 
 # Useful seconds as reported; without them a run that ended well was useful throughout and one that did not was wasted.
 _RUNS = """
@@ -97,20 +111,29 @@ WHERE t.source_id = v.source_id AND t.day = %(day)s
 def lock(*, day: date) -> dict[int, int]:
     """Takes the day for this transaction and returns the versions of its sources, read before any of their rows.
 
-    What commits later has a higher version, so the day stays open for it.
+    What commits later has a higher version, so the day stays open for it. Its month neither closes nor reopens meanwhile.
     """
+    periods.keep_open()
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('costobs books'), %s)", [day.toordinal()])
         cursor.execute("SELECT source_id, version FROM ingest_touched WHERE day = %s", [day])
         return dict(cursor.fetchall())
 
 
-def run(*, day: date, versions: dict[int, int], now: datetime) -> int:
-    """Writes the staged day to the books in place of what was there; returns the number of rows.
+def lay() -> None:
+    """Lays the staged day out as rows of the books, in a temporary table. Part of the caller's transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LAY)
+        for statement in (_FROM_PARTS, _FROM_CHARGES, _FROM_USAGE):
+            cursor.execute(statement)
 
-    Repeated, it writes the same rows. Part of the caller's transaction, after `lock`.
+
+def run(*, day: date, now: datetime) -> int:
+    """Writes an open day to the books in place of what was there; returns the number of rows.
+
+    Repeated, it writes the same rows. Part of the caller's transaction, after `lock` and `lay`.
     """
-    values: dict[str, Any] = {"day": day, "now": now, "sources": list(versions), "versions": list(versions.values())}
+    values: dict[str, Any] = {"day": day, "now": now}
     with connection.cursor() as cursor:
         for statement in _CLEAR.split(";"):
             cursor.execute(statement, values)
@@ -118,10 +141,14 @@ def run(*, day: date, versions: dict[int, int], now: datetime) -> int:
         if cursor.fetchone()[0]:
             cursor.execute(_POOLS, values)
             cursor.execute(_PARTS, values)
-        written = 0
-        for statement in (_FROM_PARTS, _FROM_CHARGES, _FROM_USAGE):
-            cursor.execute(statement, values)
-            written += cursor.rowcount
+        cursor.execute(_WRITE, values)
+        written: int = cursor.rowcount
         cursor.execute(_RUNS, values)
-        cursor.execute(_CONSUMED, values)
     return written
+
+
+def consume(*, day: date, versions: dict[int, int]) -> None:
+    """Says that the day is in the books as its sources were at `versions`."""
+    values: dict[str, Any] = {"day": day, "sources": list(versions), "versions": list(versions.values())}
+    with connection.cursor() as cursor:
+        cursor.execute(_CONSUMED, values)

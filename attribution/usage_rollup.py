@@ -4,6 +4,7 @@ from datetime import date, timedelta
 
 from django.db import connection
 
+from attribution import periods
 from attribution.staging import TOKEN_KINDS
 from costobs.kernel.histogram import BUCKET_SQL
 from costobs.kernel.period import Days
@@ -58,14 +59,15 @@ GROUP BY 2, 3, 4, 5, 6;
 """
 
 # A run belongs to the day of its first call. It is rebuilt whole from the days around, so that the order of days does not
-# matter; a run may cross midnight.
+# matter; a run may cross midnight. One that began in a closed month stays there as it is.
 _RUN_ID = "coalesce(nullif(e.trace_id, ''), nullif(e.session_id, ''))"
 _RUNS = f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS book_run (source_id bigint, run_id text) ON COMMIT DELETE ROWS;
 DELETE FROM book_run;
 INSERT INTO book_run
 SELECT DISTINCT e.source_id, {_RUN_ID} FROM ingest_usageevent e JOIN ingest_offering f ON f.id = e.offering_id
-WHERE e.occurred_at >= %(start)s AND e.occurred_at < %(end)s AND {_RUN_ID} IS NOT NULL AND NOT {_IS_SECOND.format(u="e")};
+WHERE e.occurred_at >= %(start)s AND e.occurred_at < %(end)s AND {_RUN_ID} IS NOT NULL AND NOT {_IS_SECOND.format(u="e")}
+    AND NOT EXISTS (SELECT FROM ingest_agentrun r WHERE r.source_id = e.source_id AND r.run_id = {_RUN_ID} AND r.day < %(open)s);
 DELETE FROM ingest_agentrun r WHERE r.day = %(day)s OR EXISTS (
     SELECT FROM book_run b WHERE b.source_id = r.source_id AND b.run_id = r.run_id);
 INSERT INTO ingest_agentrun (source_id, run_id, day, attribute_set_id, offering_id, started_at, ended_at, requests, tokens,
@@ -83,13 +85,15 @@ GROUP BY 1, 2
 
 
 def run(*, day: date) -> None:
-    """Rebuilds UsageDay, LatencyDay and AgentRun for the day. Part of the caller's transaction; the same rows each time."""
+    """Rebuilds UsageDay, LatencyDay and AgentRun for an open day. Part of the caller's transaction; the same rows each time."""
     days = Days(day, day + timedelta(days=1))
+    open_from = periods.closed_until() or date.min
     values = {
         "day": day,
         "start": days.start_at,
         "end": days.end_at,
-        "before": days.start_at - timedelta(days=1),
+        "open": open_from,
+        "before": max(days.start_at - timedelta(days=1), Days(open_from, open_from).start_at),
         "after": days.end_at + timedelta(days=1),
     }
     with connection.cursor() as cursor:

@@ -1,7 +1,7 @@
 """The whole flow on one screen: drain, load, own, tie out, allocate, roll up, evaluate, escalate, execute, deliver."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -71,13 +71,17 @@ class InUse(ValueError):
 
 
 def forget_source(*, source_id: int, by: str, now: datetime, rebuilds: bool = True) -> int:
-    """Takes a source out with every row it delivered; returns how many days it had. Raises InUse while a gate needs it.
+    """Takes a source out with every row it delivered; returns how many days it had. Raises InUse while a gate needs it, or a
+    closed month rests on it.
 
     The days are rebuilt at once, or without `rebuilds` by the next ticks: those that others have rows on are open then.
     """
     held = gates.of_source(source_id=source_id)
     if held:
         raise InUse(f"the gate {held[0]} sends its usage here; remove it first: costobs gate remove {held[0]}")
+    closed = attribution_forget.closed_months(source_ids=[source_id])
+    if closed:
+        raise InUse(f"closed months rest on it ({_months(closed)}); pause it instead, or open them again first")
     source = configure.source(source_id)
     days = ingest_queries.days_of(source_id=source_id)
     found = removal.holdings(source_id=source_id)
@@ -91,6 +95,10 @@ def forget_source(*, source_id: int, by: str, now: datetime, rebuilds: bool = Tr
     if rebuilds:
         restate(days, now)
     return len(days)
+
+
+def _months(months: Sequence[date]) -> str:
+    return ", ".join(f"{month:%Y-%m}" for month in months)
 
 
 @shared_task(name="costobs.pipeline.tick", ignore_result=True)

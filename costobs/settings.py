@@ -137,6 +137,8 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = True
 COSTOBS_CURRENCY = os.environ.get("COSTOBS_CURRENCY", "USD")
+# Of a month that closes, at most so many percent of the spend may have no owner.
+COSTOBS_CLOSE_UNALLOCATED_PERCENT = os.environ.get("COSTOBS_CLOSE_UNALLOCATED_PERCENT", "5")
 
 # --- work ---------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = paths.broker_url()

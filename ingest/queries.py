@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, Max, Q, QuerySet, Sum
+from django.db.models import Count, F, Max, Q, QuerySet, Sum
 
 from costobs.kernel.period import Days
 from ingest.models import Load, QuarantinedRow, Source, Touched, UsageHour
@@ -198,6 +198,19 @@ def calls(*, days: Days) -> int:
 def quarantined_count() -> int:
     """How many rows wait for inspection."""
     return QuarantinedRow.objects.count()
+
+
+def quarantined_since(*, at: datetime) -> int:
+    """How many rows of loads that began since `at` were left out. Of a refused bill nothing is in the books at all."""
+    return QuarantinedRow.objects.filter(load__state="succeeded", load__started_at__gte=at).count()
+
+
+def versions(*, days: Days) -> tuple[str, int]:
+    """A mark that differs whenever a source of these days has changed, and how many of their days wait to be rolled up."""
+    found = Touched.objects.filter(day__gte=days.start, day__lt=days.end)
+    sums = found.aggregate(changes=Sum("version"), newest=Max("pk"))
+    waiting = found.filter(version__gt=F("rolled_up_version")).values("day").distinct().count()
+    return f"{sums['newest'] or 0}-{sums['changes'] or 0}", waiting
 
 
 def completeness(*, first: date, last: date) -> dict[str, set[date]]:

@@ -57,7 +57,9 @@ def holdings(*, source_id: int) -> Holdings:
             cursor.execute(f"SELECT count(*) FROM {model._meta.db_table} WHERE source_id = %s", [source_id])
             found.append((_WORDS.get(name) or str(model._meta.verbose_name_plural).capitalize(), cursor.fetchone()[0]))
         cursor.execute(
-            "SELECT billing_currency, sum(billed_cost) FROM ingest_charge WHERE source_id = %s GROUP BY 1 ORDER BY 1",
+            """SELECT c.billing_currency, sum(c.billed_cost) FROM ingest_charge c
+               JOIN ingest_delivery v ON v.id = c.delivery_id AND v.state = 'current'
+               WHERE c.source_id = %s GROUP BY 1 ORDER BY 1""",
             [source_id],
         )
         billed = tuple((currency, cost) for currency, cost in cursor.fetchall())

@@ -41,6 +41,7 @@ class Migration(migrations.Migration):
                 ("version", models.IntegerField(db_default=0, default=0)),
                 ("reviewed_by", models.TextField(db_default="", default="")),
                 ("reviewed_at", models.DateTimeField(null=True)),
+                ("reviewed_sha256", models.TextField(db_default="", default="")),
                 ("closed_by", models.TextField(db_default="", default="")),
                 ("closed_at", models.DateTimeField(null=True)),
                 ("note", models.TextField(db_default="", default="")),

@@ -20,6 +20,7 @@ class PeriodBook(models.Model):
     ruleset = models.ForeignKey(RulesetVersion, models.PROTECT, null=True)  # pinned by closing
     reviewed_by = models.TextField(db_default="", default="")
     reviewed_at = models.DateTimeField(null=True)
+    reviewed_sha256 = models.TextField(db_default="", default="")  # what the month said then
     closed_by = models.TextField(db_default="", default="")
     closed_at = models.DateTimeField(null=True)
     note = models.TextField(db_default="", default="")

@@ -1,5 +1,6 @@
 """Everything pages, exports, alerts and programs may ask of the books. Every answer obeys the scope it is asked in."""
 
+from attribution.queries.closed_months import Adjusted, Restated, adjustments, restatement
 from attribution.queries.explaining import (
     Explanation,
     FromDelivery,
@@ -9,7 +10,7 @@ from attribution.queries.explaining import (
     FromSource,
     explain,
 )
-from attribution.queries.extents import currencies, extent, last_final_day
+from attribution.queries.extents import currencies, currencies_of, extent, last_final_day
 from attribution.queries.focus import FocusRow, focus_rows, service_categories
 from attribution.queries.gpus import GpuCost, GpuHourCell, GpuNodeCost, gpu_costs, gpu_node_costs, gpu_utilisation
 from attribution.queries.rules import RuleLine, rules_in_force
@@ -33,6 +34,7 @@ from attribution.queries.unit_costs import DayUnitCost, UnitCost, unit_cost_by_d
 from attribution.queries.values import BusinessValue, MarkerLine, Quality, business_values, markers, quality
 
 __all__ = [
+    "Adjusted",
     "AgentRunLine",
     "BusinessValue",
     "DaySpend",
@@ -53,15 +55,18 @@ __all__ = [
     "Mover",
     "Quality",
     "Reconciliation",
+    "Restated",
     "RuleLine",
     "SpendRow",
     "SpendTotal",
     "Statement",
     "StatementLine",
     "UnitCost",
+    "adjustments",
     "agent_runs",
     "business_values",
     "currencies",
+    "currencies_of",
     "dimension_values",
     "estimated_versus_billed",
     "explain",
@@ -77,6 +82,7 @@ __all__ = [
     "other_currencies",
     "quality",
     "reconciliation",
+    "restatement",
     "rules_in_force",
     "service_categories",
     "spend",

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
-from attribution.queries.scoped import TEAM, books, fetch, usage
+from attribution.queries.ownership import TEAM
+from attribution.queries.scoped import books, fetch, usage
 from costobs.kernel.scope import SpendScope
 
 

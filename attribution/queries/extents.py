@@ -2,6 +2,7 @@
 
 from datetime import date, timedelta
 
+from attribution import periods
 from attribution.queries.scoped import fetch
 from costobs.kernel.period import Days
 
@@ -13,7 +14,7 @@ def extent() -> Days | None:
 
 
 def last_final_day() -> date | None:
-    """The last day for which every active bill is complete; None while there is no bill.
+    """The last day for which every active bill is complete, or that is closed; None while there is no bill.
 
     A bill that ended more than a month and a half before the newest day is history: it holds nothing back.
     """
@@ -23,7 +24,14 @@ def last_final_day() -> date | None:
                  WHERE s.is_active AND s.complete_through IS NOT NULL
                    AND EXISTS (SELECT FROM ingest_delivery d WHERE d.source_id = s.id AND d.state = 'current')) bills"""
     )[0]
-    return None if complete is None else complete - timedelta(days=1)
+    ends = [end for end in (complete, periods.closed_until()) if end is not None]
+    return max(ends) - timedelta(days=1) if ends else None
+
+
+def currencies_of(*, days: Days) -> list[str]:
+    """The currencies that the books have on these days, by name."""
+    sql = "SELECT DISTINCT currency FROM attribution_dailycost WHERE day >= %(start)s AND day < %(end)s ORDER BY 1"
+    return [row[0] for row in fetch(sql, {"start": days.start, "end": days.end})]
 
 
 def currencies() -> list[str]:

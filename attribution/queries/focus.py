@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
+from attribution.queries import closed_months
 from attribution.queries.scoped import books, fetch
 from costobs.kernel.scope import SpendScope
 
@@ -70,10 +71,11 @@ def focus_rows(*, scope: SpendScope) -> list[FocusRow]:
 
 def service_categories(*, scope: SpendScope) -> dict[tuple[str, str], str]:
     """The FOCUS service category of (provider, service) as the bills of the scope's days name it."""
-    sql = """
+    delivered, kept = closed_months.deliveries(days=scope.days)
+    sql = f"""
         SELECT DISTINCT ON (service_provider_name, service_name) service_provider_name, service_name, service_category
-        FROM ingest_charge
+        FROM ingest_charge c JOIN ingest_delivery v ON v.id = c.delivery_id AND {delivered}
         WHERE charge_period_start >= %(start_at)s AND charge_period_start < %(end_at)s AND service_category <> ''
         ORDER BY service_provider_name, service_name, service_category"""
-    rows = fetch(sql, {"start_at": scope.days.start_at, "end_at": scope.days.end_at})
+    rows = fetch(sql, {"start_at": scope.days.start_at, "end_at": scope.days.end_at, "kept": kept})
     return {(provider, service): category for provider, service, category in rows}

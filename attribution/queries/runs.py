@@ -5,7 +5,8 @@ from datetime import datetime
 from decimal import Decimal
 
 from attribution.dimensions import provider_name_sql
-from attribution.queries.scoped import BOOKS, TEAM, Scoped, fetch, usage
+from attribution.queries.ownership import TEAM
+from attribution.queries.scoped import BOOKS, Scoped, fetch, usage
 from costobs.kernel.scope import SpendScope
 
 # A run is used by its owner; what it is not told by (region, invoice, share) it does not have.

@@ -1,7 +1,7 @@
 """From a SpendScope to SQL: which rows of the books and of usage it means, and what each dimension is called there.
 
 The owner of a row is joined when it is read: by attribute set and model where a rule names one, else by attribute set, from
-the current ruleset, valid on the row's day.
+the current ruleset, or that of the closed month the row belongs to, valid on the row's day.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,23 +11,17 @@ from typing import Any
 from django.db import connection
 
 from attribution.dimensions import provider_name_sql, service_name_sql, usage_cost_kind_sql
+from attribution.queries import ownership
+from attribution.queries.ownership import TEAM
 from costobs.kernel.scope import DIMENSIONS, BadScope, Filter, SpendScope
 
-_SPECIFIC = "own_model.team IS NOT NULL"
-
-
-def _owner(column: str) -> str:
-    return f"coalesce(CASE WHEN {_SPECIFIC} THEN own_model.{column} ELSE own_any.{column} END, '')"
-
-
-TEAM = _owner("team")
 SHARE = f"CASE WHEN d.share_kind IN ('direct', 'shared') AND {TEAM} = '' THEN 'unallocated' ELSE d.share_kind END"
 
 _OWNED = {
     "team": TEAM,
-    "feature": _owner("feature"),
-    "cost_centre": f"coalesce(nullif({_owner('cost_centre')}, ''), team.cost_centre, '')",
-    "environment": _owner("environment"),
+    "feature": ownership.owner("feature"),
+    "cost_centre": f"coalesce(nullif({ownership.owner('cost_centre')}, ''), team.cost_centre, '')",
+    "environment": ownership.owner("environment"),
 }
 _KEY = {"key": "coalesce(a.attributes->>'key', '')"}
 
@@ -67,23 +61,10 @@ USAGE = {
     **_KEY,
 }
 
-OWNER_JOIN = """
-LEFT JOIN attribution_ownership own_any ON own_any.ruleset_id = (SELECT id FROM attribution_rulesetversion WHERE is_current)
-    AND own_any.attribute_set_id = d.attribute_set_id AND own_any.model = ''
-    AND d.day >= own_any.valid_from AND d.day < own_any.valid_to
-LEFT JOIN attribution_ownership own_model ON own_model.ruleset_id = (SELECT id FROM attribution_rulesetversion WHERE is_current)
-    AND own_model.attribute_set_id = d.attribute_set_id AND own_model.model <> '' AND own_model.model = {model}
-    AND d.day >= own_model.valid_from AND d.day < own_model.valid_to
-"""
-_TEAM_JOIN = f"LEFT JOIN attribution_team team ON team.name = {TEAM}"
+_DAILY = "attribution_dailycost"
 _SET_JOIN = "JOIN ingest_attributeset a ON a.id = d.attribute_set_id"
 _SOURCE_JOIN = "JOIN ingest_source s ON s.id = d.source_id"
 _NEEDS_SET = {"key"}
-# Whose owner changes inside a period cannot be told from rows folded over its days.
-_CHANGES = """
-SELECT EXISTS (SELECT FROM attribution_ownership WHERE ruleset_id = (SELECT id FROM attribution_rulesetversion WHERE is_current)
-    AND valid_from > %(start)s AND valid_from < %(end)s)
-"""
 # The columns behind each dimension, where they are not called the same.
 _COLUMNS = {
     **dict.fromkeys(_OWNED, ("attribute_set_id",)),
@@ -102,12 +83,14 @@ class Scoped:
     """
 
     scope: SpendScope
-    table: str = "attribution_dailycost"
+    table: str = _DAILY
     expressions: dict[str, str] = field(default_factory=lambda: BOOKS)
     dimensions: Sequence[str] = ()
     parameters: dict[str, Any] = field(default_factory=dict)
     sums: Sequence[str] = ()
     kept: Sequence[str] = ()
+    _owner_day: str = "d.day"
+    _pins: ownership.Pins | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.dimensions if name not in DIMENSIONS]
@@ -125,31 +108,50 @@ class Scoped:
 
     def source(self) -> str:
         """FROM … WHERE … : the rows of the scope that the viewer may see."""
-        return f"FROM {self._rows()} d {self._joins()} WHERE {' AND '.join(self._conditions())}"
+        rows = self._rows()  # decides what the owner day is called
+        return f"FROM {rows} d {self._joins()} WHERE {' AND '.join(self._conditions())}"
+
+    def pins(self) -> ownership.Pins:
+        """The closed months that decide about owners here."""
+        if self._pins is None:
+            self._pins = ownership.pins(self.scope.days, with_origins=self.table == _DAILY)
+        return self._pins
 
     def _rows(self) -> str:
-        used = self._used()
-        by_owner = used & {*_OWNED, "share_kind"} or self.scope.teams is not None
-        if (
-            not self.sums
-            or not by_owner
-            or fetch(_CHANGES, {"start": self.scope.days.start, "end": self.scope.days.end})[0][0]
-        ):
+        if not self._is_owned():
             return self.table
+        pins, days = self.pins(), self.scope.days
+        # A row that corrects a closed month belongs to the owners of that month.
+        own_day = "coalesce(d.origin_day, d.day)" if self.table == _DAILY and pins.books else "d.day"
+        self._owner_day = own_day
+        # Whose owner changes inside a period cannot be told from rows folded over its days.
+        if not self.sums or ownership.changes(pins, days):
+            return self.table
+        listed = ", ".join(sorted(self._columns()))
+        totals = ", ".join(f"sum({name}) AS {name}" for name in self.sums)
+        current = " AND d.is_current" if "is_current" in self._columns() else ""
+        day = ", min(d.day) AS day"
+        by_month = ""
+        if pins.books:
+            self._owner_day = "d.owner_day"
+            day += f", min({own_day}) AS owner_day"
+            by_month = f", date_trunc('month', {own_day})" if pins.differ or "cost_centre" in self._used() else ""
+        return f"""(SELECT {listed}{day}, {totals} FROM {self.table} d
+            WHERE d.day >= %(start)s AND d.day < %(end)s{current} GROUP BY {listed}{by_month})"""
+
+    def _columns(self) -> set[str]:
+        """What rows folded over their days are told apart by."""
         is_usage = self.expressions is USAGE
         columns = {"attribute_set_id", *(("offering_id",) if is_usage else ("model", "currency")), *self.kept}
-        for name in used:
+        for name in self._used():
             columns.update(_COLUMNS.get(name, () if is_usage else (name,)))
-        if is_usage:
-            columns.discard("share_kind")
-        listed = ", ".join(sorted(columns))
-        totals = ", ".join(f"sum({name}) AS {name}" for name in self.sums)
-        current = " AND is_current" if "is_current" in columns else ""
-        return f"""(SELECT min(day) AS day, {listed}, {totals} FROM {self.table}
-            WHERE day >= %(start)s AND day < %(end)s{current} GROUP BY {listed})"""
+        return columns - {"share_kind"} if is_usage else columns
 
     def _used(self) -> set[str]:
         return {*self.dimensions, *(one.dimension for one in self.scope.filters)}
+
+    def _is_owned(self) -> bool:
+        return bool(self._used() & {*_OWNED, "share_kind"}) or self.scope.teams is not None
 
     def _joins(self) -> str:
         used = self._used()
@@ -161,10 +163,11 @@ class Scoped:
             joins.append(_SET_JOIN)
         if "source" in used:
             joins.append(_SOURCE_JOIN)
-        if used & {*_OWNED, "share_kind"} or self.scope.teams is not None:
-            joins.append(OWNER_JOIN.format(model="f.model" if is_usage else "d.model"))
+        if self._is_owned():
+            model = "f.model" if is_usage else "d.model"
+            joins.append(ownership.owner_join(self.pins(), model=model, day=self._owner_day))
         if "cost_centre" in used:
-            joins.append(_TEAM_JOIN)
+            joins.append(ownership.team_join(self.pins(), day=self._owner_day))
         return " ".join(joins)
 
     def _conditions(self) -> Iterable[str]:

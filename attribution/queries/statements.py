@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from attribution.queries import extents
+from attribution.queries import closed_months, extents
 from attribution.queries.scoped import SHARE, books, fetch
 from costobs.kernel import money
 from costobs.kernel.scope import SpendScope
@@ -63,6 +63,7 @@ class Statement:
     is_final: bool
     lines: tuple[StatementLine, ...]
     reconciliation: tuple[Reconciliation, ...]
+    book: str = ""  # reviewed or closed, once somebody did
 
     @property
     def total_cost(self) -> Decimal:
@@ -98,18 +99,24 @@ def statement(*, scope: SpendScope) -> Statement:
     lines = tuple(StatementLine(*row) for row in fetch(sql, scoped.parameters))
     final = extents.last_final_day()
     is_final = final is not None and len(scope.days) > 0 and scope.days.last <= final
-    return Statement(scope.days.start, scope.currency, scope.cost, is_final, lines, tuple(reconciliation(scope=scope)))
+    reconciled = tuple(reconciliation(scope=scope))
+    book = closed_months.state(month=scope.days.start)
+    return Statement(scope.days.start, scope.currency, scope.cost, is_final, lines, reconciled, book)
 
 
 def reconciliation(*, scope: SpendScope) -> list[Reconciliation]:
-    """The vendors' current deliveries of the scope's days against the books, by issuer and provider, largest first."""
+    """The vendors' current deliveries of the scope's days against the books, by issuer and provider, largest first.
+
+    A closed month is compared with the deliveries it rests on; what later ones brought is in its restatement.
+    """
     if scope.teams is not None:
         return []
-    sql = """
+    delivered, kept = closed_months.deliveries(days=scope.days)
+    sql = f"""
         WITH invoiced AS (
             SELECT c.invoice_issuer_name, c.service_provider_name AS provider_name, sum(c.billed_cost) AS cost,
                 array_agg(DISTINCT c.invoice_id) FILTER (WHERE c.invoice_id <> '') AS invoices
-            FROM ingest_charge c JOIN ingest_delivery v ON v.id = c.delivery_id AND v.state = 'current'
+            FROM ingest_charge c JOIN ingest_delivery v ON v.id = c.delivery_id AND {delivered}
             WHERE c.charge_period_start >= %(start_at)s AND c.charge_period_start < %(end_at)s
                 AND c.billing_currency = %(currency)s
             GROUP BY 1, 2
@@ -117,12 +124,14 @@ def reconciliation(*, scope: SpendScope) -> list[Reconciliation]:
             SELECT invoice_issuer_name, provider_name, coalesce(sum(billed_cost) FILTER (WHERE is_current), 0) AS cost,
                 coalesce(sum(billed_cost) FILTER (WHERE NOT is_current), 0) AS other
             FROM attribution_dailycost
-            WHERE day >= %(start)s AND day < %(end)s AND currency = %(currency)s AND basis = 'billed' GROUP BY 1, 2
+            WHERE day >= %(start)s AND day < %(end)s AND currency = %(currency)s AND basis = 'billed'
+                AND origin_day IS NULL
+            GROUP BY 1, 2
         )
-        SELECT invoice_issuer_name, provider_name, coalesce(invoices, '{}'), coalesce(i.cost, 0), coalesce(b.cost, 0),
+        SELECT invoice_issuer_name, provider_name, coalesce(invoices, '{{}}'), coalesce(i.cost, 0), coalesce(b.cost, 0),
             coalesce(b.other, 0)
         FROM invoiced i FULL JOIN booked b USING (invoice_issuer_name, provider_name) ORDER BY 4 DESC, 1, 2"""
     days = scope.days
     parameters = {"start": days.start, "end": days.end, "start_at": days.start_at, "end_at": days.end_at}
-    rows = fetch(sql, parameters | {"currency": scope.currency})
+    rows = fetch(sql, parameters | {"currency": scope.currency, "kept": kept})
     return [Reconciliation(issuer, provider, tuple(invoices), *rest) for issuer, provider, invoices, *rest in rows]

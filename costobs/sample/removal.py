@@ -3,9 +3,9 @@
 from datetime import date, datetime, timedelta
 
 from alerts import forget as alerts_forget
+from attribution import close, teams
 from attribution import forget as attribution_forget
 from attribution import queries as attribution_queries
-from attribution import teams
 from costobs import pipeline
 from costobs.sample import rules
 from ingest import configure, queries
@@ -14,9 +14,11 @@ from ingest import configure, queries
 def run(*, by: str, now: datetime) -> int:
     """Deletes the sample's budgets, gates, books, sources, teams, rules and prices; returns how many sources went.
 
-    Every part may be gone already, so that a removal that was killed is finished by the next.
+    Every part may be gone already, so that a removal that was killed is finished by the next. Raises close.Refused while a
+    closed month holds spend of other sources beside the sample's.
     """
     mine = [line for line in queries.sources(now=now) if line.is_sample]
+    close.forget(source_ids=[line.id for line in mine], by=by, now=now)
     alerts_forget.sample()
     shared = _shared_days({line.name for line in mine})
     for line in mine:

@@ -17,7 +17,7 @@ from costobs.kernel import fmt
 from costobs.kernel.period import Days, add_months, parse_month
 from costobs.kernel.period import month as month_of
 from costobs.kernel.scope import BadScope, SpendScope
-from costobs.web import filters
+from costobs.web import filters, month_close
 from costobs.web.page import page as page_view
 from costobs.web.parts import Cell, Column, Link, Notice, Row, RowKind, Table
 from costobs.web.scope_view import Choice, ScopeBar
@@ -101,6 +101,7 @@ def page(request: HttpRequest, month: str) -> HttpResponse:
         "centres": _centres(asked, found, sheet),
         "ties": _ties(asked, found, sheet),
         "rules": _rules(),
+        "closing": month_close.card(request, asked.scope),
         "others": queries.other_currencies(scope=asked.scope),
     }
     return render(request, "pages/chargeback.html", context)
@@ -188,7 +189,9 @@ def _sub(asked: _Asked, found: queries.Statement, sheet: printing.PrintedStateme
 
 
 def _state_words(asked: _Asked, found: queries.Statement) -> str:
-    ahead = " Review and closing come with month close; until then a later bill may still change this month."
+    if found.book:
+        return f"{found.book.capitalize()}: see how far {asked.name} is below."
+    ahead = " A later bill may still change this month, until it closes."
     if found.is_final:
         return f"Provisional: every day of {asked.name} is billed.{ahead}"
     final = queries.last_final_day()

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from attribution import queries
+from attribution import close, queries
 from costobs.access import scopes
 from costobs.kernel import fmt
 from costobs.kernel.period import Days
@@ -96,7 +96,11 @@ def remove_sample(request: HttpRequest) -> HttpResponse:
     viewer = scopes.viewer(request.user)
     if not viewer.may_manage:
         return no_permission(request, "Only administrators remove the sample.")
-    install.remove(by=viewer.name, now=timezone.now())
+    try:
+        install.remove(by=viewer.name, now=timezone.now())
+    except close.Refused as problem:
+        messages.error(request, f"Nothing was removed: {problem}.")
+        return redirect("sources")
     messages.success(request, "The sample organisation is removed. Connect your own sources to go on.")
     return redirect("sources")
 

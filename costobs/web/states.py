@@ -66,6 +66,7 @@ STATES = {
     "provisional": State("Provisional", "circle-dashed", "watch"),
     "reviewed": State("Reviewed", "check", "info"),
     "closed": State("Closed", "lock", "ok"),
+    "waived": State("Waived", "ban", "watch"),
     "matched": State("Matched", "check", "ok"),
     "explained": State("Explained", "info", "watch"),
     "unexplained": State("Unexplained", "octagon-x", "over"),

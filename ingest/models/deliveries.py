@@ -142,6 +142,8 @@ class Delivery(models.Model):
     billed_cost = models.JSONField(default=dict)  # by currency, as text: what the vendor delivered
     complete_through = models.DateTimeField(null=True)
     delivered_at = models.DateTimeField()
+    # A closed month rests on it: its charges are kept when it is replaced, and count no more.
+    is_pinned = models.BooleanField(db_default=False, default=False)
 
     class Meta:
         constraints = [

@@ -28,6 +28,7 @@ _RETIRE = """
 WITH gone AS (DELETE FROM ingest_charge WHERE delivery_id = %s RETURNING (charge_period_start AT TIME ZONE 'UTC')::date AS day)
 SELECT DISTINCT day FROM gone
 """
+_KEEP = "SELECT DISTINCT (charge_period_start AT TIME ZONE 'UTC')::date FROM ingest_charge WHERE delivery_id = %s"
 
 
 @dataclass(slots=True)
@@ -133,11 +134,14 @@ class ChargeSink(Sink):
         return days
 
     def _replace(self, period: date) -> set[date]:
-        """Retires the current delivery of this period; returns the days its charges lay on."""
+        """Retires the current delivery of this period; returns the days its charges lay on.
+
+        What a closed month rests on keeps its charges, for people to look at.
+        """
         days: set[date] = set()
         for delivery in self._current(period):
             with connection.cursor() as cursor:
-                cursor.execute(_RETIRE, [delivery.pk])
+                cursor.execute(_KEEP if delivery.is_pinned else _RETIRE, [delivery.pk])
                 days |= {day for (day,) in cursor.fetchall()}
             Delivery.objects.filter(pk=delivery.pk).update(state="replaced")
             if not Delivery.objects.filter(load_id=delivery.load_id, state="current").exists():

@@ -4,8 +4,9 @@ from argparse import ArgumentParser
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
+from attribution import close
 from costobs.sample import install
 
 
@@ -20,7 +21,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["act"] == "remove":
-            gone = install.remove(by="command line", now=_now())
+            try:
+                gone = install.remove(by="command line", now=_now())
+            except close.Refused as problem:
+                raise CommandError(f"nothing was removed: {problem}") from problem
             self.stdout.write("sample: removed" if gone else "sample: there is none")
             return
         try:

@@ -1,0 +1,130 @@
+"""Joining the owner of a row: from the current rules, or in a closed month from the rules that were pinned when it closed.
+
+The owner day of a row is the day it corrects, else its day. Without a closed month in reach the joins are the plain ones.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+
+from django.db import connection
+
+from costobs.kernel.period import Days, add_months
+
+SPECIFIC = "own_model.team IS NOT NULL"
+CURRENT = "(SELECT id FROM attribution_rulesetversion WHERE is_current)"
+
+
+def owner(column: str) -> str:
+    """A part of the owner as SQL: by set and model where a rule names one, else by set."""
+    return f"coalesce(CASE WHEN {SPECIFIC} THEN own_model.{column} ELSE own_any.{column} END, '')"
+
+
+TEAM = owner("team")
+_PINNED = """
+SELECT b.month, b.ruleset_id, (SELECT id FROM attribution_rulesetversion WHERE is_current), {origin}
+FROM attribution_periodbook b WHERE b.state = 'closed' ORDER BY b.month
+"""
+_ORIGIN = """(SELECT min(origin_day) FROM attribution_dailycost
+    WHERE origin_day IS NOT NULL AND day >= %(start)s AND day < %(end)s)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """The closed months that decide about owners in a scope, oldest first, each with its first day and its ruleset.
+
+    `first_origin` is the earliest day that rows of the scope correct, None without such rows.
+    """
+
+    books: tuple[tuple[date, int], ...] = ()
+    current: int | None = None
+    first_origin: date | None = None
+
+    def ruleset(self, day: str) -> str:
+        """The ruleset of a row as SQL; `day` is its owner day."""
+        arms: list[tuple[date, int]] = []
+        for month, ruleset in self.books:
+            if arms and arms[-1][1] == ruleset:
+                arms.pop()
+            arms.append((add_months(month, 1), ruleset))
+        if not self.differ:
+            return CURRENT
+        whens = " ".join(f"WHEN {day} < DATE '{end}' THEN {ruleset}" for end, ruleset in arms)
+        return f"(CASE {whens} ELSE {CURRENT} END)"
+
+    def month(self, day: str) -> str:
+        """The closed month of a row as SQL, NULL in open ones. Days before a closed month that had no rows belong to it."""
+        whens = " ".join(f"WHEN {day} < DATE '{add_months(month, 1)}' THEN DATE '{month}'" for month, _ in self.books)
+        return f"(CASE {whens} END)"
+
+    @property
+    def differ(self) -> bool:
+        """Whether a closed month has other rules than those in force."""
+        return any(ruleset != self.current for _, ruleset in self.books)
+
+    @property
+    def rulesets(self) -> str:
+        """All rulesets in reach, as the inside of an SQL list: what keeps the others out of the join."""
+        pinned = sorted({ruleset for _, ruleset in self.books})
+        return ", ".join([*(str(ruleset) for ruleset in pinned), CURRENT])
+
+
+def pins(days: Days, *, with_origins: bool) -> Pins:
+    """What is pinned for rows of `days`; nothing when they are open and, `with_origins`, correct no closed day."""
+    rows = _fetch(_ORIGIN if with_origins else "NULL::date", {"start": days.start, "end": days.end})
+    if not rows:
+        return Pins()
+    found = Pins(tuple((month, ruleset) for month, ruleset, _, _ in rows), rows[0][2], rows[0][3])
+    open_from = add_months(found.books[-1][0], 1)
+    return Pins() if days.start >= open_from and found.first_origin is None else found
+
+
+def every_pin() -> Pins:
+    """What is pinned for rows of any day."""
+    rows = _fetch("NULL::date", {})
+    return Pins(tuple((month, ruleset) for month, ruleset, _, _ in rows), rows[0][2]) if rows else Pins()
+
+
+def owner_join(found: Pins, *, model: str, day: str) -> str:
+    """The joins that `owner` reads, for rows aliased d with an attribute set; `day` is their owner day."""
+    ruleset = found.ruleset(day)
+    reach = {
+        name: f"AND {name}.ruleset_id IN ({found.rulesets})" if found.differ else ""
+        for name in ("own_any", "own_model")
+    }
+    return f"""
+LEFT JOIN attribution_ownership own_any ON own_any.ruleset_id = {ruleset} {reach["own_any"]}
+    AND own_any.attribute_set_id = d.attribute_set_id AND own_any.model = ''
+    AND {day} >= own_any.valid_from AND {day} < own_any.valid_to
+LEFT JOIN attribution_ownership own_model ON own_model.ruleset_id = {ruleset} {reach["own_model"]}
+    AND own_model.attribute_set_id = d.attribute_set_id AND own_model.model <> '' AND own_model.model = {model}
+    AND {day} >= own_model.valid_from AND {day} < own_model.valid_to
+"""
+
+
+def team_join(found: Pins, *, day: str) -> str:
+    """The team of the owner as `team`: as it is, or as it was when the month of the row closed."""
+    if not found.books:
+        return f"LEFT JOIN attribution_team team ON team.name = {TEAM}"
+    return f"""
+LEFT JOIN attribution_team live_team ON live_team.name = {TEAM}
+LEFT JOIN attribution_closedteam closed_team ON closed_team.team = {TEAM} AND closed_team.month = {found.month(day)}
+LEFT JOIN LATERAL (SELECT coalesce(closed_team.cost_centre, live_team.cost_centre) AS cost_centre) team ON TRUE
+"""
+
+
+def changes(found: Pins, days: Days) -> bool:
+    """Whether somebody's owner changes inside the days, or inside those that rows of the days correct."""
+    first = min(days.start, found.first_origin or days.start)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""SELECT EXISTS (SELECT FROM attribution_ownership
+                WHERE ruleset_id IN ({found.rulesets}) AND valid_from > %s AND valid_from < %s)""",
+            [first, days.end],
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def _fetch(origin: str, parameters: dict[str, date]) -> list[tuple[date, int, int | None, date | None]]:
+    with connection.cursor() as cursor:
+        cursor.execute(_PINNED.format(origin=origin), parameters or None)
+        return list(cursor.fetchall())
