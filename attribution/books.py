@@ -4,7 +4,7 @@ from datetime import date, datetime
 
 from django.db import connection, transaction
 
-from attribution import allocate, authority, own, roll_up, staging, tie_out, usage_rollup
+from attribution import allocate, authority, own, periods, roll_up, staging, tie_out, usage_rollup
 
 
 def rebuild(*, day: date, now: datetime) -> int:
@@ -21,6 +21,12 @@ def rebuild(*, day: date, now: datetime) -> int:
         usage_rollup.run(day=day)
         allocate.jobs(day=day)
         tie_out.run(day=day, now=now)
+        own.run(now=now)  # sets that came after the caller asked; splits are weighed by owner
         allocate.run(day=day, now=now)
         own.run(now=now)  # the sets that splits have made
         return roll_up.run(day=day, versions=versions, now=now)
+
+
+def due() -> list[date]:
+    """Open days to make anew though nothing of theirs changed: other days or owners that they are weighed by did."""
+    return allocate.due(since=periods.closed_until())

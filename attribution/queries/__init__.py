@@ -7,6 +7,7 @@ from attribution.queries.explaining import (
     FromPrice,
     FromRule,
     FromSource,
+    FromSplit,
     explain,
 )
 from attribution.queries.extents import currencies, extent, last_final_day
@@ -46,6 +47,7 @@ __all__ = [
     "FromPrice",
     "FromRule",
     "FromSource",
+    "FromSplit",
     "GpuCost",
     "GpuHourCell",
     "GpuNodeCost",

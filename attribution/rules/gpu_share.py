@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Self
 
-from attribution.rules.base import BadRule, SplitRule, weights
+from attribution.rules.base import BadRule, Field, SplitRule, weights
 
 # What one token weighs when nothing was fitted for a deployment: output is dearer than input, cached input is nearly free.
 DEFAULT_WEIGHTS = {"input": Decimal(1), "cached": Decimal("0.1"), "output": Decimal(5)}
@@ -25,6 +25,13 @@ class GpuShare(SplitRule):
 
     kind = "gpu_share"
     title = "By GPU telemetry"
+    FIELDS = (
+        Field(
+            "deployment_owners", "names", "Owners of deployments", "Deployment, and the team its idle time belongs to."
+        ),
+        Field("nodes", "names", "Nodes", "A resource on the bill, and the node's name in telemetry."),
+        Field("weights", "weights", "Token weights", "Input, cached and output tokens of every deployment."),
+    )
 
     deployment_owners: Mapping[str, str] = field(default_factory=dict)
     nodes: Mapping[str, str] = field(default_factory=dict)
@@ -38,6 +45,7 @@ class GpuShare(SplitRule):
             raise BadRule(f"expected deployment_weights as an object, found {special!r}")
         return cls(
             {},
+            (),
             _names(config, "deployment_owners"),
             _names(config, "nodes"),
             _complete(weights(config, "weights")) if config.get("weights") else dict(DEFAULT_WEIGHTS),
