@@ -12,6 +12,7 @@ from attribution.models import Rule
 from attribution.queries.scoped import OWNER_JOIN, TEAM, fetch
 from attribution.rules.base import Fragment, SplitRule
 from attribution.rules.gpu_share import GpuShare
+from attribution.staging import TOKEN_KINDS
 from costobs.kernel.period import Days
 
 _DIMENSIONS = """c.source_id, c.pool, c.service_provider_name AS provider_name, c.sub_account_id AS sub_account, c.service_name,
@@ -166,19 +167,36 @@ _WHOLE = f"""
  WHERE NOT EXISTS (SELECT FROM book_share s WHERE {_FITS}))
 """
 _VERSIONS = """
-SELECT coalesce(sum(rolled_up_version), 0) FROM ingest_touched WHERE day >= %(first)s AND day < %(last)s AND day <> %(day)s
+SELECT coalesce(sum(version), 0) FROM attribution_dayfigures WHERE day >= %(first)s AND day < %(last)s AND day <> %(day)s
 """
 # Figures of other days are those of the same month.
 _DUE = """
-WITH versions AS (SELECT day, sum(rolled_up_version) AS version FROM ingest_touched GROUP BY 1),
-months AS (SELECT date_trunc('month', day)::date AS month, sum(version) AS version FROM versions GROUP BY 1)
+WITH months AS (SELECT date_trunc('month', day)::date AS month, sum(version) AS version FROM attribution_dayfigures GROUP BY 1)
 SELECT DISTINCT p.day FROM attribution_pool p
 LEFT JOIN months m ON m.month = p.weighed_from
-LEFT JOIN versions v ON v.day = p.day
+LEFT JOIN attribution_dayfigures v ON v.day = p.day
 WHERE (p.by_owner OR p.weighed_to IS NOT NULL) AND (%(open)s::date IS NULL OR p.day >= %(open)s) AND (
     p.by_owner AND p.ruleset_id <> (SELECT id FROM attribution_rulesetversion WHERE is_current)
     OR p.weighed_to IS NOT NULL AND p.weighed_version <> coalesce(m.version, 0) - coalesce(v.version, 0))
 ORDER BY 1
+"""
+# What other days may be weighed by: direct cost, usage that counts, and business figures.
+_FIGURES = f"""
+INSERT INTO attribution_dayfigures AS old (day, version, digest)
+SELECT %(day)s, 1, coalesce(sum(hashtextextended(row_text, 0)), 0) FROM (
+    SELECT concat_ws('|', 'cost', currency, provider_name, sub_account, service_name, deployment, attribute_set_id, model,
+        charge_category, trim_scale(sum(effective_cost))) AS row_text
+    FROM attribution_dailycost
+    WHERE day = %(day)s AND is_current AND share_kind = 'direct' AND origin_day IS NULL
+    GROUP BY currency, provider_name, sub_account, service_name, deployment, attribute_set_id, model, charge_category
+    UNION ALL
+    SELECT concat_ws('|', 'usage', offering_id, attribute_set_id, sum(requests),
+        {", ".join(f"sum({kind})" for kind in TOKEN_KINDS)})
+    FROM ingest_usageday WHERE day = %(day)s AND is_current GROUP BY offering_id, attribute_set_id
+    UNION ALL
+    SELECT concat_ws('|', 'metric', attribute_set_id, name, period_start, period_end, value) FROM ingest_businessmetric
+    WHERE period_start < %(end)s AND period_end > %(start)s) x
+ON CONFLICT (day) DO UPDATE SET version = old.version + 1, digest = excluded.digest WHERE old.digest <> excluded.digest
 """
 _MEASURED = ("direct_cost", "even", "tokens", "requests", "gpu_time", "metric", "subject")
 _REASONS = {
@@ -216,6 +234,13 @@ def run(*, day: date, now: datetime) -> int:
         for row, rule in splits:
             _split(rule, row, day=day, now=now)
     return taken
+
+
+def figures(*, day: date) -> None:
+    """Notes whether what other days may be weighed by has changed. Part of the caller's transaction, once the day is written."""
+    days = Days(day, date.fromordinal(day.toordinal() + 1))
+    with connection.cursor() as cursor:
+        cursor.execute(_FIGURES, {"day": day, "start": days.start_at, "end": days.end_at})
 
 
 def due(*, since: date | None) -> list[date]:

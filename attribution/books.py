@@ -24,7 +24,9 @@ def rebuild(*, day: date, now: datetime) -> int:
         own.run(now=now)  # sets that came after the caller asked; splits are weighed by owner
         allocate.run(day=day, now=now)
         own.run(now=now)  # the sets that splits have made
-        return roll_up.run(day=day, versions=versions, now=now)
+        written = roll_up.run(day=day, versions=versions, now=now)
+        allocate.figures(day=day)
+        return written
 
 
 def due() -> list[date]:

@@ -6,6 +6,15 @@ class Migration(migrations.Migration):
     dependencies = [("attribution", "0005_period_books")]
 
     operations = [
+        migrations.CreateModel(
+            name="DayFigures",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("day", models.DateField(unique=True)),
+                ("version", models.BigIntegerField()),
+                ("digest", models.DecimalField()),
+            ],
+        ),
         migrations.AddField(
             model_name="allocatedcharge",
             name="origin",

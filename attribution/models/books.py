@@ -94,6 +94,14 @@ class DailyCost(models.Model):
         ]
 
 
+class DayFigures(models.Model):
+    """How often what other days may be weighed by (direct cost, usage, business figures) has changed on a day."""
+
+    day = models.DateField(unique=True)
+    version = models.BigIntegerField()
+    digest = models.DecimalField()
+
+
 class FineTuneCost(models.Model):
     """What one fine-tune run cost on one day, by state of the time it paid for."""
 
