@@ -300,6 +300,7 @@ def _split(rule: SplitRule, row: Rule, *, day: date, now: datetime) -> None:
     with connection.cursor() as cursor:
         for statement in _SHARED.split(";"):
             cursor.execute(statement, {"pool": _pool(row), "follows": weighing.basis == "subject"})
+        cursor.execute("ANALYZE book_shared")
         cursor.execute("SELECT count(*), bool_or(is_long) FROM book_shared")
         groups, is_long = cursor.fetchone()
     if not groups:

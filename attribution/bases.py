@@ -28,6 +28,10 @@ CREATE TEMPORARY TABLE IF NOT EXISTS book_owned (
     is_day boolean, provider text, currency text, sub_account text, service_name text, deployment text, team text,
     feature text, cost_centre text, environment text, cost numeric
 ) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS book_subject (
+    subject text, provider text, currency text, sub_account text, service_name text, sku_id text, resource_id text,
+    deployment text, is_part boolean
+) ON COMMIT DELETE ROWS;
 DELETE FROM book_share; DELETE FROM book_direct; DELETE FROM book_owned;
 """
 
@@ -130,39 +134,54 @@ FROM (SELECT TRUE AS is_day, x.provider, x.currency, x.sub_account, x.service_na
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 """
 _EXACT = f"""
-SELECT g.subject, {{level}} AS level, x.currency, {_OWNER}, sum(x.effective_cost)
-FROM subjects g JOIN LATERAL (SELECT %(day)s::date AS day) t ON TRUE
-JOIN book_charge x ON {_CHARGES} AND x.charge_category NOT IN {_GRANTED} AND x.provider = g.provider AND x.currency = g.currency
-    AND {{match}}
-JOIN LATERAL (SELECT x.attribute_set_id, x.model, t.day) d ON TRUE {_JOIN}
+SELECT d.subject, {{level}} AS level, d.currency, {_OWNER}, sum(d.amount)
+FROM (SELECT g.subject, x.currency, x.attribute_set_id, x.model, %(day)s::date AS day, sum(x.effective_cost) AS amount
+      FROM book_subject g JOIN book_charge x ON x.provider = g.provider AND x.currency = g.currency AND {{match}}
+      WHERE {_CHARGES} AND x.charge_category NOT IN {_GRANTED} GROUP BY 1, 2, 3, 4) d {_JOIN}
 GROUP BY 1, 3, 4, 5, 6, 7
 """
+# Added up to what a level asks for before subjects meet it: a provider's whole month is a row for each owner then.
 _NEAR = """
-SELECT g.subject, {level}, o.currency, o.team, o.feature, o.cost_centre, o.environment, sum(o.cost)
-FROM subjects g JOIN book_owned o ON o.currency = g.currency AND {match} GROUP BY 1, 3, 4, 5, 6, 7
+SELECT g.subject, {level}, o.currency, o.team, o.feature, o.cost_centre, o.environment, o.cost
+FROM book_subject g JOIN (SELECT {keys}, currency, team, feature, cost_centre, environment, sum(cost) AS cost FROM book_owned
+    WHERE {only} GROUP BY {keys}, currency, team, feature, cost_centre, environment) o
+    ON o.currency = g.currency AND {same} WHERE {holds}
 """
 _EXACTLY = (
     "x.resource_id = g.resource_id AND g.resource_id <> ''",
     "x.sku_id = g.sku_id AND g.sku_id <> '' AND x.sub_account_id = g.sub_account",
 )
+# Which rows count, what must be the same, and when the level may be asked at all.
 _NEARLY = (
-    "g.is_part AND g.deployment <> '' AND o.deployment = g.deployment AND o.is_day",
-    "g.is_part AND g.deployment <> '' AND o.deployment = g.deployment",
-    """o.provider = g.provider AND o.service_name = g.service_name AND g.service_name <> ''
-        AND o.sub_account = g.sub_account AND g.sub_account <> ''""",
-    "o.provider = g.provider AND o.sub_account = g.sub_account AND g.sub_account <> ''",
-    "o.provider = g.provider AND o.service_name = g.service_name AND g.service_name <> ''",
-    "o.provider = g.provider",
+    ("is_day", ("deployment",), "g.is_part AND g.deployment <> ''"),
+    ("TRUE", ("deployment",), "g.is_part AND g.deployment <> ''"),
+    ("TRUE", ("provider", "service_name", "sub_account"), "g.service_name <> '' AND g.sub_account <> ''"),
+    ("TRUE", ("provider", "sub_account"), "g.sub_account <> ''"),
+    ("TRUE", ("provider", "service_name"), "g.service_name <> ''"),
+    ("TRUE", ("provider",), "TRUE"),
 )
 _LEVELS = [_EXACT.format(level=at, match=match) for at, match in enumerate(_EXACTLY)] + [
-    _NEAR.format(level=at, match=match) for at, match in enumerate(_NEARLY, start=len(_EXACTLY))
+    _NEAR.format(
+        level=at,
+        only=only,
+        keys=", ".join(keys),
+        same=" AND ".join(f"o.{key} = g.{key}" for key in keys),
+        holds=holds,
+    )
+    for at, (only, keys, holds) in enumerate(_NEARLY, start=len(_EXACTLY))
 ]
+_FIND = f"""
+DELETE FROM book_subject;
+INSERT INTO book_subject
+SELECT DISTINCT subject, provider, currency, sub_account, service_name, sku_id, resource_id, deployment, is_part FROM book_shared;
+DELETE FROM book_owned;
+{_OWNED};
+ANALYZE book_subject;
+ANALYZE book_owned
+"""
 _SUBJECTS = f"""
 INSERT INTO book_share (subject, is_long, currency, team, feature, cost_centre, environment, weight)
-WITH subjects AS (
-    SELECT DISTINCT subject, provider, currency, sub_account, service_name, sku_id, resource_id, deployment, is_part
-    FROM book_shared
-), matched (subject, level, currency, team, feature, cost_centre, environment, cost) AS ({" UNION ALL ".join(_LEVELS)}),
+WITH matched (subject, level, currency, team, feature, cost_centre, environment, cost) AS ({" UNION ALL ".join(_LEVELS)}),
 chosen AS (SELECT subject, currency, min(level) AS level FROM matched WHERE cost > 0 GROUP BY 1, 2)
 SELECT m.subject, l.is_long, m.currency, m.team, m.feature, m.cost_centre, m.environment, m.cost
 FROM matched m JOIN chosen c USING (subject, currency, level) {_BOTH} WHERE m.cost > 0
@@ -212,7 +231,7 @@ def _weights(weighing: Weighing) -> tuple[list[str], dict[str, Any]]:
     if weighing.basis == "none" or (weighing.basis == "gpu_time" and not _has_node_work()):
         return [], {}
     if weighing.basis == "subject":
-        return ["DELETE FROM book_owned", _OWNED, _SUBJECTS], {}
+        return [*_FIND.split(";"), _SUBJECTS], {}
     condition = usage_selection(weighing.usage, prefix="usage")
     if weighing.basis == "usage_sets":
         return [_BY_SET.format(condition=condition.sql)], dict(condition.parameters)
