@@ -9,7 +9,7 @@ from django.db import connection
 from attribution import bases, gpu_bill, rules, splitting
 from attribution.dimensions import canonical_sql, provider_name_sql
 from attribution.models import Rule
-from attribution.queries.scoped import OWNER_JOIN, TEAM, fetch
+from attribution.queries.scoped import fetch
 from attribution.rules.base import Fragment, SplitRule
 from attribution.rules.gpu_share import GpuShare
 from attribution.staging import TOKEN_KINDS
@@ -79,7 +79,7 @@ UPDATE book_charge c SET pool = %(pool)s FROM ingest_attributeset a
 WHERE a.id = c.attribute_set_id AND c.pool IS NULL AND c.counts AND NOT (c.is_llm AND NOT c.is_complete) AND {condition}
 """
 _UNOWNED = f"""NOT EXISTS (SELECT FROM (SELECT c.attribute_set_id, c.model, %(day)s::date AS day) d
-    {OWNER_JOIN.format(model="d.model")} WHERE {TEAM} <> '')"""
+    {bases.OWNER_JOIN} WHERE {bases.TEAM} <> '')"""
 # Parts that telemetry and usage left to nobody. What a rule made, no rule takes again.
 _GO_ON = """
 UPDATE book_part p SET passed_to = %(pool)s FROM ingest_attributeset a
@@ -211,8 +211,8 @@ _REASONS = {
 def run(*, day: date, now: datetime) -> int:
     """Splits the staged charges that pools take; returns how many charges and parts that were.
 
-    First the rules of the current ruleset take charges, by position, GPU telemetry among them; then the rules for what
-    telemetry and usage left to nobody take that; then every pool is split. So what a split is weighed by is known whole, and
+    First the rules take charges, by position, GPU telemetry among them; then charges without an owner that are left, then
+    parts that telemetry and usage left to nobody; then every pool is split. So what a split is weighed by is known whole, and
     no split weighs on another. Each charge and part is taken once, and the parts of each pool add to it exactly.
     Part of the caller's transaction, after `tie_out`.
     """
@@ -227,6 +227,8 @@ def run(*, day: date, now: datetime) -> int:
         else:
             taken += _claim(_CLAIM_RULE, rule.charges(prefix="select"), row, day)
             splits.append((row, rule))
+    for row, rule in splits:
+        taken += _claim(_CLAIM_RULE, rule.leftovers(prefix="select"), row, day)
     for row, rule in splits:
         taken += _claim(_GO_ON, rule.parts(prefix="select"), row, day)
     if taken:
@@ -270,8 +272,8 @@ def jobs(*, day: date) -> int:
 
 
 def _rules(day: date) -> Iterator[tuple[Rule, SplitRule]]:
-    """The split rules of the current ruleset that are in force on the day, by position."""
-    found = Rule.objects.filter(ruleset__is_current=True, is_active=True).order_by("position")
+    """The split rules in force on the day, by position. A closed day keeps the rules it was closed with."""
+    found = Rule.objects.filter(ruleset_id=bases.ruleset(day), is_active=True).order_by("position")
     for row in found.exclude(kind="match"):
         if (row.valid_from and day < row.valid_from) or (row.valid_to and day >= row.valid_to):
             continue
@@ -287,9 +289,10 @@ def _pool(row: Rule) -> str:
 def _claim(sql: str, condition: Fragment, row: Rule, day: date) -> int:
     if condition.sql == "FALSE":
         return 0
+    chosen = condition.sql.replace("{unowned}", _UNOWNED)
+    values = {"pool": _pool(row), "day": day, "ruleset": row.ruleset_id, **condition.parameters}
     with connection.cursor() as cursor:
-        chosen = condition.sql.replace("{unowned}", _UNOWNED)
-        cursor.execute(sql.format(condition=chosen), {"pool": _pool(row), "day": day, **condition.parameters})
+        cursor.execute(sql.format(condition=chosen), values)
         taken: int = cursor.rowcount
     return taken
 

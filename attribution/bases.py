@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connection
 
 from attribution.dimensions import SELF_HOSTED, canonical_sql
-from attribution.queries.scoped import OWNER_JOIN, TEAM
+from attribution.models import PeriodBook, RulesetVersion
 from attribution.rules.base import Weighing, usage_selection
 from attribution.staging import TOKEN_KINDS
 from costobs.kernel.period import Days, add_months
@@ -33,18 +33,25 @@ CREATE TEMPORARY TABLE IF NOT EXISTS book_subject (
     deployment text, is_part boolean
 ) ON COMMIT DELETE ROWS;
 DELETE FROM book_share; DELETE FROM book_direct; DELETE FROM book_owned;
+DO $$ BEGIN IF to_regclass('pg_temp.book_node_work') IS NOT NULL THEN DELETE FROM book_node_work; END IF; END $$;
 """
 
-_NAMES = ("feature", "cost_centre", "environment")
-_OWNER = ", ".join(
-    [TEAM]
-    + [
-        f"coalesce(CASE WHEN own_model.team IS NOT NULL THEN own_model.{name} ELSE own_any.{name} END, '')"
-        for name in _NAMES
-    ]
+# Owners are those of the rules in force for the day, which a closed month keeps.
+_OWNED_BY = """LEFT JOIN attribution_ownership {alias} ON {alias}.ruleset_id = %(ruleset)s
+    AND {alias}.attribute_set_id = d.attribute_set_id AND {alias}.model = {model}
+    AND d.day >= {alias}.valid_from AND d.day < {alias}.valid_to"""
+OWNER_JOIN = "\n".join(
+    (
+        _OWNED_BY.format(alias="own_any", model="''"),
+        _OWNED_BY.format(alias="own_model", model="nullif(d.model, '')"),
+    )
 )
+TEAM, *_NAMES = (
+    f"coalesce(CASE WHEN own_model.team IS NOT NULL THEN own_model.{name} ELSE own_any.{name} END, '')"
+    for name in ("team", "feature", "cost_centre", "environment")
+)
+_OWNER = ", ".join((TEAM, *_NAMES))
 _TEAM_ONLY = f"{TEAM}, '', '', ''"
-_JOIN = OWNER_JOIN.format(model="d.model")
 # What counts on the day as the cost of whoever has the row, as `roll_up` will write it: charges no rule took, what bills and
 # telemetry gave to usage, and estimates that no bill replaces.
 _CHARGES = """x.pool IS NULL AND x.counts AND NOT (x.is_llm AND NOT x.is_complete AND EXISTS (
@@ -106,7 +113,7 @@ FROM book_node_work w {_BOTH} WHERE w.attribute_set_id IS NOT NULL GROUP BY 1, 3
 _BY_OWNER = f"""
 INSERT INTO book_share (subject, is_long, currency, team, feature, cost_centre, environment, weight)
 SELECT '', d.is_long, d.currency, {{owner}}, {{weight}}
-FROM ({{amounts}}) d {_JOIN} WHERE {TEAM} <> '' AND (%(teams)s::text[] = '{{{{}}}}' OR {TEAM} = ANY(%(teams)s))
+FROM ({{amounts}}) d {OWNER_JOIN} WHERE {TEAM} <> '' AND (%(teams)s::text[] = '{{{{}}}}' OR {TEAM} = ANY(%(teams)s))
 GROUP BY 2, 3, 4, 5, 6, 7 HAVING sum(d.amount) > 0
 """
 _BY_SET = f"""
@@ -130,14 +137,14 @@ FROM (SELECT TRUE AS is_day, x.provider, x.currency, x.sub_account, x.service_na
       UNION ALL
       SELECT FALSE, {canonical_sql("x.provider_name")}, x.currency, x.sub_account, x.service_name, x.deployment,
           x.attribute_set_id, x.model, x.day, sum(x.effective_cost) {_MONTH} AND x.charge_category NOT IN {_GRANTED}
-      GROUP BY 2, 3, 4, 5, 6, 7, 8, 9) d {_JOIN}
+      GROUP BY 2, 3, 4, 5, 6, 7, 8, 9) d {OWNER_JOIN}
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 """
 _EXACT = f"""
 SELECT d.subject, {{level}} AS level, d.currency, {_OWNER}, sum(d.amount)
 FROM (SELECT g.subject, x.currency, x.attribute_set_id, x.model, %(day)s::date AS day, sum(x.effective_cost) AS amount
       FROM book_subject g JOIN book_charge x ON x.provider = g.provider AND x.currency = g.currency AND {{match}}
-      WHERE {_CHARGES} AND x.charge_category NOT IN {_GRANTED} GROUP BY 1, 2, 3, 4) d {_JOIN}
+      WHERE {_CHARGES} AND x.charge_category NOT IN {_GRANTED} GROUP BY 1, 2, 3, 4) d {OWNER_JOIN}
 GROUP BY 1, 3, 4, 5, 6, 7
 """
 # Added up to what a level asks for before subjects meet it: a provider's whole month is a row for each owner then.
@@ -194,6 +201,13 @@ def month(day: date) -> Days:
     return Days(first, add_months(first, 1))
 
 
+def ruleset(day: date) -> int | None:
+    """The rules in force for `day`: those its month closed with, else the current ones."""
+    closed = PeriodBook.objects.filter(state="closed", month__gte=day.replace(day=1)).order_by("month")
+    pinned = closed.values_list("ruleset_id", flat=True).first()
+    return pinned or RulesetVersion.objects.filter(is_current=True).values_list("pk", flat=True).first()
+
+
 def stage() -> None:
     """Lays out the day's own cost for the rules that ask for it; once all charges have been taken that rules take."""
     with connection.cursor() as cursor:
@@ -208,6 +222,7 @@ def fill(*, weighing: Weighing, day: date, is_long: bool) -> None:
     of_day = Days(day, date.fromordinal(day.toordinal() + 1))
     values |= {
         "day": day,
+        "ruleset": ruleset(day),
         "is_long": is_long,
         "first": days.start,
         "last": days.end,

@@ -76,13 +76,18 @@ class Fragment:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a rule's configuration, for forms. `kind`: text, list, weights, choice, conditions, names (a text by name)."""
+    """One setting of a kind as a form shows it; `name` is its key in the configuration.
+
+    Shapes: text, choice, lines (a list of texts), pairs (text to text), weights (name to amount), conditions (name to globs).
+    """
 
     name: str
-    kind: str
-    title: str
-    help: str = ""
-    choices: Sequence[str] = ()
+    label: str
+    shape: str
+    hint: str = ""
+    default: Any = None  # as JSON holds it
+    choices: tuple[str, ...] = ()
+    is_required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,13 @@ class Rule:
     kind: ClassVar[str]
     title: ClassVar[str]
     is_split: ClassVar[bool]
-    FIELDS: ClassVar[Sequence[Field]] = ()
+    # Whether its parts follow who owns what: such days are split anew when owners change.
+    reads_owners: ClassVar[bool] = False
+
+    @classmethod
+    def fields(cls) -> Sequence[Field]:
+        """The settings a form asks for, in their order."""
+        return ()
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:
@@ -129,12 +140,10 @@ class OwnershipRule(Rule):
         raise NotImplementedError(type(self).__name__)
 
 
-SELECT = Field(
-    "select", "conditions", "Charges", "Columns of charges; each matches any of its values, * and ? are wildcards."
-)
-PICKED = Field("pools", "list", "Cost pools", "Ready-made selections by what the money is.", tuple(POOLS))
-TEAMS = Field("teams", "list", "Teams", "Only these teams; none means every team.")
-USAGE = Field("usage", "conditions", "Usage", "Only usage of this provider, model or deployment counts.")
+SELECT = Field("select", "Charges", "conditions", "All of them must hold; without any the cost pools alone decide.", {})
+PICKED = Field("pools", "Cost pools", "lines", "What the money is, whatever its columns say.", [], tuple(POOLS))
+TEAMS = Field("teams", "Teams", "lines", "Only these; none is every team with direct cost.", [])
+USAGE = Field("usage", "By the usage where", "conditions", "provider, model or deployment; none is all usage.", {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +157,10 @@ class SplitRule(Rule):
     def charges(self, *, prefix: str) -> Fragment:
         """The condition on charges aliased `c` with attribute sets aliased `a`; parameters begin with `prefix`."""
         return self._condition("charges", _column, prefix)
+
+    def leftovers(self, *, prefix: str) -> Fragment:
+        """The condition on charges no rule took, aliased as for `charges`; FALSE where no pool of the rule is made of them."""
+        return self._condition("leftovers", _column, prefix)
 
     def parts(self, *, prefix: str) -> Fragment:
         """The condition on parts without an owner, aliased `p`; FALSE where no pool of the rule is made of parts."""
@@ -168,7 +181,7 @@ class SplitRule(Rule):
 
     def _condition(self, family: str, column: Callable[[str], str], prefix: str) -> Fragment:
         picked = [sql for name in self.pools if (sql := getattr(POOLS[name], family))]
-        if not picked and (self.pools or family == "parts"):
+        if not picked and (self.pools or family != "charges"):
             return Fragment("FALSE")
         found = _like_any(self.select, prefix=prefix, column=column)
         if not picked:
@@ -183,7 +196,7 @@ def picked(config: Mapping[str, Any]) -> tuple[dict[str, list[str]], tuple[str, 
     unknown = [name for name in pools if name not in POOLS]
     if unknown:
         raise BadRule(f"unknown cost pool {unknown[0]!r}; known: {', '.join(POOLS)}")
-    of_charges = not pools or any(POOLS[name].charges for name in pools)
+    of_charges = not pools or any(POOLS[name].charges or POOLS[name].leftovers for name in pools)
     of_parts = any(POOLS[name].parts for name in pools)
     for name in select:
         if of_charges:

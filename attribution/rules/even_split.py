@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self
 
-from attribution.rules.base import PICKED, SELECT, TEAMS, SplitRule, Weighing, names, picked
+from attribution.rules.base import PICKED, SELECT, TEAMS, Field, SplitRule, Weighing, names, picked
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,13 @@ class EvenSplit(SplitRule):
 
     kind = "even_split"
     title = "Equal shares"
-    FIELDS = (SELECT, PICKED, TEAMS)
+    reads_owners = True
 
     teams: Sequence[str]
+
+    @classmethod
+    def fields(cls) -> Sequence[Field]:
+        return (SELECT, PICKED, TEAMS)
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:

@@ -1,6 +1,6 @@
 """Fixed shares by team."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self
@@ -20,9 +20,12 @@ class FixedSplit(SplitRule):
 
     kind = "fixed_split"
     title = "Fixed shares"
-    FIELDS = (SELECT, PICKED, Field("shares", "weights", "Shares", "A weight for each team."))
 
     shares: Mapping[str, Decimal]
+
+    @classmethod
+    def fields(cls) -> Sequence[Field]:
+        return (SELECT, PICKED, Field("shares", "Shares", "weights", "A weight for each team.", {}, is_required=True))
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:

@@ -1,10 +1,10 @@
 """To the owner of what the money is about."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from attribution.rules.base import PICKED, SELECT, SplitRule, Weighing, picked
+from attribution.rules.base import PICKED, SELECT, Field, SplitRule, Weighing, picked
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,11 @@ class Follow(SplitRule):
 
     kind = "follow"
     title = "To the owner of what it is about"
-    FIELDS = (SELECT, PICKED)
+    reads_owners = True
+
+    @classmethod
+    def fields(cls) -> Sequence[Field]:
+        return (SELECT, PICKED)
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:

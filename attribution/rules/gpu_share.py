@@ -1,6 +1,6 @@
 """Shares by what the GPUs of a node did."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Self
@@ -25,18 +25,18 @@ class GpuShare(SplitRule):
 
     kind = "gpu_share"
     title = "By GPU telemetry"
-    FIELDS = (
-        Field(
-            "deployment_owners", "names", "Owners of deployments", "Deployment, and the team its idle time belongs to."
-        ),
-        Field("nodes", "names", "Nodes", "A resource on the bill, and the node's name in telemetry."),
-        Field("weights", "weights", "Token weights", "Input, cached and output tokens of every deployment."),
-    )
-
     deployment_owners: Mapping[str, str] = field(default_factory=dict)
     nodes: Mapping[str, str] = field(default_factory=dict)
     token_weights: Mapping[str, Decimal] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
     deployment_weights: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
+
+    @classmethod
+    def fields(cls) -> Sequence[Field]:
+        return (
+            Field("deployment_owners", "Owners of idle time", "pairs", "deployment = team; else it is nobody's.", {}),
+            Field("nodes", "Nodes", "pairs", "resource on the bill = node in telemetry, where the names differ.", {}),
+            Field("weights", "Token weights", "weights", "input, cached and output; empty takes the defaults.", {}),
+        )
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:

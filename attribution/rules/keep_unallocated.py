@@ -1,10 +1,10 @@
 """Left to nobody, on purpose."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from attribution.rules.base import PICKED, SELECT, SplitRule, Weighing, picked
+from attribution.rules.base import PICKED, SELECT, Field, SplitRule, Weighing, picked
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,10 @@ class KeepUnallocated(SplitRule):
 
     kind = "keep_unallocated"
     title = "Leave unallocated"
-    FIELDS = (SELECT, PICKED)
+
+    @classmethod
+    def fields(cls) -> Sequence[Field]:
+        return (SELECT, PICKED)
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 class CostPool:
     """One kind of money that rules may pick by name.
 
-    `charges` is a condition on staged charges aliased `c`; `parts` one on the parts that telemetry and usage left without an
-    owner, aliased `p`. A pool has one of the two.
+    `charges` is a condition on staged charges aliased `c`; `leftovers` one on those that no rule of any position has taken;
+    `parts` one on the parts that telemetry and usage left without an owner, aliased `p`. A pool has one of the three.
     """
 
     title: str
     help: str
     charges: str = ""
+    leftovers: str = ""
     parts: str = ""
 
 
@@ -46,7 +47,11 @@ POOLS: Mapping[str, CostPool] = {
             OR c.purchase_option IN ('reserved', 'savings_plan')))""",
     ),
     "marketplace": CostPool("Marketplace", "What others sell on a cloud's bill.", _MARKETPLACE),
-    "unowned": CostPool("Charges without an owner", "Charges no ownership rule knows a team for.", "{unowned}"),
+    "unowned": CostPool(
+        "Charges without an owner",
+        "Charges that no other rule takes and no ownership rule knows a team for.",
+        leftovers="{unowned}",
+    ),
     "idle": CostPool(
         "Idle GPU time",
         "GPU time that was paid and not used.",

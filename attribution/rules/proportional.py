@@ -38,21 +38,24 @@ class Proportional(SplitRule):
 
     kind = "proportional"
     title = "In proportion"
-    FIELDS = (
-        SELECT,
-        PICKED,
-        Field("basis", "choice", "In proportion to", "What is measured for each team.", BASES),
-        Field("metric", "text", "Business metric", "The name of the metric, for the basis metric."),
-        TEAMS,
-        USAGE,
-        Field("by", "choice", "Parts name", "The team, or the whole owner with feature and cost centre.", _BY),
-    )
-
+    reads_owners = True
     basis: str
     metric: str
     teams: Sequence[str]
     usage: Mapping[str, Sequence[str]]
     by: str
+
+    @classmethod
+    def fields(cls) -> Sequence[Field]:
+        return (
+            SELECT,
+            PICKED,
+            Field("basis", "In proportion to", "choice", "What is measured for each team.", "direct_cost", BASES),
+            Field("metric", "Business metric", "text", "Its name, where shares follow a metric.", ""),
+            TEAMS,
+            USAGE,
+            Field("by", "Parts name", "choice", "The team, or feature and cost centre too.", "team", _BY),
+        )
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from attribution.rules.base import PICKED, SELECT, USAGE, SplitRule, Weighing, picked, used
+from attribution.rules.base import PICKED, SELECT, USAGE, Field, SplitRule, Weighing, picked, used
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,12 @@ class TokenShare(SplitRule):
 
     kind = "token_share"
     title = "By tokens used"
-    FIELDS = (SELECT, PICKED, USAGE)
 
     usage: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def fields(cls) -> Sequence[Field]:
+        return (SELECT, PICKED, USAGE)
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:

@@ -201,6 +201,21 @@ def test_it_picks_money_by_what_it_is(pool, columns):
     assert world.fetch("SELECT DISTINCT pool_kind FROM attribution_allocatedcharge") == [(pool,)]
 
 
+def test_it_takes_charges_without_an_owner_only_when_no_other_rule_does():
+    drafts = [
+        RuleDraft("even_split", "what is left", {"pools": ["unowned"], "teams": ["platform"]}),
+        RuleDraft("fixed_split", "tax", {"pools": ["tax"], "shares": {"finance": "1"}}),
+    ]
+    own.reattribute(drafts=[*drafts, *own.DEFAULT_RULES], now=world.NOW, by="test")
+    _direct(search="10")
+    world.charge(world.source(), "5", charge_category="Tax")
+    world.charge(world.source(), "3", attributes={"key": "nobody"})
+
+    world.settle()
+
+    assert _by_team() == {("direct", "search"): 10, ("shared", "finance"): 5, ("shared", "platform"): 3}
+
+
 def test_it_takes_only_what_both_the_pool_and_the_columns_mean():
     _rule("fixed_split", pools=["tax"], select={"service_name": ["VAT*"]}, shares={"platform": "1"})
     world.charge(world.source(), "5", charge_category="Tax", service_name="VAT 19 %")
@@ -455,5 +470,5 @@ def test_it_refuses_what_it_cannot_split_by(kind, config, message):
 def test_it_describes_the_fields_of_every_split(kind):
     rule = rules.KINDS[kind]
 
-    assert not rule.is_split or all(one.title and one.kind for one in rule.FIELDS)
-    assert not rule.is_split or rule.FIELDS
+    assert not rule.is_split or all(one.label and one.shape for one in rule.fields())
+    assert not rule.is_split or rule.fields()
