@@ -25,6 +25,7 @@ def rebuild(*, day: date, now: datetime) -> int:
             usage_rollup.run(day=day)
         allocate.jobs(day=day)
         tie_out.run(day=day, now=now)
+        own.run(now=now)  # sets that came after the caller asked; splits are weighed by owner
         allocate.run(day=day, now=now)
         own.run(now=now)  # the sets that splits have made
         roll_up.lay()
@@ -32,5 +33,11 @@ def rebuild(*, day: date, now: datetime) -> int:
             written = adjust.run(day=day, open_from=open_from)
         else:
             written = roll_up.run(day=day, now=now)
+            allocate.figures(day=day)
         roll_up.consume(day=day, versions=versions)
         return written
+
+
+def due() -> list[date]:
+    """Open days to make anew though nothing of theirs changed: other days or owners that they are weighed by did."""
+    return allocate.due(since=periods.closed_until())

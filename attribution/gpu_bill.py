@@ -91,7 +91,7 @@ _WEIGHTED = """
     p.invoice_issuer_name, p.charge_category, p.charge_class, p.cost_kind, p.purchase_option, p.currency, p.billed_cost,
     p.effective_cost, p.list_cost, p.contracted_cost, 21, 22, 23, 24, 25, 26)
 """
-_ORDER = "share_kind, deployment, model, token_kind, attribute_set_id, coalesce(run_id, 0)"
+_ORDER = f"share_kind, deployment, model, token_kind, {splitting.STABLE_SET}, coalesce(run_id, 0)"
 _DIMENSIONS = (
     "source_id",
     "pool",

@@ -20,19 +20,32 @@ DELETE FROM attribution_allocatedcharge WHERE day = %(day)s;
 DELETE FROM attribution_pool WHERE day = %(day)s;
 DELETE FROM attribution_finetunecost WHERE day = %(day)s
 """
+# The kinds of pools that no rule's selection makes, by the first word of their names.
+_KIND = """CASE split_part({pool}, ':', 1) WHEN 'cell' THEN 'usage' WHEN 'gpu' THEN 'node' ELSE 'fine_tune' END"""
+# A pool's origin: the charges it took, and the parts of other pools that were passed on to it.
 _POOLS = f"""
-INSERT INTO attribution_pool (day, source_id, pool, currency, method, charges, {_COSTS})
-SELECT %(day)s, c.source_id, c.pool, c.currency, (SELECT min(p.method) FROM book_part p WHERE p.pool = c.pool), count(*), {_SUMS}
-FROM book_charge c WHERE c.pool IS NOT NULL GROUP BY c.source_id, c.pool, c.currency
+INSERT INTO attribution_pool (day, source_id, pool, currency, method, pool_kind, rule_id, ruleset_id, by_owner, weighed_from,
+    weighed_to, weighed_version, charges, {_COSTS})
+SELECT %(day)s, o.source_id, o.pool, o.currency, min(coalesce(b.method, m.method)),
+    min(coalesce(b.pool_kind, {_KIND.format(pool="o.pool")})), min(coalesce(b.rule_id, m.rule_id)),
+    (SELECT id FROM attribution_rulesetversion WHERE is_current), coalesce(bool_or(b.by_owner), FALSE),
+    min(b.weighed_from), min(b.weighed_to), min(b.weighed_version), sum(o.charges), {", ".join(f"sum(o.{cost})" for cost in COSTS)}
+FROM (SELECT source_id, pool, currency, count(*) AS charges, {", ".join(f"sum({cost}) AS {cost}" for cost in COSTS)}
+      FROM book_charge WHERE pool IS NOT NULL GROUP BY 1, 2, 3
+      UNION ALL
+      SELECT source_id, passed_to, currency, 0, {_SUMS} FROM book_part WHERE passed_to <> '' GROUP BY 1, 2, 3) o
+LEFT JOIN (SELECT pool, min(method) AS method, min(rule_id) AS rule_id FROM book_part GROUP BY 1) m ON m.pool = o.pool
+LEFT JOIN book_pool b ON b.pool = o.pool
+GROUP BY o.source_id, o.pool, o.currency
 """
 _PART = """source_id, pool, method, rule_id, attribute_set_id, provider_name, sub_account, service_name, region,
     invoice_issuer_name, charge_category, charge_class, cost_kind, purchase_option, model, deployment, token_kind,
-    share_kind, currency"""
+    share_kind, currency, origin, passed_to"""
 _PARTS = f"""
-INSERT INTO attribution_allocatedcharge (day, ruleset_id, is_estimated_weight, {_PART}, weight, {_COSTS})
+INSERT INTO attribution_allocatedcharge (day, ruleset_id, is_estimated_weight, {_PART}, pool_kind, weight, {_COSTS})
 SELECT %(day)s, (SELECT id FROM attribution_rulesetversion WHERE is_current), bool_or(is_estimated_weight), {_PART},
-    sum(weight), {_SUMS}
-FROM book_part GROUP BY {_PART}
+    coalesce((SELECT b.pool_kind FROM book_pool b WHERE b.pool = p.pool), {_KIND.format(pool="p.pool")}), sum(weight), {_SUMS}
+FROM book_part p GROUP BY {_PART}
 """
 _BOOKED = """source_id, currency, provider_name, sub_account, service_name, region, invoice_issuer_name, charge_category,
     charge_class, cost_kind, purchase_option, attribute_set_id, model, deployment, token_kind, share_kind, method"""
@@ -47,8 +60,10 @@ CREATE TEMPORARY TABLE IF NOT EXISTS book_row (
 DELETE FROM book_row
 """
 _BOOK = f"INSERT INTO book_row ({_ROW})"
+# A part that was split further is in the books by its own parts. They stay what the first split made them: GPU time, usage.
+_BY = _BOOKED.replace("method", "coalesce(booked_method, method)")
 _FROM_PARTS = f"""
-{_BOOK} SELECT 'billed', TRUE, FALSE, {_BOOKED}, {_SUMS} FROM book_part GROUP BY {_BOOKED}
+{_BOOK} SELECT 'billed', TRUE, FALSE, {_BY}, {_SUMS} FROM book_part WHERE passed_to = '' GROUP BY {_BY}
 """
 # Of a day whose bill is not complete, what the estimates tell sooner does not count yet.
 _FROM_CHARGES = f"""

@@ -13,6 +13,11 @@ COSTS = ("billed_cost", "effective_cost", "list_cost", "contracted_cost")
 _SCALE = 10**SPLIT_PLACES
 _QUANTUM = f"0.{'0' * (SPLIT_PLACES - 1)}1"
 
+# What tells attribute sets apart wherever and whenever they were first seen: ids follow the order of arrival, and whoever takes
+# the remainder of a split must not.
+STABLE_SET = """(SELECT a.digest || ' ' || s.kind || '/' || s.name FROM ingest_attributeset a
+    JOIN ingest_source s ON s.id = a.source_id WHERE a.id = attribute_set_id)"""
+
 
 def parts_sql(*, weighted: str, pool: str, order: str, carried: Sequence[str]) -> str:
     """A query of parts: `carried` columns, `weight`, and the four costs of each part.
@@ -43,9 +48,13 @@ def digest(attributes: dict[str, str]) -> str:
     return hashlib.sha256(orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def owner_set(*, source_id: int, team: str, reason: str, now: datetime) -> int:
-    """The attribute set that carries parts of a split: of `team`, or of nobody for a `reason` (bypass, no_telemetry …)."""
-    attributes = {"allocated": "1", **({"team": team} if team else {}), **({"reason": reason} if reason else {})}
+def owner_set(*, source_id: int, team: str, reason: str, now: datetime, **owner: str) -> int:
+    """The attribute set that carries parts of a split: of `team`, or of nobody for a `reason` (bypass, no_telemetry …).
+
+    `owner` may name the feature, cost centre and environment too.
+    """
+    told = {"allocated": "1", "team": team, "reason": reason, **owner}
+    attributes = {name: value for name, value in told.items() if value}
     key: list[int | str] = [source_id, digest(attributes)]
     with connection.cursor() as cursor:
         cursor.execute("SELECT id FROM ingest_attributeset WHERE source_id = %s AND digest = %s", key)

@@ -40,7 +40,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS book_charge (
     service_category text, service_name text, charge_category text, charge_class text, charge_description text, sku_id text,
     resource_id text, resource_name text, resource_type text, region_id text, model text, token_kind text, cost_kind text,
     purchase_option text, tags jsonb, tokens numeric, is_complete boolean, is_llm boolean, counts boolean, pool text,
-    billed_cost numeric, effective_cost numeric, list_cost numeric, contracted_cost numeric
+    billed_cost numeric, effective_cost numeric, list_cost numeric, contracted_cost numeric,
+    commitment_discount_id text, commitment_discount_status text
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS book_usage (
     source_id bigint, hour timestamptz, attribute_set_id bigint, provider text, provider_name text, service_name text,
@@ -52,7 +53,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS book_part (
     sub_account text, service_name text, region text, invoice_issuer_name text, charge_category text, charge_class text,
     cost_kind text, purchase_option text, currency text, model text, deployment text, token_kind text, share_kind text,
     is_estimated_weight boolean, run_id bigint, weight numeric, billed_cost numeric, effective_cost numeric,
-    list_cost numeric, contracted_cost numeric
+    list_cost numeric, contracted_cost numeric,
+    origin text NOT NULL DEFAULT '', booked_method text, passed_to text NOT NULL DEFAULT ''
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS book_gpu_time (
     node text, gpu text, hour timestamptz, deployment text, state text, amount numeric, taken numeric
@@ -81,7 +83,8 @@ SELECT c.source_id, c.attribute_set_id, p.provider,
     v.complete_through IS NULL OR v.complete_through >= %(end)s,
     c.charge_category = 'Usage' AND c.cost_kind <> ALL(%(beside)s) AND (c.model <> '' OR (p.provider = ANY(%(dedicated)s))
         OR (c.service_category = '{AI_CATEGORY}' AND c.service_subcategory = 'Generative AI')),
-    TRUE, NULL, c.billed_cost, c.effective_cost, c.list_cost, c.contracted_cost
+    TRUE, NULL, c.billed_cost, c.effective_cost, c.list_cost, c.contracted_cost, c.commitment_discount_id,
+    c.commitment_discount_status
 FROM ingest_charge c
 JOIN ingest_delivery v ON v.id = c.delivery_id AND v.state = 'current'
 CROSS JOIN LATERAL (SELECT {canonical_sql("c.service_provider_name")} AS provider) p

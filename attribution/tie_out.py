@@ -137,7 +137,7 @@ def run(*, day: date, now: datetime) -> int:
         sources = [source_id for (source_id,) in cursor.fetchall()]
         bypass = [splitting.owner_set(source_id=one, team="", reason="bypass", now=now) for one in sources]
         cursor.execute(_CLAIMED)
-        order = "attribute_set_id, part_model, deployment, part_kind, share_kind"
+        order = f"part_model, deployment, part_kind, share_kind, {splitting.STABLE_SET}"
         parts = splitting.parts_sql(weighted=_WEIGHTED, pool="pool", order=order, carried=_CARRIED)
         cursor.execute(
             f"""INSERT INTO book_part (method, is_estimated_weight, source_id, pool, attribute_set_id, provider_name,

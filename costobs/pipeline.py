@@ -32,7 +32,7 @@ def settle(now: datetime, *, limit: int = 40) -> int:
 
     One day is one transaction: what it costs is either the old or the new figure, never half of each.
     """
-    days = ingest_queries.open_days()
+    days = {*ingest_queries.open_days(), *books.due()}
     if not days:
         return 0
     own.run(now=now)

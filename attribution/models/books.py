@@ -12,8 +12,17 @@ class AllocatedCharge(models.Model):
 
     day = models.DateField()
     source_id = models.BigIntegerField()
-    pool = models.TextField()  # cell:… (tie out), gpu:node, rule:…
-    method = models.TextField()  # tie_out, gpu_share, token_share, even_split, fixed_split
+    pool = models.TextField()  # cell:… (tie out), gpu:node, run:… (fine-tune), rule:…
+    pool_kind = models.TextField(
+        db_default="", default=""
+    )  # usage, node, fine_tune, selection, or the cost pools of the rule
+    origin = models.TextField(
+        db_default="", default=""
+    )  # the pool whose part this one split further; "" = from charges
+    passed_to = models.TextField(
+        db_default="", default=""
+    )  # the pool that split this part further; "" = it is in the books
+    method = models.TextField()  # tie_out, gpu_share, fine_tune, or the kind of the rule
     rule = models.ForeignKey(Rule, models.SET_NULL, null=True)
     ruleset = models.ForeignKey(RulesetVersion, models.CASCADE)
     attribute_set_id = models.BigIntegerField()
@@ -85,6 +94,14 @@ class DailyCost(models.Model):
         ]
 
 
+class DayFigures(models.Model):
+    """How often what other days may be weighed by (direct cost, usage, business figures) has changed on a day."""
+
+    day = models.DateField(unique=True)
+    version = models.BigIntegerField()
+    digest = models.DecimalField()
+
+
 class FineTuneCost(models.Model):
     """What one fine-tune run cost on one day, by state of the time it paid for."""
 
@@ -109,11 +126,23 @@ class Pool(models.Model):
     pool = models.TextField()
     currency = models.TextField()
     method = models.TextField()
-    charges = models.BigIntegerField()
+    pool_kind = models.TextField(db_default="", default="")
+    rule = models.ForeignKey(Rule, models.SET_NULL, null=True, db_index=False)
+    ruleset = models.ForeignKey(RulesetVersion, models.CASCADE, null=True, db_index=False)
+    charges = models.BigIntegerField()  # none for what is made of parts of other pools
     billed_cost = MoneyField()
     effective_cost = MoneyField()
     list_cost = MoneyField()
     contracted_cost = MoneyField()
 
+    # What the weights depend on beside the day's own rows: owners by `ruleset`, and other days as far as they were known.
+    by_owner = models.BooleanField(db_default=False, default=False)
+    weighed_from = models.DateField(null=True)
+    weighed_to = models.DateField(null=True)  # exclusive
+    weighed_version = models.DecimalField(null=True)
+
     class Meta:
         constraints = [models.UniqueConstraint(fields=["day", "source_id", "pool", "currency"], name="pool_day")]
+        indexes = [
+            models.Index(fields=["day"], name="pool_depends", condition=Q(by_owner=True) | Q(weighed_to__isnull=False))
+        ]

@@ -8,6 +8,7 @@ from attribution.queries.explaining import (
     FromPrice,
     FromRule,
     FromSource,
+    FromSplit,
     explain,
 )
 from attribution.queries.extents import currencies, currencies_of, extent, last_final_day
@@ -48,6 +49,7 @@ __all__ = [
     "FromPrice",
     "FromRule",
     "FromSource",
+    "FromSplit",
     "GpuCost",
     "GpuHourCell",
     "GpuNodeCost",

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from attribution.queries.ownership import TEAM
 from attribution.queries.scoped import books, fetch, usage
+from attribution.splitting import COSTS
 from costobs.kernel.scope import SpendScope
 
 
@@ -38,6 +39,23 @@ class FromRule:
     position: int | None
     name: str
     kind: str
+    rows: int
+    cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class FromSplit:
+    """What the pools of one kind brought, by the rule that split them; `position` None: no rule did, bills met usage or runs.
+
+    `origin` is the kind of pool these parts were taken from, "" where they were charges.
+    """
+
+    position: int | None
+    name: str
+    method: str
+    pool_kind: str
+    origin: str
+    ruleset_version: int
     rows: int
     cost: Decimal
 
@@ -84,6 +102,14 @@ class Explanation:
     rules: tuple[FromRule, ...]
     prices: tuple[FromPrice, ...]
     deliveries: tuple[FromDelivery, ...]
+    splits: tuple[FromSplit, ...] = ()
+
+
+_PARTS = f"""(SELECT p.day, p.source_id, p.currency, p.provider_name, p.sub_account, p.service_name, p.region,
+    p.invoice_issuer_name, p.charge_category, p.cost_kind, p.purchase_option, p.attribute_set_id, p.model, p.deployment,
+    p.token_kind, p.share_kind, p.method, p.rule_id, p.ruleset_id, p.pool_kind, 'billed' AS basis,
+    CASE split_part(p.origin, ':', 1) WHEN 'gpu' THEN 'node' WHEN 'cell' THEN 'usage' ELSE '' END AS origin,
+    {", ".join(f"p.{cost}" for cost in COSTS)} FROM attribution_allocatedcharge p WHERE p.passed_to = '')"""
 
 
 def explain(*, scope: SpendScope) -> Explanation:
@@ -101,6 +127,7 @@ def explain(*, scope: SpendScope) -> Explanation:
         rules=tuple(_rules(scope)),
         prices=tuple(_prices(scope)),
         deliveries=tuple(_deliveries(scope)) if scope.teams is None else (),
+        splits=tuple(_splits(scope)),
     )
 
 
@@ -126,6 +153,17 @@ def _rules(scope: SpendScope) -> list[FromRule]:
               FROM (SELECT {rule} AS rule_id, count(*) AS n, sum({scoped.cost}) AS cost {scoped.source()} AND d.is_current
                     GROUP BY 1) x LEFT JOIN attribution_rule r ON r.id = x.rule_id ORDER BY r.position NULLS LAST"""
     return [FromRule(*row) for row in fetch(sql, scoped.parameters)]
+
+
+def _splits(scope: SpendScope) -> list[FromSplit]:
+    """The parts of splits in the scope; parts that were split further stand with those they were split into."""
+    scoped = books(scope)
+    scoped.table = _PARTS
+    sql = f"""SELECT r.position, coalesce(r.name, ''), x.*
+              FROM (SELECT d.rule_id, d.method, d.pool_kind, d.origin, d.ruleset_id, count(*) AS n, sum({scoped.cost}) AS cost
+                    {scoped.source()} GROUP BY 1, 2, 3, 4, 5) x
+              LEFT JOIN attribution_rule r ON r.id = x.rule_id ORDER BY r.position NULLS LAST, x.cost DESC, 4, 5, 6"""
+    return [FromSplit(position, name, *row) for position, name, _, *row in fetch(sql, scoped.parameters)]
 
 
 def _prices(scope: SpendScope) -> list[FromPrice]:

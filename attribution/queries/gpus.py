@@ -85,12 +85,12 @@ class GpuNodeCost:
 
 
 _FATES = {
-    "used": "x.share_kind IN ('direct', 'shared') AND x.token_kind <> ''",
+    "used": "x.share_kind = 'direct' AND x.token_kind <> ''",
     "overhead": "x.share_kind = 'overhead'",
-    "fine_tuned": "x.share_kind IN ('direct', 'shared') AND x.token_kind = ''",
+    "fine_tuned": "x.share_kind = 'direct' AND x.token_kind = ''",
     "idle_workload": "x.share_kind = 'idle_workload'",
     "idle_infrastructure": "x.share_kind = 'idle_infrastructure'",
-    "no_telemetry": "x.share_kind = 'unallocated'",
+    "no_telemetry": "x.share_kind IN ('unallocated', 'shared')",
 }
 _SUMS = ", ".join(f"coalesce(sum(x.cost) FILTER (WHERE {test}), 0)" for test in _FATES.values())
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from attribution import rules
 from attribution.models import Rule
+from attribution.rules.pools import POOLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,17 @@ def _summary(rule: Rule) -> str:
         case "match":
             parts = [_lookup(config.get("lookup", {})), *_sets(config.get("set", {})), _conditions(config, "when")]
         case "even_split":
-            parts = [f"equal shares for {_listed(config.get('teams', []))}", _conditions(config, "select")]
+            teams = _listed(config.get("teams", [])) or "all teams with direct cost"
+            parts = [f"equal shares for {teams}", *_picked(config)]
+        case "proportional":
+            parts = [_basis(config), *_picked(config), _conditions(config, "usage")]
+        case "follow":
+            parts = ["to the owners of what it is about", *_picked(config)]
+        case "keep_unallocated":
+            parts = ["left unallocated", *_picked(config)]
         case "fixed_split":
             shares = [f"{team} {share}" for team, share in config.get("shares", {}).items()]
-            parts = [f"shares {_listed(shares)}", _conditions(config, "select")]
+            parts = [f"shares {_listed(shares)}", *_picked(config)]
         case "gpu_share":
             owners = [f"{name} to {team}" for name, team in config.get("deployment_owners", {}).items()]
             parts = [
@@ -47,8 +55,20 @@ def _summary(rule: Rule) -> str:
                 f"idle time of {_listed(owners)}" if owners else "idle time has no owner",
             ]
         case _:
-            parts = ["by tokens used", _conditions(config, "select")]
+            parts = ["by tokens used", *_picked(config)]
     return "; ".join(part for part in parts if part)
+
+
+def _picked(config: Mapping[str, Any]) -> list[str]:
+    pools = [POOLS[name].title.lower() for name in config.get("pools") or () if name in POOLS]
+    return [f"of {_listed(pools)}" if pools else "", _conditions(config, "select")]
+
+
+def _basis(config: Mapping[str, Any]) -> str:
+    basis = str(config.get("basis", "direct_cost")).replace("_", " ").replace("gpu", "GPU")
+    measured = f"the metric {config.get('metric', '')}" if basis == "metric" else basis
+    teams = config.get("teams") or ()
+    return f"in proportion to {measured}{f', for {_listed(teams)}' if teams else ''}"
 
 
 def _lookup(lookup: Mapping[str, Any]) -> str:

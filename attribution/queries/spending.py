@@ -134,7 +134,7 @@ def estimated_versus_billed(*, scope: SpendScope) -> list[EstimateLine]:
         SELECT d.provider_name, d.model,
             {_SUM.format(cost=scoped.cost, condition="d.basis = 'billed' AND d.is_current")} AS billed,
             {_SUM.format(cost=scoped.cost, condition="d.basis = 'estimated' AND NOT d.is_current")},
-            {_SUM.format(cost=scoped.cost, condition="d.basis = 'billed' AND d.share_kind = 'unallocated' AND d.is_current")}
+            {_SUM.format(cost=scoped.cost, condition="d.basis = 'billed' AND d.share_kind <> 'direct' AND d.is_current")}
         {scoped.source()} AND d.model <> '' AND d.method IN ('tie_out', 'usage', 'charge')
         GROUP BY 1, 2
         HAVING count(*) FILTER (WHERE d.basis = 'billed' AND d.is_current) > 0

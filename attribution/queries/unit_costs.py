@@ -108,7 +108,7 @@ class _Counts:
 _NO_COSTS, _NO_COUNTS = _Costs(), _Counts()
 # What tokens pay for: a fine-tune run is not an inference, and a bypass has no tokens.
 _BY_USAGE = "(d.basis = 'estimated' OR d.method = 'tie_out' OR (d.method = 'gpu_share' AND d.token_kind <> ''))"
-_USED = f"{_BY_USAGE} AND d.share_kind IN ('direct', 'shared')"
+_USED = f"{_BY_USAGE} AND d.share_kind = 'direct'"
 _LOADED = f"({_USED} OR (d.method = 'gpu_share' AND d.share_kind IN ('idle_workload', 'overhead')))"
 
 Key = tuple[Any, ...]

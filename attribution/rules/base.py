@@ -2,7 +2,7 @@
 
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 import orjson
 
+from attribution.rules.pools import POOLS
 from costobs.kernel import money
 
 OWNED = ("team", "feature", "cost_centre", "environment")
@@ -33,6 +34,21 @@ CHARGE_COLUMNS = (
     "cost_kind",
     "purchase_option",
 )
+# Of those, what a part of a split still knows, and what only a part knows.
+_PART_COLUMNS = {
+    "service_provider_name": "provider_name",
+    "sub_account_id": "sub_account",
+    "service_name": "service_name",
+    "charge_category": "charge_category",
+    "charge_class": "charge_class",
+    "region_id": "region",
+    "invoice_issuer_name": "invoice_issuer_name",
+    "model": "model",
+    "cost_kind": "cost_kind",
+    "purchase_option": "purchase_option",
+    "deployment": "deployment",
+}
+_USAGE_COLUMNS = ("provider", "model", "deployment")
 _NAME = re.compile(r"^[A-Za-z0-9_.:/-]{1,100}$")
 
 
@@ -58,12 +74,51 @@ class Fragment:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One setting of a kind as a form shows it; `name` is its key in the configuration.
+
+    Shapes: text, choice, lines (a list of texts), pairs (text to text), weights (name to amount), conditions (name to globs).
+    """
+
+    name: str
+    label: str
+    shape: str
+    hint: str = ""
+    default: Any = None  # as JSON holds it
+    choices: tuple[str, ...] = ()
+    is_required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Weighing:
+    """What the weights of a split are.
+
+    `basis`: shares (given), even, direct_cost, tokens, requests, gpu_time, metric, usage_sets (tokens, by attribute set),
+    subject (direct cost of what the charge is about), none (stays whole). `teams` limits who takes part, () everybody.
+    """
+
+    basis: str
+    shares: Mapping[str, Decimal] = field(default_factory=dict)
+    teams: Sequence[str] = ()
+    usage: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    metric: str = ""
+    by_owner: bool = False  # parts name feature, cost centre and environment, not only the team
+
+
 class Rule:
     """One configured rule. `is_split` tells the two families apart."""
 
     kind: ClassVar[str]
     title: ClassVar[str]
     is_split: ClassVar[bool]
+    # Whether its parts follow who owns what: such days are split anew when owners change.
+    reads_owners: ClassVar[bool] = False
+
+    @classmethod
+    def fields(cls) -> Sequence[Field]:
+        """The settings a form asks for, in their order."""
+        return ()
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:
@@ -85,30 +140,98 @@ class OwnershipRule(Rule):
         raise NotImplementedError(type(self).__name__)
 
 
+SELECT = Field("select", "Charges", "conditions", "All of them must hold; without any the cost pools alone decide.", {})
+PICKED = Field("pools", "Cost pools", "lines", "What the money is, whatever its columns say.", [], tuple(POOLS))
+TEAMS = Field("teams", "Teams", "lines", "Only these; none is every team with direct cost.", [])
+USAGE = Field("usage", "By the usage where", "conditions", "provider, model or deployment; none is all usage.", {})
+
+
 @dataclass(frozen=True, slots=True)
 class SplitRule(Rule):
-    """Selects charges and splits each day's sum of them."""
+    """Picks money, by columns of charges (`select`) or by what it is (`pools`), and splits each day's sum of it."""
 
     is_split: ClassVar[bool] = True
     select: Mapping[str, Sequence[str]]
+    pools: Sequence[str]
 
     def charges(self, *, prefix: str) -> Fragment:
         """The condition on charges aliased `c` with attribute sets aliased `a`; parameters begin with `prefix`."""
-        return selection(self.select, prefix=prefix)
+        return self._condition("charges", _column, prefix)
+
+    def leftovers(self, *, prefix: str) -> Fragment:
+        """The condition on charges no rule took, aliased as for `charges`; FALSE where no pool of the rule is made of them."""
+        return self._condition("leftovers", _column, prefix)
+
+    def parts(self, *, prefix: str) -> Fragment:
+        """The condition on parts without an owner, aliased `p`; FALSE where no pool of the rule is made of parts."""
+        return self._condition("parts", _part_column, prefix)
 
     def team_weights(self) -> dict[str, Decimal]:
         """Weights by team, for the kinds whose weights are configured; empty for those that measure them."""
         return {}
 
+    def weighing(self) -> Weighing:
+        """What the weights of the split are."""
+        return Weighing("shares", shares=self.team_weights())
+
+    @property
+    def pool_kind(self) -> str:
+        """What the rule splits, for the rows it makes: the names of its pools, or `selection`."""
+        return "+".join(self.pools) or "selection"
+
+    def _condition(self, family: str, column: Callable[[str], str], prefix: str) -> Fragment:
+        picked = [sql for name in self.pools if (sql := getattr(POOLS[name], family))]
+        if not picked and (self.pools or family != "charges"):
+            return Fragment("FALSE")
+        found = _like_any(self.select, prefix=prefix, column=column)
+        if not picked:
+            return found if self.select else Fragment("FALSE")
+        pools = f"({' OR '.join(picked)})"
+        return Fragment(f"{found.sql} AND {pools}" if self.select else pools, found.parameters)
+
+
+def picked(config: Mapping[str, Any]) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """The `select` and `pools` of a split rule. Raises BadRule."""
+    select, pools = conditions(config, "select"), names(config, "pools")
+    unknown = [name for name in pools if name not in POOLS]
+    if unknown:
+        raise BadRule(f"unknown cost pool {unknown[0]!r}; known: {', '.join(POOLS)}")
+    of_charges = not pools or any(POOLS[name].charges or POOLS[name].leftovers for name in pools)
+    of_parts = any(POOLS[name].parts for name in pools)
+    for name in select:
+        if of_charges:
+            _column(name)
+        if of_parts:
+            _part_column(name)
+    return select, pools
+
+
+def names(config: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """A list of names in a configuration, each once; () where it is left out. Raises BadRule."""
+    found = config.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(name, str) and name for name in found):
+        raise BadRule(f"expected {key} as a list of names, found {found!r}")
+    return tuple(dict.fromkeys(found))
+
 
 def selection(select: Mapping[str, Sequence[str]], *, prefix: str) -> Fragment:
     """A selection as SQL: each column matches any of its values, `*` and `?` are wildcards, all columns must match."""
-    conditions, parameters = [], {}
-    for index, (column, values) in enumerate(sorted(select.items())):
-        name = f"{prefix}_{index}"
-        conditions.append(f"{_column(column)} LIKE ANY(%({name})s)")
-        parameters[name] = [_like(value) for value in values]
-    return Fragment(" AND ".join(conditions) or "FALSE", parameters)
+    return _like_any(select, prefix=prefix, column=_column)
+
+
+def usage_selection(usage: Mapping[str, Sequence[str]], *, prefix: str) -> Fragment:
+    """The condition on usage, with offerings aliased `f`; TRUE where nothing is said."""
+    found = _like_any(usage, prefix=prefix, column=lambda name: f"f.{name}")
+    return found if usage else Fragment("TRUE")
+
+
+def used(config: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The `usage` of a configuration. Raises BadRule."""
+    usage = conditions(config, "usage")
+    unknown = [name for name in usage if name not in _USAGE_COLUMNS]
+    if unknown:
+        raise BadRule(f"cannot select usage by {unknown[0]!r}; known: {', '.join(_USAGE_COLUMNS)}")
+    return usage
 
 
 def conditions(config: Mapping[str, Any], key: str) -> dict[str, list[str]]:
@@ -162,6 +285,20 @@ def tags_of(text: str) -> tuple[tuple[str, str], ...]:
     if not isinstance(parsed, dict):
         return ()
     return tuple((str(key), str(value)) for key, value in parsed.items() if value not in (None, ""))
+
+
+def _like_any(select: Mapping[str, Sequence[str]], *, prefix: str, column: Callable[[str], str]) -> Fragment:
+    tests, parameters = [], {}
+    for index, (name, values) in enumerate(sorted(select.items())):
+        tests.append(f"{column(name)} LIKE ANY(%({prefix}_{index})s)")
+        parameters[f"{prefix}_{index}"] = [_like(value) for value in values]
+    return Fragment(" AND ".join(tests) or "FALSE", parameters)
+
+
+def _part_column(name: str) -> str:
+    if name in _PART_COLUMNS:
+        return f"p.{_PART_COLUMNS[name]}"
+    raise BadRule(f"cannot select parts of a split by {name!r}; known: {', '.join(_PART_COLUMNS)}")
 
 
 def _column(name: str) -> str:

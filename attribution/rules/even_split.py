@@ -5,27 +5,34 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self
 
-from attribution.rules.base import BadRule, SplitRule, conditions
+from attribution.rules.base import PICKED, SELECT, TEAMS, Field, SplitRule, Weighing, names, picked
 
 
 @dataclass(frozen=True, slots=True)
 class EvenSplit(SplitRule):
-    """Splits the selected charges equally.
+    """Splits the selected charges equally over `teams`, or over all teams with direct cost on the day when none are named.
+
+    Direct cost is counted in the currency of the charge; a day on which no team has any stays unallocated.
 
     Example: {"select": {"service_category": ["Networking"]}, "teams": ["search", "growth"]}
     """
 
     kind = "even_split"
     title = "Equal shares"
+    reads_owners = True
 
     teams: Sequence[str]
 
     @classmethod
+    def fields(cls) -> Sequence[Field]:
+        return (SELECT, PICKED, TEAMS)
+
+    @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:
-        teams = config.get("teams")
-        if not isinstance(teams, list) or not teams or not all(isinstance(team, str) and team for team in teams):
-            raise BadRule(f"expected teams as a list of names, found {teams!r}")
-        return cls(conditions(config, "select"), tuple(dict.fromkeys(teams)))
+        return cls(*picked(config), names(config, "teams"))
 
     def team_weights(self) -> dict[str, Decimal]:
         return dict.fromkeys(self.teams, Decimal(1))
+
+    def weighing(self) -> Weighing:
+        return Weighing("shares", shares=self.team_weights()) if self.teams else Weighing("even")

@@ -1,11 +1,11 @@
 """Shares by what the GPUs of a node did."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Self
 
-from attribution.rules.base import BadRule, SplitRule, weights
+from attribution.rules.base import BadRule, Field, SplitRule, weights
 
 # What one token weighs when nothing was fitted for a deployment: output is dearer than input, cached input is nearly free.
 DEFAULT_WEIGHTS = {"input": Decimal(1), "cached": Decimal("0.1"), "output": Decimal(5)}
@@ -25,11 +25,18 @@ class GpuShare(SplitRule):
 
     kind = "gpu_share"
     title = "By GPU telemetry"
-
     deployment_owners: Mapping[str, str] = field(default_factory=dict)
     nodes: Mapping[str, str] = field(default_factory=dict)
     token_weights: Mapping[str, Decimal] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
     deployment_weights: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
+
+    @classmethod
+    def fields(cls) -> Sequence[Field]:
+        return (
+            Field("deployment_owners", "Owners of idle time", "pairs", "deployment = team; else it is nobody's.", {}),
+            Field("nodes", "Nodes", "pairs", "resource on the bill = node in telemetry, where the names differ.", {}),
+            Field("weights", "Token weights", "weights", "input, cached and output; empty takes the defaults.", {}),
+        )
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:
@@ -38,6 +45,7 @@ class GpuShare(SplitRule):
             raise BadRule(f"expected deployment_weights as an object, found {special!r}")
         return cls(
             {},
+            (),
             _names(config, "deployment_owners"),
             _names(config, "nodes"),
             _complete(weights(config, "weights")) if config.get("weights") else dict(DEFAULT_WEIGHTS),

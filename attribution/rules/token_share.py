@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from attribution.rules.base import BadRule, Fragment, SplitRule, conditions
-
-_USAGE_COLUMNS = {"provider": "f.provider", "model": "f.model", "deployment": "f.deployment"}
+from attribution.rules.base import PICKED, SELECT, USAGE, Field, SplitRule, Weighing, picked, used
 
 
 @dataclass(frozen=True, slots=True)
 class TokenShare(SplitRule):
     """Splits the selected charges over the usage of the same day, by tokens. A day without such usage stays unallocated.
+
+    The parts carry the model, the deployment and all attributes of the usage, so that whoever owns the usage owns them. For
+    shares of teams alone, or only of some, take `proportional` with the basis tokens.
 
     Example: {"select": {"resource_name": ["llm-gateway*"]}, "usage": {"provider": ["openai"], "model": ["gpt-*"]}}
     """
@@ -22,18 +23,12 @@ class TokenShare(SplitRule):
     usage: Mapping[str, Sequence[str]]
 
     @classmethod
-    def parse(cls, config: Mapping[str, Any]) -> Self:
-        usage = conditions(config, "usage")
-        unknown = [name for name in usage if name not in _USAGE_COLUMNS]
-        if unknown:
-            raise BadRule(f"cannot select usage by {unknown[0]!r}; known: {', '.join(_USAGE_COLUMNS)}")
-        return cls(conditions(config, "select"), usage)
+    def fields(cls) -> Sequence[Field]:
+        return (SELECT, PICKED, USAGE)
 
-    def usage_condition(self, *, prefix: str) -> Fragment:
-        """The condition on usage, with offerings aliased `f`."""
-        parameters = {
-            f"{prefix}_{name}": [value.replace("%", "\\%").replace("_", "\\_").replace("*", "%") for value in values]
-            for name, values in self.usage.items()
-        }
-        tests = [f"{_USAGE_COLUMNS[name]} LIKE ANY(%({prefix}_{name})s)" for name in self.usage]
-        return Fragment(" AND ".join(tests) or "TRUE", parameters)
+    @classmethod
+    def parse(cls, config: Mapping[str, Any]) -> Self:
+        return cls(*picked(config), used(config))
+
+    def weighing(self) -> Weighing:
+        return Weighing("usage_sets", usage=self.usage)

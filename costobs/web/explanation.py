@@ -7,12 +7,13 @@ from costobs.web.parts import Cell, Column, Row, Table
 
 
 def tables(found: queries.Explanation, asked: filters.Asked) -> list[Table]:
-    """Five small tables that account for the scope's total."""
+    """Six small tables that account for the scope's total."""
     currency = asked.scope.currency
     return [
         _sources(found, currency),
         _methods(found, currency),
         _rules(found, currency),
+        _splits(found, currency),
         _prices(found, currency),
         _deliveries(found),
     ]
@@ -86,6 +87,34 @@ def _rules(found: queries.Explanation, currency: str) -> Table:
     ]
     version = f"Ruleset version {found.ruleset_version}" if found.ruleset_version else "No ruleset yet"
     return Table(f"Rules ({version})", columns, rows)
+
+
+def _splits(found: queries.Explanation, currency: str) -> Table:
+    columns = [
+        Column("Split by"),
+        Column("Position", numeric=True),
+        Column("What was split"),
+        Column("Ruleset version", numeric=True),
+        Column("Parts", numeric=True),
+        Column("Cost", numeric=True),
+    ]
+    rows = [
+        Row(
+            [
+                Cell(one.name or one.method.replace("_", " ")),
+                Cell(str(one.position) if one.position is not None else fmt.NOT_APPLICABLE),
+                Cell(
+                    one.pool_kind.replace("_", " ").replace("+", ", "),
+                    note=f"taken from a split of {one.origin}" if one.origin else "",
+                ),
+                Cell(str(one.ruleset_version)),
+                Cell(fmt.integer(one.rows)),
+                Cell(fmt.money(one.cost, currency, places=2)),
+            ]
+        )
+        for one in found.splits
+    ]
+    return Table("Splits", columns, rows)
 
 
 def _prices(found: queries.Explanation, currency: str) -> Table:

@@ -223,6 +223,9 @@ def settle(*, newest_first: bool = False) -> list[date]:
         days = [day for (day,) in cursor.fetchall()]
     for day in reversed(days) if newest_first else days:
         books.rebuild(day=day, now=NOW)
+    while due := books.due():  # what is weighed by other days settles once they have
+        for day in reversed(due) if newest_first else due:
+            books.rebuild(day=day, now=NOW)
     return days
 
 
