@@ -1,6 +1,7 @@
 """The tables of attribution: rules, who owns what, the parts of splits, the daily books and the months they close in."""
 
 from attribution.models.books import AllocatedCharge, DailyCost, FineTuneCost, Pool
+from attribution.models.drafts import RulesetDraft
 from attribution.models.owners import Ownership, Rule, RulesetVersion, Team
 from attribution.models.periods import ClosedTeam, ExchangeRate, PeriodBook
 
@@ -14,6 +15,7 @@ __all__ = [
     "PeriodBook",
     "Pool",
     "Rule",
+    "RulesetDraft",
     "RulesetVersion",
     "Team",
 ]

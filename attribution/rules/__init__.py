@@ -7,10 +7,13 @@ from attribution.rules.base import BadRule, Rule
 from attribution.rules.even_split import EvenSplit
 from attribution.rules.fixed_split import FixedSplit
 from attribution.rules.gpu_share import GpuShare
+from attribution.rules.key_scope import KeyScope
 from attribution.rules.match import Match
 from attribution.rules.token_share import TokenShare
 
-KINDS: Mapping[str, type[Rule]] = {kind.kind: kind for kind in (Match, FixedSplit, EvenSplit, TokenShare, GpuShare)}
+KINDS: Mapping[str, type[Rule]] = {
+    kind.kind: kind for kind in (Match, KeyScope, FixedSplit, EvenSplit, TokenShare, GpuShare)
+}
 
 
 def parse(kind: str, config: Mapping[str, Any]) -> Rule:

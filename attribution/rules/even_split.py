@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self
 
-from attribution.rules.base import BadRule, SplitRule, conditions
+from attribution.rules.base import BadRule, Field, SplitRule, conditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,13 @@ class EvenSplit(SplitRule):
     title = "Equal shares"
 
     teams: Sequence[str]
+
+    @classmethod
+    def fields(cls) -> Sequence[Field]:
+        return (
+            Field("select", "Charges", "conditions", "All of them must hold; without any nothing is split.", {}),
+            Field("teams", "Teams", "lines", is_required=True),
+        )
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:

@@ -1,11 +1,11 @@
 """Fixed shares by team."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self
 
-from attribution.rules.base import SplitRule, conditions, weights
+from attribution.rules.base import Field, SplitRule, conditions, weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,13 @@ class FixedSplit(SplitRule):
     title = "Fixed shares"
 
     shares: Mapping[str, Decimal]
+
+    @classmethod
+    def fields(cls) -> Sequence[Field]:
+        return (
+            Field("select", "Charges", "conditions", "All of them must hold; without any nothing is split.", {}),
+            Field("shares", "Shares", "weights", "team = share; they need not add to 100.", is_required=True),
+        )
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:

@@ -1,11 +1,11 @@
 """Shares by what the GPUs of a node did."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Self
 
-from attribution.rules.base import BadRule, SplitRule, weights
+from attribution.rules.base import BadRule, Field, SplitRule, weights
 
 # What one token weighs when nothing was fitted for a deployment: output is dearer than input, cached input is nearly free.
 DEFAULT_WEIGHTS = {"input": Decimal(1), "cached": Decimal("0.1"), "output": Decimal(5)}
@@ -30,6 +30,21 @@ class GpuShare(SplitRule):
     nodes: Mapping[str, str] = field(default_factory=dict)
     token_weights: Mapping[str, Decimal] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
     deployment_weights: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
+
+    @classmethod
+    def fields(cls) -> Sequence[Field]:
+        return (
+            Field(
+                "deployment_owners",
+                "Owners of idle time",
+                "pairs",
+                "deployment = team; idle time without one is nobody's.",
+                {},
+            ),
+            Field("nodes", "Nodes", "pairs", "resource on the bill = node in telemetry, where the names differ.", {}),
+            Field("weights", "Token weights", "weights", "input, cached and output; empty takes the defaults.", {}),
+            Field("deployment_weights", "Token weights by deployment", "json", "deployment to weights.", {}),
+        )
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:

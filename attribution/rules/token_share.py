@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from attribution.rules.base import BadRule, Fragment, SplitRule, conditions
+from attribution.rules.base import BadRule, Field, Fragment, SplitRule, conditions
 
 _USAGE_COLUMNS = {"provider": "f.provider", "model": "f.model", "deployment": "f.deployment"}
 
@@ -20,6 +20,13 @@ class TokenShare(SplitRule):
     title = "By tokens used"
 
     usage: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def fields(cls) -> Sequence[Field]:
+        return (
+            Field("select", "Charges", "conditions", "All of them must hold; without any nothing is split.", {}),
+            Field("usage", "By the usage where", "conditions", "provider, model or deployment; none is all usage.", {}),
+        )
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:
