@@ -1,11 +1,11 @@
 """What other rules would do to the books, in money: the computations of `own` and `books`, not kept."""
 
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
 
 import orjson
 from django.db import connection, transaction
@@ -18,6 +18,7 @@ from costobs.kernel import money
 from costobs.kernel.period import Days
 
 _ZERO = Decimal(0)
+_NOBODY = Owner()
 # Never given to a version that stays: the sequence of ids has no gaps from looking, and two dry runs wait for each other.
 _DRY_RUN_ID = -1
 
@@ -195,7 +196,8 @@ class _Owners:
 
     def owner(self, piece: _Piece) -> Owner:
         model = piece.model if piece.model in self.models else ""
-        since = max(start for start in self.starts if start <= piece.start)
+        # Rules change at their own starts only, so pieces since the same start have one answer.
+        since = self.starts[bisect_right(self.starts, piece.start) - 1]
         key = (piece.set_id, model, since)
         if key not in self.found:
             self.found[key] = owning.owner(self.active, piece.attributes, model, since, self.teams)[0]
@@ -206,37 +208,41 @@ class _Owners:
 # answer holds, so spend is added up first and joined to its owner afterwards.
 _SPEND = """
 WITH cuts AS (
-    SELECT array_agg(DISTINCT day ORDER BY day) AS starts FROM (
+    SELECT day FROM (
         SELECT unnest(%(starts)s::date[]) AS day
         UNION SELECT generate_series(date_trunc('month', %(start)s::date), %(end)s::date, '1 month')::date
         UNION SELECT valid_from FROM attribution_ownership
             WHERE ruleset_id = (SELECT id FROM attribution_rulesetversion WHERE is_current) AND valid_from > '1970-01-01'
     ) changes
+), days AS MATERIALIZED (
+    SELECT g.at::date AS day, greatest((SELECT max(c.day) FROM cuts c WHERE c.day <= g.at::date), %(start)s::date) AS start
+    FROM generate_series(%(start)s::date, %(end)s::date - 1, '1 day') AS g (at)
 ), spend AS MATERIALIZED (
-    SELECT d.attribute_set_id, d.model, width_bucket(d.day, (SELECT starts FROM cuts)) AS piece, d.currency,
-        sum(d.effective_cost) AS cost
-    FROM attribution_dailycost d WHERE d.is_current AND d.day >= %(start)s AND d.day < %(end)s GROUP BY 1, 2, 3, 4
-), placed AS MATERIALIZED (
-    SELECT s.*, greatest((SELECT starts FROM cuts)[s.piece], %(start)s::date) AS day FROM spend s
+    SELECT d.attribute_set_id, d.model, p.start, d.currency, sum(d.effective_cost) AS cost
+    FROM attribution_dailycost d JOIN days p ON p.day = d.day
+    WHERE d.is_current AND d.day >= %(start)s AND d.day < %(end)s GROUP BY 1, 2, 3, 4
 )
-SELECT s.attribute_set_id, a.attributes::text, s.model, s.day, m.team IS NOT NULL, m.team, m.feature, m.cost_centre,
-    m.environment, o.team, o.feature, o.cost_centre, o.environment, s.currency, s.cost
-FROM placed s JOIN ingest_attributeset a ON a.id = s.attribute_set_id
+SELECT s.attribute_set_id, s.model, s.start, s.currency, s.cost, CASE WHEN m.id IS NOT NULL THEN m.id ELSE o.id END
+FROM spend s
 LEFT JOIN attribution_ownership o ON o.ruleset_id = (SELECT id FROM attribution_rulesetversion WHERE is_current)
-    AND o.attribute_set_id = a.id AND o.model = '' AND s.day >= o.valid_from AND s.day < o.valid_to
+    AND o.attribute_set_id = s.attribute_set_id AND o.model = '' AND s.start >= o.valid_from AND s.start < o.valid_to
 LEFT JOIN attribution_ownership m ON m.ruleset_id = (SELECT id FROM attribution_rulesetversion WHERE is_current)
-    AND m.attribute_set_id = a.id AND m.model = s.model AND m.model <> '' AND s.day >= m.valid_from AND s.day < m.valid_to
+    AND m.attribute_set_id = s.attribute_set_id AND m.model = s.model AND m.model <> ''
+    AND s.start >= m.valid_from AND s.start < m.valid_to
 """
 
 
 def _spend(days: Days, starts: Sequence[date]) -> Iterator[_Piece]:
     """Spend of the days by set, model and piece of days, with who owns it now."""
-    documents: dict[int, Mapping[str, str]] = {}
     with connection.cursor() as cursor:
+        cursor.execute("SELECT id, attributes::text FROM ingest_attributeset")
+        documents: dict[int, Mapping[str, str]] = {set_id: orjson.loads(found) for set_id, found in cursor.fetchall()}
+        cursor.execute(
+            """SELECT id, team, feature, cost_centre, environment FROM attribution_ownership
+               WHERE ruleset_id = (SELECT id FROM attribution_rulesetversion WHERE is_current)"""
+        )
+        owners = {owner_id: Owner(*parts) for owner_id, *parts in cursor.fetchall()}
         cursor.execute(_SPEND, {"start": days.start, "end": days.end, "starts": list(starts)})
-        for set_id, attributes, model, start, is_specific, *rest in cursor.fetchall():
-            if set_id not in documents:
-                documents[set_id] = orjson.loads(attributes)
-            parts: list[Any] = rest[:4] if is_specific else rest[4:8]
-            owner = Owner(*(part or "" for part in parts))
-            yield _Piece(set_id, documents[set_id], model, start, owner, rest[8], rest[9])
+        for set_id, model, start, currency, cost, owner_id in cursor.fetchall():
+            owner = owners.get(owner_id, _NOBODY)
+            yield _Piece(set_id, documents[set_id], model, start, owner, currency, cost)

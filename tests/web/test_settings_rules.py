@@ -57,7 +57,9 @@ def test_it_lists_the_rules_with_what_each_owns_and_the_rest_last(ledger: Ledger
     assert "of Oct 2026" in found
 
 
-def test_it_keeps_a_new_rule_in_the_draft_and_moves_spend_only_when_it_is_published(ledger: Ledger, dana: Client) -> None:
+def test_it_keeps_a_new_rule_in_the_draft_and_moves_spend_only_when_it_is_published(
+    ledger: Ledger, dana: Client
+) -> None:
     before = _teams()
 
     _posted(dana, f"{LIST}new/match/", {**MINI, "act": "save"})
@@ -116,7 +118,9 @@ def test_it_shows_the_same_rule_as_json_and_as_fields(ledger: Ledger, dana: Clie
     page = dana.post(f"{LIST}new/match/", {**MINI, "mode": "raw", "raw": config, "act": "fields"})
 
     assert 'value="starts" selected' in page.content.decode()
-    assert "expected JSON" in _posted(dana, f"{LIST}new/match/", {**MINI, "mode": "raw", "raw": "{", "act": "save"}, 400)
+    assert "expected JSON" in _posted(
+        dana, f"{LIST}new/match/", {**MINI, "mode": "raw", "raw": "{", "act": "save"}, 400
+    )
 
 
 def test_it_moves_copies_disables_and_deletes_rules_in_the_draft(ledger: Ledger, dana: Client) -> None:
