@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
-from difflib import SequenceMatcher
 
 import orjson
 from django.db import connection, transaction
@@ -142,7 +141,7 @@ def _carry(before: int, ruleset_id: int, active: Sequence[Active]) -> int:
     both versions. Everything else is left for `_write`.
     """
     old = _load(before)
-    kept, changed = _compare(old, active)
+    kept, changed = owning.compare(old, active)
     models = models_of({glob for one in active for glob in one.rule.models()})
     if any(isinstance(one.rule, KeyScope) for one in changed) or models != models_of(
         {glob for one in old for glob in one.rule.models()}
@@ -177,21 +176,6 @@ def _carry(before: int, ruleset_id: int, active: Sequence[Active]) -> int:
             },
         )
         return int(cursor.rowcount)
-
-
-def _compare(old: Sequence[Active], new: Sequence[Active]) -> tuple[dict[int | None, int | None], list[Active]]:
-    """The rules both have in the same order, old id to new, and all others of either."""
-
-    def signature(one: Active) -> str:
-        return f"{one.rule!r} {one.valid_from} {one.valid_to}"
-
-    matcher = SequenceMatcher(a=[signature(one) for one in old], b=[signature(one) for one in new], autojunk=False)
-    kept: dict[int | None, int | None] = {}
-    for block in matcher.get_matching_blocks():
-        for at in range(block.size):
-            kept[old[block.a + at].id] = new[block.b + at].id
-    same = set(kept.values())
-    return kept, [*(one for one in old if one.id not in kept), *(one for one in new if one.id not in same)]
 
 
 def _write(ruleset_id: int, active: Sequence[Active], *, only_new: bool) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from difflib import SequenceMatcher
 from typing import Any
 
 from attribution import rules
@@ -145,3 +146,18 @@ def key_owner(
 def answers(one: Active, attributes: Mapping[str, str], models: Iterable[str], teams: frozenset[str]) -> bool:
     """Whether the rule says anything about a set, on whatever day and for whichever of the models."""
     return any(one.rule.own(attributes=attributes, model=model, teams=teams) for model in ("", *models))
+
+
+def compare(old: Sequence[Active], new: Sequence[Active]) -> tuple[dict[int | None, int | None], list[Active]]:
+    """The rules both have in the same order, old id to new, and all others of either."""
+
+    def signature(one: Active) -> str:
+        return f"{one.rule!r} {one.valid_from} {one.valid_to}"
+
+    matcher = SequenceMatcher(a=[signature(one) for one in old], b=[signature(one) for one in new], autojunk=False)
+    kept: dict[int | None, int | None] = {}
+    for block in matcher.get_matching_blocks():
+        for at in range(block.size):
+            kept[old[block.a + at].id] = new[block.b + at].id
+    same = set(kept.values())
+    return kept, [*(one for one in old if one.id not in kept), *(one for one in new if one.id not in same)]

@@ -3,9 +3,10 @@
 import time
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import pairwise
 
 import orjson
 from django.db import connection, transaction
@@ -14,8 +15,9 @@ from attribution import books, own, owning, periods
 from attribution.models import Rule, RulesetVersion
 from attribution.owning import Active, RuleDraft
 from attribution.rules.base import OWNED, Owner
+from attribution.rules.key_scope import KeyScope
 from costobs.kernel import money
-from costobs.kernel.period import Days
+from costobs.kernel.period import Days, add_months
 
 _ZERO = Decimal(0)
 _NOBODY = Owner()
@@ -77,7 +79,10 @@ def moves(*, drafts: Sequence[RuleDraft], days: Days, against: Sequence[RuleDraf
     before = _Owners.of(against) if against is not None else None
     starts = [*after.starts, *(before.starts if before else ())]
     moved: dict[tuple[date, str, str, str, str], Decimal] = {}
+    touched = _Touched.by(after, before or _Owners.of(own.current_rules()))
     for row in _spend(days, starts):
+        if not touched.is_(row):
+            continue
         was = before.owner(row) if before else row.owner
         will = after.owner(row)
         if will == was:
@@ -204,45 +209,83 @@ class _Owners:
         return self.found[key]
 
 
-# The days are cut at each month and wherever the owner may change by the old rules or the new ones; inside a piece one
-# answer holds, so spend is added up first and joined to its owner afterwards.
+@dataclass(frozen=True, slots=True)
+class _Touched:
+    """Which sets a change can touch: those on which the old or the new form of a changed rule answers, or a rule that follows
+    which teams there are. All, where it changes whom keys speak for.
+    """
+
+    asked: Sequence[Active]
+    is_all: bool
+    teams: frozenset[str]
+    found: dict[tuple[int, str], bool]
+
+    @classmethod
+    def by(cls, after: _Owners, before: _Owners) -> "_Touched":
+        # Rules that are not part of a version have no id to tell them apart by.
+        old, new = (
+            [replace(one, id=sign * at) for at, one in enumerate(owners.active, start=1)]
+            for sign, owners in ((-1, before), (1, after))
+        )
+        _kept, changed = owning.compare(old, new)
+        asked = [*changed, *(one for one in new if one.rule.follows_teams)]
+        return cls(asked, any(isinstance(one.rule, KeyScope) for one in changed), after.teams, {})
+
+    def is_(self, piece: _Piece) -> bool:
+        key = (piece.set_id, piece.model)
+        if key not in self.found:
+            self.found[key] = self.is_all or any(
+                owning.answers(one, piece.attributes, (piece.model,), self.teams) for one in self.asked
+            )
+        return self.found[key]
+
+
+# Spend is added up before it is joined to its owner; inside a piece of days one answer holds.
 _SPEND = """
-WITH cuts AS (
-    SELECT day FROM (
-        SELECT unnest(%(starts)s::date[]) AS day
-        UNION SELECT generate_series(date_trunc('month', %(start)s::date), %(end)s::date, '1 month')::date
-        UNION SELECT valid_from FROM attribution_ownership
-            WHERE ruleset_id = (SELECT id FROM attribution_rulesetversion WHERE is_current) AND valid_from > '1970-01-01'
-    ) changes
-), days AS MATERIALIZED (
-    SELECT g.at::date AS day, greatest((SELECT max(c.day) FROM cuts c WHERE c.day <= g.at::date), %(start)s::date) AS start
-    FROM generate_series(%(start)s::date, %(end)s::date - 1, '1 day') AS g (at)
-), spend AS MATERIALIZED (
-    SELECT d.attribute_set_id, d.model, p.start, d.currency, sum(d.effective_cost) AS cost
-    FROM attribution_dailycost d JOIN days p ON p.day = d.day
-    WHERE d.is_current AND d.day >= %(start)s AND d.day < %(end)s GROUP BY 1, 2, 3, 4
+WITH spend AS MATERIALIZED (
+    SELECT d.attribute_set_id, d.model, d.currency, sum(d.effective_cost) AS cost
+    FROM attribution_dailycost d WHERE d.is_current AND d.day >= %(start)s AND d.day < %(end)s GROUP BY 1, 2, 3
 )
-SELECT s.attribute_set_id, s.model, s.start, s.currency, s.cost, CASE WHEN m.id IS NOT NULL THEN m.id ELSE o.id END
+SELECT s.attribute_set_id, s.model, s.currency, s.cost, CASE WHEN m.id IS NOT NULL THEN m.id ELSE o.id END
 FROM spend s
 LEFT JOIN attribution_ownership o ON o.ruleset_id = (SELECT id FROM attribution_rulesetversion WHERE is_current)
-    AND o.attribute_set_id = s.attribute_set_id AND o.model = '' AND s.start >= o.valid_from AND s.start < o.valid_to
+    AND o.attribute_set_id = s.attribute_set_id AND o.model = '' AND %(start)s >= o.valid_from AND %(start)s < o.valid_to
 LEFT JOIN attribution_ownership m ON m.ruleset_id = (SELECT id FROM attribution_rulesetversion WHERE is_current)
     AND m.attribute_set_id = s.attribute_set_id AND m.model = s.model AND m.model <> ''
-    AND s.start >= m.valid_from AND s.start < m.valid_to
+    AND %(start)s >= m.valid_from AND %(start)s < m.valid_to
+"""
+_OWNERS = """
+SELECT id, team, feature, cost_centre, environment FROM attribution_ownership
+WHERE ruleset_id = (SELECT id FROM attribution_rulesetversion WHERE is_current)
+"""
+_CHANGES = """
+SELECT DISTINCT valid_from FROM attribution_ownership
+WHERE ruleset_id = (SELECT id FROM attribution_rulesetversion WHERE is_current) AND valid_from > %(start)s AND valid_from < %(end)s
 """
 
 
 def _spend(days: Days, starts: Sequence[date]) -> Iterator[_Piece]:
-    """Spend of the days by set, model and piece of days, with who owns it now."""
+    """Spend by set, model and piece of days, with who owns it now."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT id, attributes::text FROM ingest_attributeset")
         documents: dict[int, Mapping[str, str]] = {set_id: orjson.loads(found) for set_id, found in cursor.fetchall()}
-        cursor.execute(
-            """SELECT id, team, feature, cost_centre, environment FROM attribution_ownership
-               WHERE ruleset_id = (SELECT id FROM attribution_rulesetversion WHERE is_current)"""
-        )
+        cursor.execute(_OWNERS)
         owners = {owner_id: Owner(*parts) for owner_id, *parts in cursor.fetchall()}
-        cursor.execute(_SPEND, {"start": days.start, "end": days.end, "starts": list(starts)})
-        for set_id, model, start, currency, cost, owner_id in cursor.fetchall():
-            owner = owners.get(owner_id, _NOBODY)
-            yield _Piece(set_id, documents[set_id], model, start, owner, currency, cost)
+        for piece in _pieces(days, starts):
+            cursor.execute(_SPEND, {"start": piece.start, "end": piece.end})
+            for set_id, model, currency, cost, owner_id in cursor.fetchall():
+                owner = owners.get(owner_id, _NOBODY)
+                yield _Piece(set_id, documents[set_id], model, piece.start, owner, currency, cost)
+
+
+def _pieces(days: Days, starts: Sequence[date]) -> Iterator[Days]:
+    """The days, cut at each month and wherever an owner may change by the rules of today or by those that begin at `starts`."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CHANGES, {"start": days.start, "end": days.end})
+        cuts = {day for (day,) in cursor.fetchall()} | {day for day in starts if day in days}
+    month = add_months(days.start, 1)
+    while month < days.end:
+        cuts.add(month)
+        month = add_months(month, 1)
+    for start, end in pairwise([days.start, *sorted(cuts - {days.start}), days.end]):
+        yield Days(start, end)

@@ -435,7 +435,7 @@ _RULES = st.lists(_rule(), max_size=6)
 _SETS = st.lists(
     st.dictionaries(st.sampled_from(["key", "project", "feature", "team"]), _VALUES, max_size=4), min_size=1, max_size=6
 )
-_laws = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_laws = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @given(drafts=_RULES, attributes=st.dictionaries(st.sampled_from(["key", "project", "feature", "team"]), _VALUES))
