@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
+import orjson
 from django.db import transaction
 
 from attribution import own, rule_changes, rules
@@ -199,6 +200,8 @@ def checked_rule(rule: RuleDraft) -> RuleDraft:
         raise BadRule(f"expected a name of at most {_MOST_NAME} characters, found {len(name)}")
     if rule.valid_from and rule.valid_to and rule.valid_to <= rule.valid_from:
         raise BadRule(f"a rule cannot end ({rule.valid_to}) before it begins ({rule.valid_from})")
+    if "\\u0000" in orjson.dumps([rule.name, rule.config], default=str).decode():
+        raise BadRule("the name or the configuration holds a character that cannot be stored (NUL); take it out")
     parsed = rules.parse(rule.kind, rule.config)
     if isinstance(parsed, SplitRule):
         parsed.charges(prefix="check")  # a column that is not known is found here

@@ -10,7 +10,7 @@ from attribution import own, periods, rule_changes
 from attribution.models import PeriodBook, RulesetVersion
 from attribution.owning import RuleDraft
 from attribution.rule_changes import Change
-from attribution.rule_drafts import Draft, Refused, checked_rule, discard, document_of, draft, rules_in, rules_of
+from attribution.rule_drafts import Draft, Refused, checked_rule, discard, draft, rules_in, rules_of
 from costobs.audit import record
 from costobs.kernel.period import Days
 from ingest import tidy
@@ -92,7 +92,8 @@ def restore(*, version: int, by: str, now: datetime, note: str = "") -> Publishe
         wanted = rules_in(version)
         if version == current or not rule_changes.between(rules_in(current), wanted):
             raise Refused(f"version {version} says what the rules in force say; there is nothing to restore")
-        words = f"version {version} restored{f': {note.strip()}' if note.strip() else ''}"[:_MOST_NOTE]
+        reason = " ".join(note.replace("\x00", " ").split())
+        words = f"version {version} restored{f': {reason}' if reason else ''}"[:_MOST_NOTE]
         return _publish(rules_in(current), wanted, before=current, by=by, note=words, now=now)
 
 
@@ -132,8 +133,8 @@ def _publish(
         act="ruleset.published",
         subject=f"ruleset:{made}",
         at=now,
-        before={"version": before, "rules": [document_of(one) for one in old]},
-        after={"version": made, "changes": [str(one) for one in changes], "rules": [document_of(one) for one in new]},
+        before={"version": before, "rules": len(old)},
+        after={"version": made, "rules": len(new), "changes": [str(one) for one in changes]},
         reason=note,
     )
     return Published(made, tuple(changes), reopened)
@@ -152,7 +153,7 @@ def affected_days(old: Sequence[RuleDraft], new: Sequence[RuleDraft]) -> Days | 
 
 
 def _note(note: str) -> str:
-    found = " ".join(note.split())
+    found = " ".join(note.replace("\x00", " ").split())
     if not found:
         raise Refused("say what changes and why; the note stays in the history")
     return found[:_MOST_NOTE]

@@ -45,6 +45,8 @@ def describe(*, line: TeamLine, by: str, now: datetime) -> bool:
     """
     wanted = TeamLine(line.name, *(" ".join(getattr(line, name).split()) for name in _DESCRIBED))
     for name in _DESCRIBED:
+        if "\x00" in getattr(wanted, name):
+            raise BadTeam(name, "expected text without NUL characters")
         if len(getattr(wanted, name)) > _MOST:
             raise BadTeam(name, f"expected at most {_MOST} characters")
     if not wanted.title:
@@ -52,7 +54,7 @@ def describe(*, line: TeamLine, by: str, now: datetime) -> bool:
     if wanted.email and not _ADDRESS.fullmatch(wanted.email):
         raise BadTeam("email", f"expected an address such as team@example.com, found {wanted.email!r}")
     with transaction.atomic():
-        row = Team.objects.select_for_update().filter(name=line.name).first()
+        row = Team.objects.select_for_update().filter(name=line.name.replace("\x00", "")).first()
         if row is None:
             raise BadTeam("name", f"there is no team {line.name!r}")
         before = TeamLine(row.name, row.title, row.cost_centre, row.email, row.slack_channel)

@@ -9,6 +9,7 @@ from attribution import rules
 from attribution.models import Rule
 from attribution.queries.scoped import TEAM, books, fetch
 from attribution.rules import words
+from costobs.kernel import money
 from costobs.kernel.scope import SpendScope
 
 
@@ -37,6 +38,10 @@ class RuleSpend:
     rest: Decimal
     nobody: Decimal
     currency: str
+
+    @property
+    def whole(self) -> Decimal:
+        return money.total([*self.owned.values(), self.rest, self.nobody])
 
 
 def rules_in_force() -> list[RuleLine]:
@@ -67,14 +72,14 @@ def rule_spend(*, scope: SpendScope) -> RuleSpend:
         scoped.parameters,
     )
     owned = {(kind, name): cost for kind, name, is_owned, cost in rows if is_owned and kind is not None}
-    given = sum((cost for kind, _name, is_owned, cost in rows if is_owned and kind is None), Decimal(0))
-    nobody = sum((cost for _kind, _name, is_owned, cost in rows if not is_owned), Decimal(0))
+    given = money.total(cost for kind, _name, is_owned, cost in rows if is_owned and kind is None)
+    nobody = money.total(cost for _kind, _name, is_owned, cost in rows if not is_owned)
     split: dict[tuple[str, str], Decimal] = {}
     for kind, name, cost, to_teams in _split(scope) if scope.teams is None else []:
         split[kind, name] = cost
         if to_teams:
-            owned[kind, name] = owned.get((kind, name), Decimal(0)) + to_teams
-            given -= to_teams
+            owned[kind, name] = money.EXACT.add(owned.get((kind, name), Decimal(0)), to_teams)
+            given = money.EXACT.subtract(given, to_teams)
     return RuleSpend(owned, split, given, nobody, scope.currency)
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from attribution.rule_changes import Change
 from attribution.rule_preview import Moved, SplitPreview
-from costobs.kernel import fmt
+from costobs.kernel import fmt, money
 from costobs.kernel.period import Days, add_months
 from costobs.kernel.period import month as month_of
 from costobs.web.parts import Cell, Column, Notice, Row, Table
@@ -39,7 +39,7 @@ def sentence(moved: Sequence[Moved], *, subject: str, days: Days) -> str:
     (old, new, currency), cost = first
     rest = len(_by_way(teams)) - 1
     more = f", and {rest} more" if rest else ""
-    amount = fmt.money(cost, currency)
+    amount = fmt.money(cost, currency, mode="kpi")
     return f"{subject} would move {amount} of {when} from {owner(old)} to {owner(new)}{more}."
 
 
@@ -151,12 +151,12 @@ def _by_way(moved: Iterable[Moved]) -> dict[tuple[str, str, str], Decimal]:
     sums: dict[tuple[str, str, str], Decimal] = {}
     for one in moved:
         way = (one.from_team, one.to_team, one.currency)
-        sums[way] = sums.get(way, Decimal(0)) + one.effective_cost
+        sums[way] = money.EXACT.add(sums.get(way, Decimal(0)), one.effective_cost)
     return sums
 
 
 def _sum(moved: Iterable[Moved]) -> str:
     sums: dict[str, Decimal] = {}
     for one in moved:
-        sums[one.currency] = sums.get(one.currency, Decimal(0)) + one.effective_cost
-    return " and ".join(fmt.money(cost, currency) for currency, cost in sorted(sums.items()))
+        sums[one.currency] = money.EXACT.add(sums.get(one.currency, Decimal(0)), one.effective_cost)
+    return " and ".join(fmt.money(cost, currency, mode="kpi") for currency, cost in sorted(sums.items()))

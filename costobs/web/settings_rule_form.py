@@ -58,6 +58,9 @@ def edit(request: HttpRequest, key: str) -> HttpResponse:
     except rule_drafts.Refused as problem:
         back = [Link("All rules", reverse("settings_rules"), icon="tags")]
         return notice(request, Notice("nothing_matches", "There is no such rule", str(problem), back), status=404)
+    if line.rule.kind not in KINDS:
+        words = f"This installation does not know the kind {line.rule.kind}. Disable or delete the rule in the list."
+        return notice(request, Notice("nothing_matches", "This rule cannot be edited here", words), status=404)
     form = RuleForm(line.rule.kind, data=_data(request) if request.method == "POST" else None, rule=line.rule)
     return _answer(request, form, line)
 

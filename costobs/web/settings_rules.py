@@ -133,7 +133,7 @@ def _heading(found: Draft, spend: RuleSpend, now: datetime) -> str:
     active = sum(line.rule.is_active for line in found.lines)
     month = fmt.month(rule_words.last_month(now).start)
     words = f"{active} rule{'s' if active != 1 else ''}"
-    whole = sum(spend.owned.values(), spend.rest) + spend.nobody
+    whole = spend.whole
     if not whole:
         return f"{words}; nothing in the books of {month} to own"
     return f"{words} own {fmt.percent((whole - spend.nobody) / whole)} of {month}; {_money(spend.nobody, spend)} has no owner"

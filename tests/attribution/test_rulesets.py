@@ -132,6 +132,8 @@ def test_it_publishes_nothing_without_a_change_or_a_note() -> None:
         ),
         (RuleDraft("key_scope", "x", {"keys": {"k": "search"}}), "as a list of names"),
         (RuleDraft("key_scope", "x", {"others": "perhaps"}), "expected others"),
+        (RuleDraft("match", "x\x00", {"set": {"team": "x"}}), "cannot be stored"),
+        (RuleDraft("match", "x", {"set": {"team": "x\x00"}}), "cannot be stored"),
     ],
 )
 def test_it_keeps_no_rule_that_cannot_be_used(rule: RuleDraft, message: str) -> None:
@@ -178,7 +180,7 @@ def test_it_writes_what_was_before_and_after_into_the_audit_log() -> None:
     _publish(_match("k1", key="k1"), *own.DEFAULT_RULES)
 
     entry = AuditEntry.objects.get(act="ruleset.published")
-    assert (len(entry.before["rules"]), len(entry.after["rules"])) == (8, 9)
+    assert (entry.before["rules"], entry.after["rules"]) == (8, 9)
     assert entry.after["changes"] == ["k1 added: key is k1 → team search"]
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 
 from attribution import own, queries, rule_drafts, rulesets
 from attribution.models import RulesetDraft, RulesetVersion, Team
@@ -231,5 +232,56 @@ def test_it_lets_finance_look_and_change_nothing(ledger: Ledger, ada: Client) ->
 
 
 def test_it_acts_only_by_post(ledger: Ledger, dana: Client) -> None:
-    for path in ("change/", "discard/", "rebase/", "teams/", "publish/splits/", "history/1/restore/", "preview/match/"):
-        assert dana.get(f"{LIST}{path}").status_code == 405
+    acts = (
+        "settings_rules_change",
+        "settings_rules_discard",
+        "settings_rules_rebase",
+        "settings_rules_split",
+        "settings_team_describe",
+    )
+    addresses = [
+        *map(reverse, acts),
+        reverse("settings_rule_restore", args=[1]),
+        reverse("settings_rule_preview", args=["match"]),
+    ]
+
+    assert [dana.get(address).status_code for address in addresses] == [405] * 7
+
+
+def test_it_discards_a_draft(ledger: Ledger, dana: Client) -> None:
+    _posted(dana, f"{LIST}change/", {"act": "down p1"})
+
+    _posted(dana, f"{LIST}discard/", {})
+
+    assert not RulesetDraft.objects.exists()
+    assert "Your draft is discarded" in _words(dana, LIST)
+
+
+def test_it_says_that_a_rule_is_not_there(ledger: Ledger, dana: Client) -> None:
+    assert "There is no such rule" in _words(dana, f"{LIST}n99/", 404)
+    assert "no such kind of rule" in _words(dana, f"{LIST}new/nonsense/", 404)
+    _posted(dana, f"{LIST}change/", {"act": "delete n99"})
+    _posted(dana, f"{LIST}change/", {"act": "explode p1"})
+    found = _words(dana, LIST)
+    assert "not in your draft any more" in found and "found 'explode'" in found
+
+
+def test_it_edits_a_rule_and_leaves_alone_what_its_form_does_not_show(ledger: Ledger, dana: Client) -> None:
+    page = dana.get(f"{LIST}p3/").content.decode()
+    assert 'value="Owner of the project"' in page and "checked" in page.split("lookup-known")[1][:20]
+    typed = {
+        "name": "Projects",
+        "is_active": "on",
+        "lookup-attribute": "project",
+        "first": "2026-10-05",
+        "last": "2026-10-31",
+    }
+
+    _posted(dana, f"{LIST}p3/", {**typed, "lookup-table": "project\tteam\tfeature\np1\tsearch\tchat\np2\tgrowth"})
+
+    line = rule_drafts.draft(person="dana@example.com", now=NOW).line("p3")
+    assert line.rule.config == {
+        "lookup": {"attribute": "project", "table": {"p1": {"team": "search", "feature": "chat"}, "p2": "growth"}}
+    }
+    assert (line.rule.valid_from, line.rule.valid_to) == (date(2026, 10, 5), date(2026, 11, 1))
+    assert "from 5 Oct 2026 to 31 Oct 2026" in _words(dana, LIST)
