@@ -1,54 +1,32 @@
 """Gives attribute sets their owners: rules run on distinct sets, never on events or charges."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
-from decimal import Decimal
-from typing import Any
 
 import orjson
 from django.db import connection, transaction
 
-from attribution import periods, rules
+from attribution import owning, periods, rules
 from attribution.models import Ownership, Rule, RulesetVersion, Team
-from attribution.rules.base import OWNED, BadRule, Owner, OwnershipRule, pattern
-from costobs.kernel import money
-from costobs.kernel.period import Days
+from attribution.owning import Active, RuleDraft
+from attribution.rules.base import BadRule, Owner, pattern
+from attribution.rules.key_scope import KeyScope
 
-ALWAYS, FOREVER = date(1970, 1, 1), date(9999, 12, 31)
-_BATCH = 5000
-# Anybody may push a name, and a longer one than an index holds would stop the books of everybody.
-_MOST_NAME = 200
-
-
-@dataclass(frozen=True, slots=True)
-class RuleDraft:
-    """One rule before it is part of a version."""
-
-    kind: str
-    name: str
-    config: Mapping[str, Any] = field(default_factory=dict)
-    valid_from: date | None = None
-    valid_to: date | None = None
-    is_active: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """Spend that another set of rules would move; "" is nobody."""
-
-    from_team: str
-    to_team: str
-    currency: str
-    effective_cost: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class _Active:
-    id: int | None
-    rule: OwnershipRule
-    valid_from: date
-    valid_to: date
+_FEW = 200  # rows that are not worth a COPY
+_MANY = 1000  # rows after which the plans of readers need to know of them
+_COLUMNS = (
+    "ruleset_id",
+    "attribute_set_id",
+    "model",
+    "valid_from",
+    "valid_to",
+    "team",
+    "feature",
+    "cost_centre",
+    "environment",
+    "rule_id",
+)
+_Written = tuple[int, int, str, date, date, str, str, str, str, int | None]
 
 
 # The precedence everyone starts with. A value is only taken when it is not empty, so each line is a fallback for the one
@@ -92,7 +70,7 @@ def ensure_default_ruleset(*, now: datetime) -> int:
     if found is not None:
         return int(found)
     with transaction.atomic():
-        _lock()
+        lock()
         found = RulesetVersion.objects.filter(is_current=True).values_list("pk", flat=True).first()
         return int(found) if found is not None else _create(DEFAULT_RULES, now=now, by="costobs", note="default rules")
 
@@ -105,10 +83,15 @@ def reattribute(*, drafts: Sequence[RuleDraft], now: datetime, by: str, note: st
     for draft in drafts:
         rules.parse(draft.kind, draft.config)
     with transaction.atomic():
-        _lock()
+        lock()
+        before = RulesetVersion.objects.filter(is_current=True).values_list("pk", flat=True).first()
         RulesetVersion.objects.filter(is_current=True).update(is_current=False)
         ruleset_id = _create(drafts, now=now, by=by, note=note)
-        _write(ruleset_id, _load(ruleset_id), only_new=False)
+        active = _load(ruleset_id)
+        carried = _carry(before, ruleset_id, active) if before is not None else 0
+        if carried + _write(ruleset_id, active, only_new=True) > _MANY:
+            with connection.cursor() as cursor:
+                cursor.execute("ANALYZE attribution_ownership")
     return ruleset_id
 
 
@@ -118,23 +101,8 @@ def current_rules() -> list[RuleDraft]:
     return [RuleDraft(r.kind, r.name, r.config, r.valid_from, r.valid_to, r.is_active) for r in found]
 
 
-def preview(*, drafts: Sequence[RuleDraft], days: Days) -> list[Moved]:
-    """What `drafts` would move between teams on `days`, largest first: the computation of `run`, not kept. Raises BadRule."""
-    active = [_active(None, draft) for draft in drafts if draft.is_active]
-    evaluated = [one for one in active if one is not None]
-    teams = _teams()
-    moved: dict[tuple[str, str, str], Decimal] = {}
-    for attributes, model, day, team, currency, cost in _spend(days):
-        owner, _ = _owner(evaluated, attributes, model, day, teams)
-        if owner.team != team:
-            key = (team, owner.team, currency)
-            moved[key] = money.EXACT.add(moved.get(key, Decimal(0)), cost)
-    return sorted(
-        (Moved(*key, cost) for key, cost in moved.items()), key=lambda one: (-abs(one.effective_cost), one.to_team)
-    )
-
-
-def _lock() -> None:
+def lock() -> None:
+    """Lets one transaction at a time make a version."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('costobs ruleset'))")
 
@@ -157,92 +125,107 @@ def _create(drafts: Sequence[RuleDraft], *, now: datetime, by: str, note: str) -
     return int(ruleset.pk)
 
 
-def _load(ruleset_id: int) -> list[_Active]:
+def _load(ruleset_id: int) -> list[Active]:
     found = Rule.objects.filter(ruleset_id=ruleset_id, is_active=True).order_by("position")
-    loaded = (_active(r.pk, RuleDraft(r.kind, r.name, r.config, r.valid_from, r.valid_to)) for r in found)
+    loaded = (owning.active(r.pk, RuleDraft(r.kind, r.name, r.config, r.valid_from, r.valid_to)) for r in found)
     return [one for one in loaded if one is not None]
 
 
-def _active(rule_id: int | None, draft: RuleDraft) -> _Active | None:
-    parsed = rules.parse(draft.kind, draft.config)
-    if not isinstance(parsed, OwnershipRule):
-        return None
-    return _Active(rule_id, parsed, draft.valid_from or ALWAYS, draft.valid_to or FOREVER)
-
-
-def _teams() -> frozenset[str]:
+def known_teams() -> frozenset[str]:
+    """The names of all teams there are."""
     return frozenset(Team.objects.values_list("name", flat=True))
 
 
-def _owner(
-    active: Iterable[_Active], attributes: Mapping[str, str], model: str, day: date, teams: frozenset[str]
-) -> tuple[Owner, int | None]:
-    """For each part of the owner the first rule that knows it, and the rule that gave the team.
+def _carry(before: int, ruleset_id: int, active: Sequence[Active]) -> int:
+    """Copies from version `before` the owners that no changed rule can have touched; returns how many rows that were.
 
-    A set that a split made names its owner itself; no rule may move it.
+    A set on which neither the old nor the new form of any changed rule answers is asked the same rules in the same order by
+    both versions. Everything else is left for `_write`.
     """
-    if attributes.get("allocated"):
-        return Owner(*(attributes.get(name, "") for name in OWNED)), None
-    found: dict[str, str] = {}
-    by = None
-    for one in active:
-        if not one.valid_from <= day < one.valid_to:
-            continue
-        for name, value in one.rule.own(attributes=attributes, model=model, teams=teams).items():
-            if name not in found:
-                found[name] = value
-                by = one.id if name == "team" else by
-    return Owner(*(found.get(name, "")[:_MOST_NAME] for name in OWNED)), by
+    old = _load(before)
+    kept, changed = owning.compare(old, active)
+    models = models_of({glob for one in active for glob in one.rule.models()})
+    if any(isinstance(one.rule, KeyScope) for one in changed) or models != models_of(
+        {glob for one in old for glob in one.rule.models()}
+    ):
+        return 0
+    # Which teams there are may have changed since; rules that follow them are asked again.
+    followers = [one for one in active if one.rule.follows_teams]
+    asked, teams = [*changed, *followers], known_teams()
+    again = [
+        set_id
+        for set_id, attributes in _sets(None)
+        if any(owning.answers(one, attributes, models, teams) for one in asked)
+    ]
+    columns = ", ".join(_COLUMNS[1:-1])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""INSERT INTO attribution_ownership (ruleset_id, rule_id, {columns})
+                SELECT %(new)s, k.new_id, {columns} FROM attribution_ownership o
+                LEFT JOIN unnest(%(old_ids)s::bigint[], %(new_ids)s::bigint[]) AS k (old_id, new_id) ON k.old_id = o.rule_id
+                WHERE o.ruleset_id = %(old)s AND NOT EXISTS (
+                    SELECT FROM unnest(%(again)s::bigint[]) AS a (id) WHERE a.id = o.attribute_set_id)
+                AND NOT EXISTS (SELECT FROM attribution_ownership f WHERE f.ruleset_id = o.ruleset_id
+                    AND f.attribute_set_id = o.attribute_set_id AND f.rule_id = ANY(%(followers)s::bigint[]))
+                AND EXISTS (SELECT FROM ingest_attributeset s WHERE s.id = o.attribute_set_id)""",
+            {
+                "new": ruleset_id,
+                "old": before,
+                "old_ids": list(kept),
+                "new_ids": list(kept.values()),
+                "again": again,
+                "followers": [one.id for one in old if one.rule.follows_teams],
+            },
+        )
+        return int(cursor.rowcount)
 
 
-def _write(ruleset_id: int, active: Sequence[_Active], *, only_new: bool) -> int:
+def _write(ruleset_id: int, active: Sequence[Active], *, only_new: bool) -> int:
+    """Owners by `active` for the sets and models without one in this version, or for all; returns how many rows."""
     new_sets = list(_sets(ruleset_id if only_new else None))
-    models = _models({glob for one in active for glob in one.rule.models()})
-    seen = set(
-        Ownership.objects.filter(ruleset_id=ruleset_id).exclude(model="").values_list("model", flat=True).distinct()
-    )
+    models = models_of({glob for one in active for glob in one.rule.models()})
+    seen = _seen_models(ruleset_id) if models else set()
     wanted = [(set_id, attributes, model) for set_id, attributes in new_sets for model in ("", *sorted(models & seen))]
     if models - seen:
         every = list(_sets(None))
         wanted += [(set_id, attributes, model) for model in sorted(models - seen) for set_id, attributes in every]
     if not wanted:
         return 0
-    teams = _teams()
-    rows = [row for one in wanted for row in _ownerships(ruleset_id, active, *one, teams)]
-    _add_teams({row.team for row in rows} - teams - {""})
-    Ownership.objects.bulk_create(rows, batch_size=_BATCH, ignore_conflicts=True)
+    teams, starts = known_teams(), owning.starts_of(active)
+    rows: list[_Written] = [
+        (ruleset_id, set_id, model, one.start, one.end, *_parts(one.owner), one.rule_id)
+        for set_id, attributes, model in wanted
+        for one in owning.stretches(active, starts, attributes, model, teams)
+    ]
+    _add_teams({row[5] for row in rows} - teams - {""})
+    _store(rows)
     return len(rows)
 
 
-def _ownerships(
-    ruleset_id: int,
-    active: Sequence[_Active],
-    set_id: int,
-    attributes: Mapping[str, str],
-    model: str,
-    teams: frozenset[str],
-) -> Iterator[Ownership]:
-    """One row for each stretch of days in which the owner stays the same."""
-    starts = sorted({ALWAYS, *(one.valid_from for one in active), *(one.valid_to for one in active)} - {FOREVER})
-    stretches: list[tuple[date, tuple[Owner, int | None]]] = []
-    for start in starts:
-        owner = _owner(active, attributes, model, start, teams)
-        if not stretches or stretches[-1][1] != owner:
-            stretches.append((start, owner))
-    ends = [start for start, _ in stretches[1:]] + [FOREVER]
-    for (start, (found, rule_id)), end in zip(stretches, ends, strict=True):
-        yield Ownership(
-            ruleset_id=ruleset_id,
-            attribute_set_id=set_id,
-            model=model,
-            valid_from=start,
-            valid_to=end,
-            team=found.team,
-            feature=found.feature,
-            cost_centre=found.cost_centre,
-            environment=found.environment,
-            rule_id=rule_id,
+def _parts(found: Owner) -> tuple[str, str, str, str]:
+    return found.team, found.feature, found.cost_centre, found.environment
+
+
+def _store(rows: Sequence[_Written]) -> None:
+    """Adds ownerships that are not there yet, many of them by COPY."""
+    if len(rows) <= _FEW:
+        made = (Ownership(**dict(zip(_COLUMNS, row, strict=True))) for row in rows)
+        Ownership.objects.bulk_create(made, ignore_conflicts=True)
+        return
+    names = ", ".join(_COLUMNS)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            f"""CREATE TEMPORARY TABLE new_ownership ON COMMIT DROP AS
+                SELECT {names} FROM attribution_ownership WITH NO DATA"""
         )
+        with cursor.copy(f"COPY new_ownership ({names}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+        cursor.execute(
+            f"""INSERT INTO attribution_ownership ({names}) SELECT {names} FROM new_ownership
+                ORDER BY attribute_set_id, model, valid_from ON CONFLICT DO NOTHING"""
+        )
+        cursor.execute("DROP TABLE new_ownership")
 
 
 def _add_teams(names: set[str]) -> None:
@@ -254,7 +237,7 @@ def _add_teams(names: set[str]) -> None:
 
 
 def _sets(without_ruleset: int | None) -> Iterator[tuple[int, dict[str, str]]]:
-    sql, parameters = "SELECT id, attributes FROM ingest_attributeset a", []
+    sql, parameters = "SELECT id, attributes::text FROM ingest_attributeset a", []
     if without_ruleset is not None:
         sql += """ WHERE NOT EXISTS (SELECT FROM attribution_ownership o
                    WHERE o.ruleset_id = %s AND o.attribute_set_id = a.id AND o.model = '')"""
@@ -262,13 +245,19 @@ def _sets(without_ruleset: int | None) -> Iterator[tuple[int, dict[str, str]]]:
     with connection.cursor() as cursor:
         cursor.execute(f"{sql} ORDER BY id", parameters)
         for set_id, attributes in cursor.fetchall():
-            yield set_id, _document(attributes)
+            yield set_id, orjson.loads(attributes)
 
 
-def _models(globs: set[str]) -> set[str]:
+def _seen_models(ruleset_id: int) -> set[str]:
+    found = Ownership.objects.filter(ruleset_id=ruleset_id).exclude(model="")
+    return set(found.values_list("model", flat=True).distinct())
+
+
+def models_of(globs: Iterable[str]) -> set[str]:
     """The models that rules speak of: by name, or seen and matched."""
-    named = {glob for glob in globs if not set(glob) & set("*?[")}
-    if named == globs:
+    asked = set(globs)
+    named = {glob for glob in asked if not set(glob) & set("*?[")}
+    if named == asked:
         return named
     with connection.cursor() as cursor:
         cursor.execute(
@@ -276,43 +265,15 @@ def _models(globs: set[str]) -> set[str]:
                UNION SELECT DISTINCT model FROM attribution_dailycost WHERE model <> ''"""
         )
         seen = {model for (model,) in cursor.fetchall()}
-    return named | {model for model in seen if any(pattern(glob).match(model) for glob in globs)}
-
-
-def _spend(days: Days) -> Iterator[tuple[dict[str, str], str, date, str, str, Decimal]]:
-    """Direct and shared spend of the days with who owns it now; what a split gave to a team is not moved by match rules."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """SELECT a.attributes, d.model, d.day, coalesce(m.team, o.team, ''), d.currency, sum(d.effective_cost)
-               FROM attribution_dailycost d
-               JOIN ingest_attributeset a ON a.id = d.attribute_set_id
-               LEFT JOIN attribution_rulesetversion v ON v.is_current
-               LEFT JOIN attribution_ownership o ON o.ruleset_id = v.id AND o.attribute_set_id = a.id AND o.model = ''
-                   AND d.day >= o.valid_from AND d.day < o.valid_to
-               LEFT JOIN attribution_ownership m ON m.ruleset_id = v.id AND m.attribute_set_id = a.id AND m.model = d.model
-                   AND m.model <> '' AND d.day >= m.valid_from AND d.day < m.valid_to
-               WHERE d.is_current AND d.day >= %s AND d.day < %s
-               GROUP BY a.id, a.attributes, 2, 3, 4, 5""",
-            [days.start, days.end],
-        )
-        for attributes, *rest in cursor.fetchall():
-            yield _document(attributes), *rest
-
-
-def _document(attributes: Any) -> dict[str, str]:
-    # A cursor gives jsonb as text or as an object, depending on what Django registered; both are the same document.
-    document: dict[str, str] = orjson.loads(attributes) if isinstance(attributes, str | bytes) else attributes
-    return document
+    return named | {model for model in seen if any(pattern(glob).match(model) for glob in asked)}
 
 
 __all__ = [
     "DEFAULT_RULES",
     "BadRule",
-    "Moved",
     "RuleDraft",
     "current_rules",
     "ensure_default_ruleset",
-    "preview",
     "reattribute",
     "run",
 ]

@@ -5,6 +5,7 @@ from datetime import datetime
 import polars as pl
 from django.db import connection, transaction
 
+from costobs.kernel.period import Days
 from ingest import encode
 from ingest.models import GpuSample
 from ingest.sources.formats import ownership
@@ -24,6 +25,21 @@ WITH changed AS (
 )
 SELECT count(*) FROM changed
 """
+
+
+def reopen(*, days: Days) -> int:
+    """Opens those of `days` that sources have delivered for, so that their books are made anew; returns how many days."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """WITH locked AS (
+                   SELECT id FROM ingest_touched WHERE day >= %s AND day < %s ORDER BY day, source_id FOR UPDATE
+               ), opened AS (
+                   UPDATE ingest_touched SET version = version + 1 WHERE id IN (SELECT id FROM locked) RETURNING day
+               )
+               SELECT count(DISTINCT day) FROM opened""",
+            [days.start, days.end],
+        )
+        return int(cursor.fetchone()[0])
 
 
 def samples(*, before: datetime) -> int:

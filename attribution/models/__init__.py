@@ -1,6 +1,8 @@
 """The tables of attribution: rules, who owns what, the parts of splits, the daily books and the months they close in."""
 
 from attribution.models.books import AllocatedCharge, DailyCost, DayFigures, FineTuneCost, Pool
+from attribution.models.books import AllocatedCharge, DailyCost, FineTuneCost, Pool
+from attribution.models.drafts import RulesetDraft
 from attribution.models.owners import Ownership, Rule, RulesetVersion, Team
 from attribution.models.periods import ClosedTeam, ExchangeRate, PeriodBook
 
@@ -15,6 +17,7 @@ __all__ = [
     "PeriodBook",
     "Pool",
     "Rule",
+    "RulesetDraft",
     "RulesetVersion",
     "Team",
 ]

@@ -14,7 +14,7 @@ from attribution.queries.explaining import (
 from attribution.queries.extents import currencies, currencies_of, extent, last_final_day
 from attribution.queries.focus import FocusRow, focus_rows, service_categories
 from attribution.queries.gpus import GpuCost, GpuHourCell, GpuNodeCost, gpu_costs, gpu_node_costs, gpu_utilisation
-from attribution.queries.rules import RuleLine, rules_in_force
+from attribution.queries.rules import RuleLine, RuleSpend, rule_spend, rules_in_force
 from attribution.queries.runs import AgentRunLine, FineTuneLine, agent_runs, fine_tune_runs
 from attribution.queries.spending import (
     DaySpend,
@@ -59,6 +59,7 @@ __all__ = [
     "Reconciliation",
     "Restated",
     "RuleLine",
+    "RuleSpend",
     "SpendRow",
     "SpendTotal",
     "Statement",
@@ -85,6 +86,7 @@ __all__ = [
     "quality",
     "reconciliation",
     "restatement",
+    "rule_spend",
     "rules_in_force",
     "service_categories",
     "spend",

@@ -1,13 +1,16 @@
-"""The rules in force, in their order, in words."""
+"""The rules in force, in their order, in words, and how much each of them owns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from decimal import Decimal
 
 from attribution import rules
 from attribution.models import Rule
-from attribution.rules.pools import POOLS
+from attribution.queries.scoped import TEAM, books, fetch
+from attribution.rules import words
+from costobs.kernel import money
+from costobs.kernel.scope import SpendScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,78 +25,71 @@ class RuleLine:
     valid_to: date | None = None  # exclusive
 
 
+@dataclass(frozen=True, slots=True)
+class RuleSpend:
+    """What rules own in a scope, by kind and name: a rule keeps its figure when a new version carries it on.
+
+    `owned` + `rest` + `nobody` is all spend of the scope: `rest` has an owner by the split of a rule that is gone, `nobody` has
+    none. `split` is what a split rule divided, whoever has it now.
+    """
+
+    owned: dict[tuple[str, str], Decimal]
+    split: dict[tuple[str, str], Decimal]
+    rest: Decimal
+    nobody: Decimal
+    currency: str
+
+    @property
+    def whole(self) -> Decimal:
+        return money.total([*self.owned.values(), self.rest, self.nobody])
+
+
 def rules_in_force() -> list[RuleLine]:
     """The active rules of the current version, the first to be asked first."""
     found = Rule.objects.filter(ruleset__is_current=True, is_active=True).order_by("position")
     return [
-        RuleLine(rule.position, rules.KINDS[rule.kind].title, rule.name, _summary(rule), rule.valid_from, rule.valid_to)
+        RuleLine(
+            rule.position,
+            rules.KINDS[rule.kind].title,
+            rule.name,
+            words.summary(rules.KINDS[rule.kind], rule.config),
+            rule.valid_from,
+            rule.valid_to,
+        )
         for rule in found
     ]
 
 
-def _summary(rule: Rule) -> str:
-    config: Mapping[str, Any] = rule.config
-    match rule.kind:
-        case "match":
-            parts = [_lookup(config.get("lookup", {})), *_sets(config.get("set", {})), _conditions(config, "when")]
-        case "even_split":
-            teams = _listed(config.get("teams", [])) or "all teams with direct cost"
-            parts = [f"equal shares for {teams}", *_picked(config)]
-        case "proportional":
-            parts = [_basis(config), *_picked(config), _conditions(config, "usage")]
-        case "follow":
-            parts = ["to the owners of what it is about", *_picked(config)]
-        case "keep_unallocated":
-            parts = ["left unallocated", *_picked(config)]
-        case "fixed_split":
-            shares = [f"{team} {share}" for team, share in config.get("shares", {}).items()]
-            parts = [f"shares {_listed(shares)}", *_picked(config)]
-        case "gpu_share":
-            owners = [f"{name} to {team}" for name, team in config.get("deployment_owners", {}).items()]
-            parts = [
-                "busy time to the requests",
-                f"idle time of {_listed(owners)}" if owners else "idle time has no owner",
-            ]
-        case _:
-            parts = ["by tokens used", *_picked(config)]
-    return "; ".join(part for part in parts if part)
+def rule_spend(*, scope: SpendScope) -> RuleSpend:
+    """How much each rule owns. Parts that a split gave to a team are owned by the rule of the split."""
+    scoped = books(scope, ["team"])
+    rule = "CASE WHEN own_model.team IS NOT NULL THEN own_model.rule_id ELSE own_any.rule_id END"
+    rows = fetch(
+        f"""SELECT r.kind, r.name, x.is_owned, sum(x.cost)
+            FROM (SELECT {rule} AS rule_id, {TEAM} <> '' AS is_owned, sum({scoped.cost}) AS cost
+                  {scoped.source()} AND d.is_current GROUP BY 1, 2) x
+            LEFT JOIN attribution_rule r ON r.id = x.rule_id GROUP BY 1, 2, 3""",
+        scoped.parameters,
+    )
+    owned = {(kind, name): cost for kind, name, is_owned, cost in rows if is_owned and kind is not None}
+    given = money.total(cost for kind, _name, is_owned, cost in rows if is_owned and kind is None)
+    nobody = money.total(cost for _kind, _name, is_owned, cost in rows if not is_owned)
+    split: dict[tuple[str, str], Decimal] = {}
+    for kind, name, cost, to_teams in _split(scope) if scope.teams is None else []:
+        split[kind, name] = cost
+        if to_teams:
+            owned[kind, name] = money.EXACT.add(owned.get((kind, name), Decimal(0)), to_teams)
+            given = money.EXACT.subtract(given, to_teams)
+    return RuleSpend(owned, split, given, nobody, scope.currency)
 
 
-def _picked(config: Mapping[str, Any]) -> list[str]:
-    pools = [POOLS[name].title.lower() for name in config.get("pools") or () if name in POOLS]
-    return [f"of {_listed(pools)}" if pools else "", _conditions(config, "select")]
-
-
-def _basis(config: Mapping[str, Any]) -> str:
-    basis = str(config.get("basis", "direct_cost")).replace("_", " ").replace("gpu", "GPU")
-    measured = f"the metric {config.get('metric', '')}" if basis == "metric" else basis
-    teams = config.get("teams") or ()
-    return f"in proportion to {measured}{f', for {_listed(teams)}' if teams else ''}"
-
-
-def _lookup(lookup: Mapping[str, Any]) -> str:
-    if not lookup:
-        return ""
-    table = lookup.get("table") or {}
-    known = " or the value itself, if a team is called so" if lookup.get("known_teams") else ""
-    return f"team by {lookup['attribute']}, {len(table)} listed{known}"
-
-
-def _sets(sets: Mapping[str, str]) -> list[str]:
-    return [f"{name} from {', else '.join(_source(part) for part in text.split('|'))}" for name, text in sets.items()]
-
-
-def _source(part: str) -> str:
-    return part.removeprefix("$") if part.startswith("$") else f"the fixed value {part}"
-
-
-def _conditions(config: Mapping[str, Any], key: str) -> str:
-    found = config.get(key) or {}
-    return " and ".join(f"where {name} is {_listed(values, 'or')}" for name, values in found.items())
-
-
-def _listed(values: Sequence[Any], last: str = "and") -> str:
-    words = [str(value) for value in values]
-    if len(words) < 2:
-        return "".join(words)
-    return f"{', '.join(words[:-1])} {last} {words[-1]}"
+def _split(scope: SpendScope) -> Sequence[tuple[str, str, Decimal, Decimal]]:
+    """What each split rule divided, and what of it went to teams by name."""
+    return fetch(
+        f"""SELECT r.kind, r.name, sum(p.{scope.cost}_cost),
+                coalesce(sum(p.{scope.cost}_cost) FILTER (WHERE a.attributes ? 'allocated' AND a.attributes ? 'team'), 0)
+            FROM attribution_allocatedcharge p JOIN attribution_rule r ON r.id = p.rule_id
+            JOIN ingest_attributeset a ON a.id = p.attribute_set_id
+            WHERE p.day >= %(start)s AND p.day < %(end)s AND p.currency = %(currency)s GROUP BY 1, 2""",
+        {"start": scope.days.start, "end": scope.days.end, "currency": scope.currency},
+    )

@@ -9,13 +9,14 @@ from attribution.rules.fixed_split import FixedSplit
 from attribution.rules.follow import Follow
 from attribution.rules.gpu_share import GpuShare
 from attribution.rules.keep_unallocated import KeepUnallocated
+from attribution.rules.key_scope import KeyScope
 from attribution.rules.match import Match
 from attribution.rules.proportional import Proportional
 from attribution.rules.token_share import TokenShare
 
 KINDS: Mapping[str, type[Rule]] = {
     kind.kind: kind
-    for kind in (Match, Proportional, FixedSplit, EvenSplit, TokenShare, Follow, KeepUnallocated, GpuShare)
+    for kind in (Match, KeyScope, Proportional, FixedSplit, EvenSplit, TokenShare, Follow, KeepUnallocated, GpuShare)
 }
 
 

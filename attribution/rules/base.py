@@ -3,10 +3,10 @@
 import fnmatch
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 import orjson
 
@@ -50,6 +50,24 @@ _PART_COLUMNS = {
 }
 _USAGE_COLUMNS = ("provider", "model", "deployment")
 _NAME = re.compile(r"^[A-Za-z0-9_.:/-]{1,100}$")
+# What the provider or the platform says about a call. All else comes with the call, and whoever makes it may write it.
+VERIFIED = ("key", "project", "account", "namespace", "deployment")
+
+Shape = Literal[
+    "text",
+    "whole",
+    "amount",
+    "yes",
+    "choice",
+    "lines",
+    "pairs",
+    "weights",
+    "conditions",
+    "lookup",
+    "owner",
+    "scopes",
+    "json",
+]
 
 
 class BadRule(ValueError):
@@ -78,12 +96,13 @@ class Fragment:
 class Field:
     """One setting of a kind as a form shows it; `name` is its key in the configuration.
 
-    Shapes: text, choice, lines (a list of texts), pairs (text to text), weights (name to amount), conditions (name to globs).
+    Shapes: `lines` is a list of texts, `pairs` text to text, `weights` name to amount, `conditions` name to list of globs,
+    `lookup` an attribute with its table, `owner` the parts of an owner, `scopes` glob to list of teams.
     """
 
     name: str
     label: str
-    shape: str
+    shape: Shape
     hint: str = ""
     default: Any = None  # as JSON holds it
     choices: tuple[str, ...] = ()
@@ -117,8 +136,8 @@ class Rule:
 
     @classmethod
     def fields(cls) -> Sequence[Field]:
-        """The settings a form asks for, in their order."""
-        return ()
+        """The settings a form asks for, in their order; a kind that says nothing is asked for the fields of its dataclass."""
+        return _declared(cls)
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:
@@ -138,6 +157,20 @@ class OwnershipRule(Rule):
     def models(self) -> Sequence[str]:
         """The models (or globs of models) this rule speaks of in particular."""
         raise NotImplementedError(type(self).__name__)
+
+    def claims(self, *, attributes: Mapping[str, str]) -> bool:
+        """Whether the team it gives is one that the call itself names: it counts only where the key may speak for it."""
+        return False
+
+    @property
+    def knows_key(self) -> bool:
+        """Whether it says whose a key is."""
+        return False
+
+    @property
+    def follows_teams(self) -> bool:
+        """Whether its answer depends on which teams there are."""
+        return False
 
 
 SELECT = Field("select", "Charges", "conditions", "All of them must hold; without any the cost pools alone decide.", {})
@@ -299,6 +332,49 @@ def _part_column(name: str) -> str:
     if name in _PART_COLUMNS:
         return f"p.{_PART_COLUMNS[name]}"
     raise BadRule(f"cannot select parts of a split by {name!r}; known: {', '.join(_PART_COLUMNS)}")
+
+
+def _declared(kind: type[Rule]) -> list[Field]:
+    if not hasattr(kind, "__dataclass_fields__"):
+        return []
+    hints = get_type_hints(kind)
+    found = []
+    for one in fields(kind):  # type: ignore[arg-type]  # a dataclass, as was just asked
+        default = one.default_factory() if one.default_factory is not MISSING else one.default
+        shape, choices = _shape(hints[one.name])
+        label = one.name.replace("_", " ").capitalize()
+        needed = default is MISSING and one.name != "select"
+        found.append(
+            Field(
+                one.name,
+                label,
+                shape,
+                default=None if default is MISSING else default,
+                choices=choices,
+                is_required=needed,
+            )
+        )
+    return found
+
+
+def _shape(hint: Any) -> tuple[Shape, tuple[str, ...]]:
+    simple: dict[Any, Shape] = {str: "text", bool: "yes", int: "whole", Decimal: "amount"}
+    if hint in simple:
+        return simple[hint], ()
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return "choice", tuple(map(str, args))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        values: dict[Any, Shape] = {
+            str: "pairs",
+            Decimal: "weights",
+            Sequence[str]: "conditions",
+            list[str]: "conditions",
+        }
+        return values.get(args[1], "json"), ()
+    if isinstance(origin, type) and issubclass(origin, Sequence) and args[0] is str:
+        return "lines", ()
+    return "json", ()
 
 
 def _column(name: str) -> str:

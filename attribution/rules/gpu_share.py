@@ -36,6 +36,7 @@ class GpuShare(SplitRule):
             Field("deployment_owners", "Owners of idle time", "pairs", "deployment = team; else it is nobody's.", {}),
             Field("nodes", "Nodes", "pairs", "resource on the bill = node in telemetry, where the names differ.", {}),
             Field("weights", "Token weights", "weights", "input, cached and output; empty takes the defaults.", {}),
+            Field("deployment_weights", "Token weights by deployment", "json", "deployment to weights.", {}),
         )
 
     @classmethod

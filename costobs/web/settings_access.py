@@ -1,4 +1,4 @@
-"""Who may look at the settings of sources, and who may change them."""
+"""Who may look at settings, and who may change them."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -12,8 +12,8 @@ from costobs.web.page import no_permission
 from costobs.web.page import page as page_view
 
 View = Callable[..., HttpResponseBase]
-_LOOK = "Sources bring in every team's data. Administrators set them up; finance may look at them."
-_MANAGE = "Only administrators add, change and remove sources. Finance may look at them."
+_LOOK = "Settings are about every team's data. Administrators make them; finance may look at them."
+_MANAGE = "Only administrators add, change and remove settings. Finance may look at them."
 
 
 def looking(view: View) -> View:

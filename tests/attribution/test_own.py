@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from attribution import own, queries, rules, verify
+from attribution import own, queries, rule_preview, rules, verify
 from attribution.models import Ownership, Team
 from attribution.own import RuleDraft
 from attribution.rules.base import BadRule
@@ -30,6 +30,7 @@ def test_it_prefers_the_named_team_then_key_then_project_then_account_then_tag_t
     drafts = [
         own.DEFAULT_RULES[0],
         RuleDraft("match", "key", {"lookup": {"attribute": "key", "table": {"k1": "by-key"}}}),
+        RuleDraft("key_scope", "who may speak", {"keys": {"k1": ["named"]}}),
         *own.DEFAULT_RULES[2:],
     ]
     own.reattribute(drafts=drafts, now=world.NOW, by="test")
@@ -99,7 +100,7 @@ def test_it_moves_history_to_new_owners_without_touching_the_books():
     rows = world.fetch("SELECT id FROM attribution_dailycost")
     drafts = [RuleDraft("match", "k1", {"when": {"key": ["k1"]}, "set": {"team": "search"}}), *own.DEFAULT_RULES]
 
-    moved = own.preview(drafts=drafts, days=Days(world.DAY, date(2026, 3, 11)))
+    moved = rule_preview.moves(drafts=drafts, days=Days(world.DAY, date(2026, 3, 11)))
     before = _teams()
     own.reattribute(drafts=drafts, now=world.NOW, by="test")
 

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.django_db
         ("/unit-costs/?unit=gpu_hour", "No GPU was paid for in these days"),
         ("/gpus/", "No node was paid for and no sample arrived"),
         ("/gpus/?view=node", "No node was paid for and no sample arrived"),
+        ("/settings/rules/", "nothing in the books of"),
+        ("/settings/rules/history/", "No version yet"),
     ],
 )
 def test_it_says_what_is_missing(ada: Client, path: str, expected: str) -> None:
