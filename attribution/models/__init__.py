@@ -1,6 +1,7 @@
 """The tables of attribution: rules, who owns what, the parts of splits, the daily books and the months they close in."""
 
 from attribution.models.books import AllocatedCharge, DailyCost, FineTuneCost, Pool
+from attribution.models.gpus import GpuShare, TokenWeights
 from attribution.models.owners import Ownership, Rule, RulesetVersion, Team
 from attribution.models.periods import ClosedTeam, ExchangeRate, PeriodBook
 
@@ -10,10 +11,12 @@ __all__ = [
     "DailyCost",
     "ExchangeRate",
     "FineTuneCost",
+    "GpuShare",
     "Ownership",
     "PeriodBook",
     "Pool",
     "Rule",
     "RulesetVersion",
     "Team",
+    "TokenWeights",
 ]

@@ -1,0 +1,296 @@
+"""Whose work the busy time of GPUs was, in windows of seconds: the requests live in a window share what was busy in it.
+
+Telemetry says how busy a deployment was in each window; events say which requests were live. A request's prompt belongs to the
+time before its first token, its output to the time after. Windows are as long as the samples, and 10 s at least. Where samples
+or events are gone or never were, what was stored before stands, else whole hours are shared.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection
+
+from costobs.kernel.period import Days
+
+# A request is never taken to have been live for longer; the events of this long before a day are read with it.
+_LONGEST = timedelta(hours=1)
+# A day of one deployment falls into no more pieces than this (a request in a window, a window on a node); windows grow instead.
+_MOST_PIECES = 4_000_000
+_MOST_WINDOWS = 400_000
+# What a request that nobody counted is taken to have put out for a millisecond, where its deployment counted no other.
+_TOKENS_PER_MS = Decimal("0.05")
+
+_KINDS = {
+    "input_uncached": "input", "cache_read": "cached", "cache_write_5m": "input", "cache_write_1h": "input",
+    "audio_input": "input", "image_input": "input", "output": "output", "audio_output": "output",
+}  # fmt: skip
+_TOKENS = " + ".join(f"e.{kind}" for kind in _KINDS)
+
+
+def _weighed(kind: str) -> str:
+    weight = {"output": f"l.{kind} * w.output + l.steps * w.step", "audio_output": f"l.{kind} * w.mean_output"}
+    return f"('{kind}', {weight.get(kind, f'l.{kind} * w.{_KINDS[kind]}')})"
+
+
+_TABLES = f"""
+CREATE TEMPORARY TABLE IF NOT EXISTS book_weight (
+    member text, deployment text, input numeric, cached numeric, output numeric, step numeric, mean_output numeric,
+    is_in_ms boolean, is_estimated boolean
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS book_event (
+    source_id bigint, deployment text, member text, attribute_set_id bigint, model text, is_guessed boolean,
+    starts bigint, first bigint, ends bigint, {", ".join(f"{kind} bigint" for kind in _KINDS)}
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS book_pace (
+    deployment text, seconds integer, nodes integer, is_even boolean
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS book_piece (
+    deployment text, member text, attribute_set_id bigint, model text, is_guessed boolean, place bigint, before bigint,
+    before_all bigint, later bigint, later_all bigint, since bigint, until bigint, {", ".join(f"{kind} bigint" for kind in _KINDS)}
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS book_crowd (deployment text, at bigint, spent numeric) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS book_sample (
+    node text, hour timestamptz, deployment text, middle bigint, seconds integer, busy numeric, active numeric, idle numeric
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS book_window (
+    node text, hour timestamptz, deployment text, place bigint, busy numeric, active numeric, idle numeric
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS book_slice (
+    deployment text, place bigint, member text, attribute_set_id bigint, model text, token_kind text, is_guessed boolean,
+    share numeric
+) ON COMMIT DELETE ROWS;
+DELETE FROM book_weight; DELETE FROM book_event; DELETE FROM book_pace; DELETE FROM book_piece; DELETE FROM book_crowd;
+DELETE FROM book_sample; DELETE FROM book_window; DELETE FROM book_slice;
+"""
+
+# Weights of every deployment that has usage or telemetry; "*" is what counts where nothing else does. `deployment` is the one
+# that telemetry names: deployments that take turns on a GPU are members of it.
+_WEIGHTS = """
+WITH given AS (
+    SELECT * FROM unnest(%(deployments)s::text[], %(input)s::numeric[], %(cached)s::numeric[], %(output)s::numeric[],
+        %(step)s::numeric[], %(mean_output)s::numeric[], %(in_ms)s::boolean[], %(estimated)s::boolean[])
+        AS g (deployment, input, cached, output, step, mean_output, is_in_ms, is_estimated)
+), turns AS (
+    SELECT * FROM unnest(%(members)s::text[], %(pools)s::text[]) AS t (member, deployment)
+), known AS (
+    SELECT deployment FROM book_usage WHERE hour IS NOT NULL UNION SELECT deployment FROM book_gpu_time UNION
+    SELECT member FROM turns
+)
+INSERT INTO book_weight
+SELECT k.deployment, coalesce(t.deployment, k.deployment), g.input, g.cached, g.output, g.step, g.mean_output,
+    g.is_in_ms, g.is_estimated
+FROM known k LEFT JOIN turns t ON t.member = k.deployment
+JOIN given g ON g.deployment = CASE WHEN EXISTS (SELECT FROM given o WHERE o.deployment = k.deployment)
+    THEN k.deployment ELSE '*' END
+WHERE k.deployment <> ''
+"""
+
+# One reading: the middle of the time it stands for in epoch milliseconds, busy time in sevenths of a millisecond, and the
+# energy of that time, as what the idle GPU would have drawn and the rest. What an idle GPU draws is the least it drew all day
+# while nothing ran; where something always ran, energy is as idle as time was. The rules about sources, slices and resets of
+# the counter are those of the hours.
+_SAMPLES = """
+WITH seen AS (
+    SELECT s.*, date_bin('1 hour', sampled_at, 'epoch') AS hour, min(source_id) OVER gpu AS first_source,
+        bool_or(mig_instance <> '') OVER gpu AS is_sliced, max(energy_millijoules) OVER board AS energy,
+        CASE WHEN mig_instance = '' THEN 7 WHEN mig_profile ~ '^[1-7]g' THEN left(mig_profile, 1)::int ELSE 1 END AS w
+    FROM ingest_gpusample s
+    WHERE sampled_at >= %(start)s::timestamptz - interval '1 hour' AND sampled_at < %(end)s
+    WINDOW gpu AS (PARTITION BY gpu_uuid, date_bin('1 hour', sampled_at, 'epoch')),
+        board AS (PARTITION BY source_id, gpu_uuid, sampled_at)
+), watched AS (
+    SELECT *, max(energy) OVER before AS energy_before, max(sampled_at) OVER before AS read_before,
+        sum(w) OVER (PARTITION BY gpu_uuid, sampled_at) AS whole
+    FROM seen WHERE source_id = first_source AND (mig_instance <> '' OR NOT is_sliced)
+    WINDOW before AS (PARTITION BY gpu_uuid, energy IS NULL ORDER BY sampled_at GROUPS BETWEEN 1 PRECEDING AND 1 PRECEDING)
+), measured AS (
+    SELECT *, round((least(greatest(activity, 0), 1) * interval_seconds * 1000)::numeric) AS busy_ms,
+        CASE WHEN sampled_at - read_before <= interval '1 hour' AND energy >= energy_before
+            AND energy - energy_before <= extract(epoch FROM sampled_at - read_before) * 5000000
+            THEN (energy - energy_before)::numeric * w / whole END AS drawn
+    FROM watched
+), resting AS (
+    SELECT gpu_uuid, mig_instance, min(drawn / interval_seconds) AS rest FROM measured
+    WHERE busy_ms <= interval_seconds * 20 AND drawn IS NOT NULL AND interval_seconds > 0 GROUP BY 1, 2
+)
+INSERT INTO book_sample
+SELECT node, hour, deployment, (extract(epoch FROM sampled_at) * 1000)::bigint - interval_seconds * 500, interval_seconds,
+    busy_ms * w, drawn - idle, idle
+FROM measured LEFT JOIN resting USING (gpu_uuid, mig_instance)
+CROSS JOIN LATERAL (SELECT least(drawn, CASE WHEN rest IS NULL THEN drawn * (interval_seconds * 1000 - busy_ms)
+    / nullif(interval_seconds * 1000, 0) ELSE rest * (interval_seconds - busy_ms / 1000) END) AS idle) i
+WHERE hour >= %(start)s AND activity IS NOT NULL AND deployment <> ''
+"""
+
+# The requests of the deployments that were sampled, from sources that count. A request that says no first token is spread over
+# all of its time; one that says no time at all is where it began. What nobody counted is guessed from its time.
+_EVENTS = f"""
+INSERT INTO book_event
+SELECT e.source_id, w.deployment, w.member, e.attribute_set_id, f.model, NOT e.usage_known AND {_TOKENS} = 0,
+    t.starts, CASE WHEN e.ttft_ms > 0 AND e.ttft_ms < t.took THEN t.starts + e.ttft_ms END, t.starts + t.took,
+    {", ".join(f"e.{kind}" for kind in _KINDS)}
+FROM ingest_usageevent e JOIN ingest_offering f ON f.id = e.offering_id
+JOIN book_weight w ON w.member = f.deployment
+CROSS JOIN LATERAL (SELECT (extract(epoch FROM e.occurred_at) * 1000)::bigint AS starts,
+    least(greatest(coalesce(e.latency_ms, 1), 1), %(longest)s) AS took) t
+WHERE f.provider = 'self_hosted' AND w.deployment IN (SELECT deployment FROM book_sample)
+    AND e.occurred_at >= %(from)s AND e.occurred_at < %(end)s
+    AND ({_TOKENS} > 0 OR (NOT e.usage_known AND e.latency_ms > 0 AND e.outcome <> 'refused'))
+    AND NOT EXISTS (SELECT FROM book_usage u WHERE NOT u.counts AND u.source_id = e.source_id
+        AND u.attribute_set_id = e.attribute_set_id AND u.deployment = f.deployment)
+"""
+_GUESS = """
+UPDATE book_event e SET output = round((e.ends - e.starts) * coalesce(r.rate, %(rate)s))
+FROM (SELECT member, sum(output) FILTER (WHERE NOT is_guessed) / nullif(sum(ends - starts) FILTER (WHERE NOT is_guessed), 0) AS rate
+      FROM book_event GROUP BY 1) r
+WHERE e.is_guessed AND r.member = e.member
+"""
+_PACE = """
+WITH samples AS (
+    SELECT deployment, greatest(10, max(seconds)) AS seconds, count(DISTINCT node) AS nodes FROM book_sample GROUP BY 1
+), events AS (
+    SELECT e.deployment, sum((e.ends - e.starts) / (s.seconds * 1000) + 2) AS pieces
+    FROM book_event e JOIN samples s USING (deployment) GROUP BY 1
+), members AS (
+    SELECT deployment, count(*) > 1 AND NOT bool_and(is_in_ms) AS is_even FROM book_weight GROUP BY 1
+)
+INSERT INTO book_pace
+SELECT s.deployment, s.seconds * ceil(greatest(1, coalesce(e.pieces, 0) / %(pieces)s,
+    s.nodes * 86400.0 / s.seconds / %(windows)s))::int, s.nodes, coalesce(m.is_even, FALSE)
+FROM samples s LEFT JOIN events e USING (deployment) LEFT JOIN members m USING (deployment)
+"""
+_WINDOWS = """
+INSERT INTO book_window
+SELECT s.node, s.hour, s.deployment, div(s.middle, p.seconds * 1000), sum(s.busy), sum(s.active), sum(s.idle)
+FROM book_sample s JOIN book_pace p USING (deployment) GROUP BY 1, 2, 3, 4
+"""
+
+
+_PIECES = f"""
+INSERT INTO book_piece
+SELECT e.deployment, e.member, e.attribute_set_id, e.model, e.is_guessed, g.place,
+    greatest(0, least(coalesce(first, ends), (g.place + 1) * w) - greatest(starts, g.place * w)), coalesce(first, ends) - starts,
+    greatest(0, until - since), ends - coalesce(first, starts), since, greatest(since, until), {", ".join(_KINDS)}
+FROM book_event e JOIN book_pace p USING (deployment) CROSS JOIN LATERAL (SELECT p.seconds::bigint * 1000 AS w) w
+CROSS JOIN LATERAL generate_series(e.starts / w, (e.ends - 1) / w) AS g (place)
+CROSS JOIN LATERAL (SELECT greatest(coalesce(first, starts), g.place * w) AS since, least(ends, (g.place + 1) * w) AS until) t
+"""
+# What one of those who generate at a time pays of it, added up from the first on: between two moments, the difference is its
+# part. Each node of a deployment is taken to be a replica with steps of its own.
+_CROWD = """
+WITH moments AS (
+    SELECT deployment, at, sum(change) AS change FROM (
+        SELECT deployment, coalesce(first, starts) AS at, 1 AS change FROM book_event
+        UNION ALL SELECT deployment, ends, -1 FROM book_event
+        UNION ALL SELECT deployment, since, 0 FROM book_piece UNION ALL SELECT deployment, until, 0 FROM book_piece) m
+    GROUP BY 1, 2
+), counted AS (
+    SELECT deployment, at, sum(change) OVER w AS live, lead(at) OVER w - at AS lasts FROM moments
+    WINDOW w AS (PARTITION BY deployment ORDER BY at)
+)
+INSERT INTO book_crowd
+SELECT deployment, at, sum(paid) OVER (PARTITION BY deployment ORDER BY at) - paid
+FROM counted JOIN book_pace p USING (deployment)
+CROSS JOIN LATERAL (SELECT coalesce(div(lasts * 1000000 * least(p.nodes, live), nullif(live, 0)), 0) AS paid) x
+"""
+
+
+def _part(kind: str) -> str:
+    """A kind's tokens inside a window, in thousandths: whole numbers, so that the order of rows changes nothing."""
+    phase = "later" if _KINDS[kind] == "output" else "before"
+    return f"sum({kind} * 1000 * {phase} / {phase}_all) AS {kind}"
+
+
+# Where deployments take turns on a GPU and not each has fitted weights in milliseconds, those live in a window have it evenly.
+_SLICES = f"""
+WITH live AS (
+    SELECT p.deployment, member, place, attribute_set_id, model, is_guessed, {", ".join(_part(kind) for kind in _KINDS)},
+        sum(div(output * (u.spent - s.spent), later_all * 1000)) AS steps
+    FROM book_piece p JOIN book_crowd s ON s.deployment = p.deployment AND s.at = p.since
+    JOIN book_crowd u ON u.deployment = p.deployment AND u.at = p.until GROUP BY 1, 2, 3, 4, 5, 6
+), weighed AS (
+    SELECT l.deployment, l.member, l.place, l.attribute_set_id, l.model, k.kind, l.is_guessed, k.weight
+    FROM live l JOIN book_weight w USING (deployment, member)
+    CROSS JOIN LATERAL (VALUES {", ".join(_weighed(kind) for kind in _KINDS)}) AS k (kind, weight)
+    WHERE k.weight > 0
+), levelled AS (
+    SELECT w.*, CASE WHEN p.is_even THEN weight / sum(weight) OVER (PARTITION BY deployment, place, member)
+        ELSE weight END AS level
+    FROM weighed w JOIN book_pace p USING (deployment)
+)
+INSERT INTO book_slice
+SELECT deployment, place, member, attribute_set_id, model, kind, is_guessed,
+    level / sum(level) OVER (PARTITION BY deployment, place) FROM levelled
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What a token of each kind weighs. An output token weighs `output`, and `step` over the number of those who generate at
+    the time; where only hours are known, `mean_output`. `is_in_ms` where weights are fitted milliseconds.
+    """
+
+    input: Decimal
+    cached: Decimal
+    output: Decimal
+    step: Decimal
+    mean_output: Decimal
+    is_in_ms: bool
+    is_estimated: bool
+
+
+def fill(*, day: date, weights: Mapping[str, Weights], turns: Mapping[str, Sequence[str]]) -> None:
+    """Lays out `book_window`, how busy each deployment was in each window, and `book_slice`, who shares what was busy in it.
+
+    `weights` by deployment, with "*" for the rest; `turns` names for a deployment of telemetry the others that take turns on
+    its GPUs. Part of the caller's transaction, after `gpu_time.fill`.
+    """
+    days = Days(day, day + timedelta(days=1))
+    values: dict[str, Any] = {  # parameters of SQL
+        "start": days.start_at,
+        "end": days.end_at,
+        "from": days.start_at - _LONGEST,
+        "longest": _LONGEST // timedelta(milliseconds=1),
+        "rate": _TOKENS_PER_MS,
+        "pieces": _MOST_PIECES,
+        "windows": _MOST_WINDOWS,
+        **_columns(weights),
+        **_members(turns),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_TABLES)
+        cursor.execute(_WEIGHTS, values)
+        cursor.execute(_SAMPLES, values)
+        cursor.execute("SELECT EXISTS (SELECT FROM book_sample)")
+        if cursor.fetchone()[0]:
+            cursor.execute("ANALYZE book_weight; ANALYZE book_sample")
+            cursor.execute(_EVENTS, values)
+            cursor.execute(_GUESS, values)
+            cursor.execute("ANALYZE book_event")
+            for statement in (_PACE, _WINDOWS, _PIECES):
+                cursor.execute(statement, values)
+            cursor.execute("ANALYZE book_pace; ANALYZE book_window; ANALYZE book_piece")
+            for statement in (_CROWD, "ANALYZE book_crowd", _SLICES, "ANALYZE book_slice"):
+                cursor.execute(statement, values)
+
+
+def _columns(weights: Mapping[str, Weights]) -> dict[str, list[Any]]:  # parameters of SQL
+    rows = list(weights.values())
+    return {
+        "deployments": list(weights),
+        "input": [row.input for row in rows],
+        "cached": [row.cached for row in rows],
+        "output": [row.output for row in rows],
+        "step": [row.step for row in rows],
+        "mean_output": [row.mean_output for row in rows],
+        "in_ms": [row.is_in_ms for row in rows],
+        "estimated": [row.is_estimated for row in rows],
+    }
+
+
+def _members(turns: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    pairs = [(member, pool) for pool, others in turns.items() for member in others if member != pool]
+    return {"members": [member for member, _ in pairs], "pools": [pool for _, pool in pairs]}
