@@ -114,8 +114,8 @@ FROM spent s LEFT JOIN members m USING (deployment) LEFT JOIN rested r USING (no
 WHERE s.amount > 0 AND s.state <> 'busy'
 UNION ALL
 SELECT t.node, t.hour, t.deployment, t.deployment, f.attribute_set_id, f.base_model, '', 'direct', r.run_id,
-    t.amount * r.amount / sum(r.amount) OVER (PARTITION BY t.node, t.hour, t.deployment), NULL::numeric, NULL::bigint, 'hours', 3600,
-    FALSE
+    t.amount * r.amount / sum(r.amount) OVER (PARTITION BY t.node, t.hour, t.deployment), NULL::numeric, NULL::bigint, 'hours',
+    3600, FALSE
 FROM taken t JOIN ran r USING (node, hour) JOIN ingest_finetunerun f ON f.id = r.run_id
 """
 
