@@ -160,7 +160,8 @@ def _step(line: str) -> Step | None:
         except (ValueError, KeyError, TypeError):
             return None
         if all(isinstance(value, int) and value >= 0 for value in values[:4]) and isinstance(values[4], int | Decimal):
-            return Step(*values[:4], Decimal(values[4])) if values[4] >= 0 else None
+            ms = Decimal(values[4])
+            return Step(values[0], values[1], values[2], values[3], ms) if ms >= 0 else None
     return None
 
 
