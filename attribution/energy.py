@@ -36,8 +36,8 @@ INSERT INTO book_gpu_share
 SELECT j.node, j.hour, j.pool, j.pool, 0, '', '', 'unallocated', 0, 0, NULL, NULL, 'hours', 3600, FALSE FROM book_joules j
 WHERE NOT EXISTS (SELECT FROM book_gpu_share s WHERE (s.node, s.hour, s.pool) = (j.node, j.hour, j.pool))
 """
-# By the energy of windows where all of a deployment's hour has it, else by time. Unknown time has no readings, so no energy.
-# Whole millijoules; the heaviest part takes what the cuts leave.
+# By the energy of windows where a deployment's hour has it and is shared by windows, else by time. Unknown time has no readings,
+# so no energy. Whole millijoules; the heaviest part takes what the cuts leave.
 _SPLIT = """
 WITH joined AS (
     SELECT s.ctid AS place, s.node, s.hour, s.pool, s.deployment, s.attribute_set_id, s.model, s.token_kind, s.share_kind,

@@ -53,7 +53,8 @@ _BY_WINDOW = """
 INSERT INTO book_gpu_share
 SELECT w.node, w.hour, w.deployment, coalesce(s.member, w.deployment), coalesce(s.attribute_set_id, 0), coalesce(s.model, ''),
     coalesce(s.token_kind, ''), CASE WHEN s.member IS NULL THEN 'overhead' ELSE 'direct' END, 0,
-    sum(w.busy * coalesce(s.share, 1)) * t.amount / t.busy, sum(w.active * coalesce(s.share, 1)), NULL, 'windows', t.seconds,
+    sum(w.busy * coalesce(s.share, 1)) * t.amount / t.busy, coalesce(sum(w.active * coalesce(s.share, 1)), 0), NULL, 'windows',
+    t.seconds,
     s.member IS NOT NULL AND (s.is_guessed OR coalesce(bool_or(g.is_estimated), TRUE))
 FROM book_told t JOIN book_window w USING (node, hour, deployment)
 LEFT JOIN book_slice s ON s.deployment = w.deployment AND s.place = w.place
@@ -109,7 +110,7 @@ WITH members AS (
 INSERT INTO book_gpu_share
 SELECT s.node, s.hour, s.deployment, coalesce(m.member, s.deployment), 0, '', '',
     CASE WHEN s.state = 'unknown' THEN 'unallocated' WHEN s.deployment = '' THEN 'idle_infrastructure' ELSE 'idle_workload' END,
-    0, s.amount / coalesce(m.n, 1), r.idle / coalesce(m.n, 1), NULL::bigint, 'hours', 3600, FALSE
+    0, s.amount / coalesce(m.n, 1), coalesce(r.idle, 0) / coalesce(m.n, 1), NULL::bigint, 'hours', 3600, FALSE
 FROM spent s LEFT JOIN members m USING (deployment) LEFT JOIN rested r USING (node, hour, deployment)
 WHERE s.amount > 0 AND s.state <> 'busy'
 UNION ALL

@@ -90,7 +90,8 @@ WHERE k.deployment <> ''
 
 # One reading: the middle of the time it stands for in epoch milliseconds, busy time in sevenths of a millisecond, and the
 # energy of that time, as what the idle GPU would have drawn and the rest. What an idle GPU draws is the least it drew all day
-# while nothing ran; where something always ran, energy is as idle as time was. The rules about sources, slices and resets of
+# while nothing ran; where something always ran, energy is as idle as time was. A reading without one before it has drawn what
+# the card draws on average. The rules about sources, slices and resets of
 # the counter are those of the hours.
 _SAMPLES = """
 WITH seen AS (
@@ -112,6 +113,11 @@ WITH seen AS (
             AND energy - energy_before <= extract(epoch FROM sampled_at - read_before) * 5000000
             THEN (energy - energy_before)::numeric * w / whole END AS drawn
     FROM watched
+), filled AS (
+    SELECT node, hour, deployment, sampled_at, interval_seconds, activity, busy_ms, w, gpu_uuid, mig_instance,
+        coalesce(drawn, interval_seconds * sum(drawn) OVER card
+            / nullif(sum(interval_seconds) FILTER (WHERE drawn IS NOT NULL) OVER card, 0)) AS drawn
+    FROM measured WINDOW card AS (PARTITION BY gpu_uuid, mig_instance)
 ), resting AS (
     SELECT gpu_uuid, mig_instance, min(drawn / interval_seconds) AS rest FROM measured
     WHERE busy_ms <= interval_seconds * 20 AND drawn IS NOT NULL AND interval_seconds > 0 GROUP BY 1, 2
@@ -119,7 +125,7 @@ WITH seen AS (
 INSERT INTO book_sample
 SELECT node, hour, deployment, (extract(epoch FROM sampled_at) * 1000)::bigint - interval_seconds * 500, interval_seconds,
     busy_ms * w, drawn - idle, idle
-FROM measured LEFT JOIN resting USING (gpu_uuid, mig_instance)
+FROM filled LEFT JOIN resting USING (gpu_uuid, mig_instance)
 CROSS JOIN LATERAL (SELECT least(drawn, CASE WHEN rest IS NULL THEN drawn * (interval_seconds * 1000 - busy_ms)
     / nullif(interval_seconds * 1000, 0) ELSE rest * (interval_seconds - busy_ms / 1000) END) AS idle) i
 WHERE hour >= %(start)s AND activity IS NOT NULL AND deployment <> ''

@@ -1,6 +1,14 @@
 """Everything pages, exports, alerts and programs may ask of the books. Every answer obeys the scope it is asked in."""
 
-from attribution.queries.energy import EnergyUse, GpuEnergy, WeightsLine, energy_use, gpu_energy, token_weights
+from attribution.queries.energy import (
+    EnergyUse,
+    GpuEnergy,
+    WeightsLine,
+    energy_use,
+    gpu_energy,
+    token_weights,
+    watt_hours,
+)
 from attribution.queries.explaining import (
     Explanation,
     FromDelivery,
@@ -92,4 +100,5 @@ __all__ = [
     "total",
     "unit_cost_by_day",
     "unit_costs",
+    "watt_hours",
 ]

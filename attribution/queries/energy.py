@@ -16,7 +16,7 @@ from costobs.kernel.scope import SpendScope
 
 _MILLION = Decimal(1_000_000)
 _PLACES = Decimal("1e-9")
-_MJ_PER_WH = Decimal(3_600_000)
+_JOULES_PER_WH = 3600
 
 # Shares know no bill: asked for what only bills know, they have nothing, and that is the answer.
 _SHARES = BOOKS | {
@@ -43,11 +43,15 @@ class EnergyUse:
     """
 
     keys: tuple[str, ...]
-    wh: Decimal
+    joules: Decimal  # exact: whole thousandths
     grams: Decimal
     tokens: int
     requests: int
     is_default_carbon: bool  # at least a part rests on the default PUE or intensity
+
+    @property
+    def wh(self) -> Decimal:
+        return watt_hours(self.joules)
 
     @property
     def wh_per_million_tokens(self) -> Decimal | None:
@@ -71,24 +75,24 @@ class GpuEnergy:
     """What the cards behind one deployment drew ("" = nothing loaded): the parts are the differences of their counters, exactly."""
 
     deployment: str
-    used_wh: Decimal
-    fine_tuned_wh: Decimal
-    overhead_wh: Decimal
-    idle_wh: Decimal
-    unknown_wh: Decimal
+    used_joules: Decimal
+    fine_tuned_joules: Decimal
+    overhead_joules: Decimal
+    idle_joules: Decimal
+    unknown_joules: Decimal
     grams: Decimal  # of all of it
     used_grams: Decimal
     tokens: int
     is_default_carbon: bool
 
     @property
-    def wh(self) -> Decimal:
-        return self.used_wh + self.fine_tuned_wh + self.overhead_wh + self.idle_wh + self.unknown_wh
+    def joules(self) -> Decimal:
+        return self.used_joules + self.fine_tuned_joules + self.overhead_joules + self.idle_joules + self.unknown_joules
 
     @property
     def wh_per_million_tokens(self) -> Decimal | None:
         """Of what requests used."""
-        return _quotient(self.used_wh * _MILLION, self.tokens)
+        return _quotient(watt_hours(self.used_joules) * _MILLION, self.tokens)
 
     @property
     def grams_per_million_tokens(self) -> Decimal | None:
@@ -119,6 +123,11 @@ class WeightsLine:
         return self.method in {"declared", "default"}
 
 
+def watt_hours(joules: Decimal) -> Decimal:
+    """Cut to nine decimals; joules are the exact ones."""
+    return (joules / _JOULES_PER_WH).quantize(_PLACES)
+
+
 def energy_use(*, scope: SpendScope, group_by: Sequence[str] = ()) -> list[EnergyUse]:
     """Energy of requests by `group_by`, most first; groups whose cards were not metered are absent. Raises BadScope."""
     scoped = Scoped(scope, table=_TABLE, expressions=_SHARES, dimensions=group_by)
@@ -134,8 +143,8 @@ def energy_use(*, scope: SpendScope, group_by: Sequence[str] = ()) -> list[Energ
     rows = []
     for keys, (millijoules, grams, is_default) in drawn.items():
         tokens, requests = counted.get(keys, (0, 0))
-        rows.append(EnergyUse(keys, _wh(millijoules), grams.quantize(_PLACES), tokens, requests, is_default))
-    return sorted(rows, key=lambda row: (-row.wh, row.keys))
+        rows.append(EnergyUse(keys, millijoules / 1000, grams.quantize(_PLACES), tokens, requests, is_default))
+    return sorted(rows, key=lambda row: (-row.joules, row.keys))
 
 
 def gpu_energy(*, scope: SpendScope) -> list[GpuEnergy]:
@@ -153,14 +162,14 @@ def gpu_energy(*, scope: SpendScope) -> list[GpuEnergy]:
     tokens = {row.keys: row.tokens for row in energy_use(scope=scope, group_by=("deployment",))}
     rows = []
     for keys, (*parts, grams, used_grams, is_default) in _grouped(scoped, sums).items():
-        used, tuned, overhead, idle, unknown = (_wh(one) for one in parts)
+        used, tuned, overhead, idle, unknown = (one / 1000 for one in parts)
         emitted, of_requests = grams.quantize(_PLACES), used_grams.quantize(_PLACES)
         rows.append(
             GpuEnergy(
                 keys[0], used, tuned, overhead, idle, unknown, emitted, of_requests, tokens.get(keys, 0), is_default
             )
         )
-    return sorted(rows, key=lambda row: (-row.wh, row.deployment))
+    return sorted(rows, key=lambda row: (-row.joules, row.deployment))
 
 
 def token_weights(*, scope: SpendScope) -> list[WeightsLine]:
@@ -219,10 +228,6 @@ def _grouped(scoped: Scoped, sums: Sequence[str], condition: str = "") -> dict[t
     group = f"GROUP BY {', '.join(str(index + 1) for index in range(len(keys)))}" if keys else "HAVING count(*) > 0"
     rows = fetch(f"SELECT {', '.join([*keys, *sums])} {scoped.source()} {condition} {group}", scoped.parameters)
     return {tuple(row[: len(keys)]): tuple(row[len(keys) :]) for row in rows}
-
-
-def _wh(millijoules: Decimal) -> Decimal:
-    return (millijoules / _MJ_PER_WH).quantize(_PLACES)
 
 
 def _quotient(amount: Decimal, units: int) -> Decimal | None:

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.django_db
 
 HOUR = 3_600_000
 KWH = 3_600_000_000  # millijoules
+OF_A_KWH = 3_600_000  # the joules of a kilowatt-hour
 SERVED = {"provider": "self_hosted", "model": "llama-70b", "deployment": "llama"}
 
 
@@ -44,7 +45,12 @@ def test_it_splits_energy_by_time_where_only_hours_are_known():
     assert (rows["search"].tokens, rows["search"].wh_per_million_tokens) == (300, 10_000_000)
     assert rows["search"].wh_per_request == 300
     (card,) = queries.gpu_energy(scope=world.scope())
-    assert (card.wh, card.used_wh, card.idle_wh, card.overhead_wh) == (8000, 4000, 4000, 0)
+    assert (card.joules, card.used_joules, card.idle_joules, card.overhead_joules) == (
+        8 * OF_A_KWH,
+        4 * OF_A_KWH,
+        4 * OF_A_KWH,
+        0,
+    )
 
 
 def test_it_needs_no_bill():
@@ -95,7 +101,7 @@ def test_it_shows_a_lead_what_own_requests_used_and_nothing_else():
         (("growth",), 1000, 100)
     ]
     (card,) = queries.gpu_energy(scope=scope)
-    assert (card.wh, card.idle_wh) == (1000, 0)
+    assert (card.joules, card.idle_joules) == (OF_A_KWH, 0)
     assert queries.energy_use(scope=world.scope(teams=())) == []
     assert queries.gpu_energy(scope=world.scope(teams=())) == []
 
@@ -126,7 +132,7 @@ def test_it_leaves_what_no_counter_tells_unknown():
     world.settle()
 
     (card,) = queries.gpu_energy(scope=world.scope())
-    assert (card.wh, card.unknown_wh, card.used_wh) == (1000, 1000, 0)
+    assert (card.joules, card.unknown_joules, card.used_joules) == (OF_A_KWH, OF_A_KWH, 0)
     assert GpuShare.objects.filter(share_kind="overhead").get().millijoules is None
 
 
@@ -145,7 +151,7 @@ def test_it_gives_a_fine_tune_run_the_energy_of_its_time():
     world.settle()
 
     (card,) = queries.gpu_energy(scope=world.scope())
-    assert (card.fine_tuned_wh, card.overhead_wh, card.wh) == (1000, 3000, 4000)
+    assert (card.fine_tuned_joules, card.overhead_joules, card.joules) == (OF_A_KWH, 3 * OF_A_KWH, 4 * OF_A_KWH)
 
 
 def test_it_adds_to_the_counters_to_the_millijoule_whatever_the_shares():
@@ -160,9 +166,9 @@ def test_it_adds_to_the_counters_to_the_millijoule_whatever_the_shares():
     assert sum(kept.values_list("millijoules", flat=True)) == counted
     (card,) = queries.gpu_energy(scope=world.scope())
     rows = queries.energy_use(scope=world.scope(), group_by=["key"])
-    assert sum(row.wh for row in rows) == card.used_wh
+    assert sum(row.joules for row in rows) == card.used_joules
     # The card drew 70 W in idle windows; that much of the rest of its time is idle energy as well.
-    assert Decimal("0.1") < card.idle_wh / card.wh < Decimal("0.6")
+    assert Decimal("0.1") < card.idle_joules / card.joules < Decimal("0.6")
 
 
 def test_it_keeps_the_same_shares_when_a_day_is_made_again():
