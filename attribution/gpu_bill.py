@@ -108,7 +108,7 @@ def run(*, day: date, rule: GpuShare, rule_id: int | None, now: datetime) -> int
             energy.forget(day=day)
         return 0
     gpu_windows.fill(day=day, weights=_weights(rule, day), turns=rule.time_sliced)
-    gpu_shares.fill(day=day, is_closed=is_closed)
+    gpu_shares.fill(day=day, kinds=gpu_windows.KINDS, is_closed=is_closed)
     energy.fill(day=day)
     taken = _split(rule=rule, rule_id=rule_id, now=now)
     if not is_closed:

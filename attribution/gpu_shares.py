@@ -4,6 +4,7 @@ Busy time is shared by windows where there are samples and every source that cou
 was stored when there were; else by the hour. The rest is idle, unknown, or a fine-tune run's.
 """
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -27,7 +28,8 @@ WITH spent AS (
     SELECT node, hour, deployment, sum(amount - taken) AS amount FROM book_gpu_time
     WHERE state = 'busy' GROUP BY 1, 2, 3 HAVING sum(amount - taken) > 0
 ), sampled AS (
-    SELECT node, hour, deployment, sum(busy) AS busy FROM book_window GROUP BY 1, 2, 3 HAVING sum(busy) > 0
+    SELECT node, hour, deployment, sum(busy) AS busy, max(p.span) / 1000 AS seconds
+    FROM book_window JOIN book_pool p USING (pool) GROUP BY 1, 2, 3 HAVING sum(busy) > 0
 ), kept AS (
     SELECT s.node, s.hour, coalesce(w.deployment, s.deployment) AS deployment, sum(s.amount) AS busy, max(window_seconds) AS seconds
     FROM attribution_gpushare s LEFT JOIN book_weight w ON w.member = s.deployment
@@ -42,27 +44,30 @@ WITH spent AS (
 INSERT INTO book_told
 SELECT s.node, s.hour, s.deployment, s.amount,
     CASE m.method WHEN 'windows' THEN w.busy WHEN 'stored' THEN k.busy END, m.method,
-    CASE m.method WHEN 'windows' THEN p.seconds WHEN 'stored' THEN k.seconds ELSE 3600 END
+    CASE m.method WHEN 'windows' THEN w.seconds WHEN 'stored' THEN k.seconds ELSE 3600 END
 FROM spent s LEFT JOIN sampled w USING (node, hour, deployment) LEFT JOIN kept k USING (node, hour, deployment)
-LEFT JOIN book_pace p USING (deployment) LEFT JOIN untold u USING (deployment, hour)
+LEFT JOIN untold u USING (deployment, hour)
 CROSS JOIN LATERAL (SELECT CASE WHEN %(closed)s AND k.busy IS NOT NULL THEN 'stored'
     WHEN w.busy IS NOT NULL AND u.hour IS NULL THEN 'windows'
     WHEN w.busy IS NULL AND k.busy IS NOT NULL THEN 'stored' ELSE 'hours' END AS method) m
 """
+# What the cuts of shares leave of a window goes to its requests in proportion.
 _BY_WINDOW = """
+WITH parts AS (
+    SELECT w.node, w.hour, w.pool, s.who, s.kind, sum(w.busy * coalesce(s.share, 1000000000)) AS busy,
+        sum(w.active * coalesce(s.share, 1000000000)) AS active
+    FROM book_window w LEFT JOIN book_slice s ON s.pool = w.pool AND s.place = w.place GROUP BY 1, 2, 3, 4, 5
+), named AS (
+    SELECT a.node, a.hour, p.deployment, o.member, o.attribute_set_id, o.model, a.kind, o.is_estimated, sum(a.busy) AS busy,
+        sum(a.active) AS active
+    FROM parts a JOIN book_pool p USING (pool) LEFT JOIN book_who o USING (who) GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+)
 INSERT INTO book_gpu_share
-SELECT w.node, w.hour, w.deployment, coalesce(s.member, w.deployment), coalesce(s.attribute_set_id, 0), coalesce(s.model, ''),
-    coalesce(s.token_kind, ''), CASE WHEN s.member IS NULL THEN 'overhead' ELSE 'direct' END, 0,
-    sum(w.busy * coalesce(s.share, 1)) * t.amount / t.busy, coalesce(sum(w.active * coalesce(s.share, 1)), 0), NULL, 'windows',
-    t.seconds,
-    s.member IS NOT NULL AND (s.is_guessed OR coalesce(bool_or(g.is_estimated), TRUE))
-FROM book_told t JOIN book_window w USING (node, hour, deployment)
-LEFT JOIN book_slice s ON s.deployment = w.deployment AND s.place = w.place
-LEFT JOIN book_weight g ON g.member = s.member AND g.deployment = s.deployment
-WHERE t.method = 'windows'
-GROUP BY w.node, w.hour, w.deployment, s.member, s.attribute_set_id, s.model, s.token_kind, t.amount, t.busy, t.seconds,
-    s.is_guessed
-HAVING sum(w.busy) > 0 OR sum(w.active) > 0
+SELECT n.node, n.hour, n.deployment, coalesce(n.member, n.deployment), coalesce(n.attribute_set_id, 0), coalesce(n.model, ''),
+    coalesce((%(kinds)s::text[])[n.kind + 1], ''), CASE WHEN n.member IS NULL THEN 'overhead' ELSE 'direct' END, 0,
+    t.amount * n.busy / sum(n.busy) OVER (PARTITION BY n.node, n.hour, n.deployment), coalesce(n.active, 0), NULL, 'windows',
+    t.seconds, coalesce(n.is_estimated, FALSE)
+FROM named n JOIN book_told t USING (node, hour, deployment) WHERE t.method = 'windows' AND n.busy + coalesce(n.active, 0) > 0
 """
 _BY_STORE = """
 INSERT INTO book_gpu_share
@@ -76,8 +81,8 @@ WHERE s.day = %(day)s AND s.method = 'windows' AND s.run_id = 0 AND s.share_kind
 _BY_HOUR = """
 WITH weighed AS (
     SELECT u.hour, w.deployment, w.member, u.attribute_set_id, u.model, u.token_kind, bool_or(w.is_estimated) AS is_estimated,
-        sum(u.tokens * CASE WHEN u.token_kind = 'cache_read' THEN w.cached
-            WHEN u.token_kind IN ('output', 'audio_output') THEN w.mean_output ELSE w.input END) AS weight
+        sum(u.tokens * (CASE WHEN u.token_kind = 'cache_read' THEN w.cached
+            WHEN u.token_kind IN ('output', 'audio_output') THEN w.mean_output ELSE w.input END)::numeric) AS weight
     FROM book_usage u JOIN book_weight w ON w.member = u.deployment
     WHERE u.counts AND u.hour IS NOT NULL AND u.tokens > 0 GROUP BY 1, 2, 3, 4, 5, 6
 ), levelled AS (
@@ -101,7 +106,8 @@ WITH members AS (
 ), spent AS (
     SELECT node, hour, deployment, state, sum(amount - taken) AS amount FROM book_gpu_time GROUP BY 1, 2, 3, 4
 ), rested AS (
-    SELECT w.node, w.hour, w.deployment, sum(w.idle) AS idle FROM book_window w GROUP BY 1, 2, 3
+    SELECT w.node, w.hour, p.deployment, sum(w.idle) * 1000000000 AS idle
+    FROM book_window w JOIN book_pool p USING (pool) GROUP BY 1, 2, 3
 ), taken AS (
     SELECT node, hour, deployment, sum(taken) AS amount FROM book_gpu_time GROUP BY 1, 2, 3 HAVING sum(taken) > 0
 ), ran AS (
@@ -121,12 +127,13 @@ FROM taken t JOIN ran r USING (node, hour) JOIN ingest_finetunerun f ON f.id = r
 """
 
 
-def fill(*, day: date, is_closed: bool) -> None:
+def fill(*, day: date, kinds: Sequence[str], is_closed: bool) -> None:
     """Lays out `book_gpu_share`, whose amounts add to those of `book_gpu_time`.
 
-    Part of the caller's transaction, after `gpu_time.fill` and `gpu_windows.fill`.
+    `kinds` names the kinds of tokens of `book_slice`. Part of the caller's transaction, after `gpu_time.fill` and
+    `gpu_windows.fill`.
     """
-    values: dict[str, Any] = {"day": day, "closed": is_closed}  # parameters of SQL
+    values: dict[str, Any] = {"day": day, "closed": is_closed, "kinds": list(kinds)}  # parameters of SQL
     with connection.cursor() as cursor:
         cursor.execute(_TABLES)
         for statement in (_TOLD, _BY_WINDOW, _BY_STORE, _BY_HOUR, _REST):

@@ -32,46 +32,50 @@ _TOKENS = " + ".join(f"e.{kind}" for kind in _KINDS)
 
 def _weighed(kind: str) -> str:
     weight = {"output": f"l.{kind} * w.output + l.steps * w.step", "audio_output": f"l.{kind} * w.mean_output"}
-    return f"('{kind}', {weight.get(kind, f'l.{kind} * w.{_KINDS[kind]}')})"
+    return f"({list(_KINDS).index(kind)}, {weight.get(kind, f'l.{kind} * w.{_KINDS[kind]}')})"
 
 
+# Rows by the million carry numbers for names: of a deployment of telemetry (`pool`), of whose work it is (`who`), of a kind.
 _TABLES = f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS book_weight (
-    member text, deployment text, input numeric, cached numeric, output numeric, step numeric, mean_output numeric,
+    member text, deployment text, input float8, cached float8, output float8, step float8, mean_output float8,
     is_in_ms boolean, is_estimated boolean
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS book_event (
-    source_id bigint, deployment text, member text, attribute_set_id bigint, model text, is_guessed boolean,
-    starts bigint, first bigint, ends bigint, {", ".join(f"{kind} bigint" for kind in _KINDS)}
+    source_id bigint, offering_id bigint, attribute_set_id bigint, member text, is_guessed boolean,
+    starts bigint, first bigint, ends bigint, {", ".join(f"{kind} integer" for kind in _KINDS)}
 ) ON COMMIT DELETE ROWS;
-CREATE TEMPORARY TABLE IF NOT EXISTS book_pace (
-    deployment text, seconds integer, nodes integer, is_even boolean
+CREATE TEMPORARY TABLE IF NOT EXISTS book_pool (
+    pool integer, deployment text, span bigint, nodes integer, is_even boolean
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS book_who (
+    who integer, pool integer, span bigint, offering_id bigint, attribute_set_id bigint, is_guessed boolean, member text,
+    model text, input float8, cached float8, output float8, step float8, mean_output float8, is_estimated boolean
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS book_piece (
-    deployment text, member text, attribute_set_id bigint, model text, is_guessed boolean, place bigint, before bigint,
-    before_all bigint, later bigint, later_all bigint, since bigint, until bigint, {", ".join(f"{kind} bigint" for kind in _KINDS)}
+    pool integer, who integer, place bigint, before bigint, before_all bigint, later bigint, later_all bigint, since bigint,
+    until bigint, {", ".join(f"{kind} integer" for kind in _KINDS)}
 ) ON COMMIT DELETE ROWS;
-CREATE TEMPORARY TABLE IF NOT EXISTS book_crowd (deployment text, at bigint, spent numeric) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS book_crowd (pool integer, at bigint, spent bigint) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS book_sample (
-    node text, hour timestamptz, deployment text, middle bigint, seconds integer, busy numeric, active numeric, idle numeric
+    node text, hour timestamptz, deployment text, middle bigint, seconds integer, busy bigint, active bigint, idle bigint
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS book_window (
-    node text, hour timestamptz, deployment text, place bigint, busy numeric, active numeric, idle numeric
+    node text, hour timestamptz, pool integer, place bigint, busy bigint, active bigint, idle bigint
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS book_slice (
-    deployment text, place bigint, member text, attribute_set_id bigint, model text, token_kind text, is_guessed boolean,
-    share numeric
+    pool integer, place bigint, who integer, kind smallint, share bigint
 ) ON COMMIT DELETE ROWS;
-DELETE FROM book_weight; DELETE FROM book_event; DELETE FROM book_pace; DELETE FROM book_piece; DELETE FROM book_crowd;
-DELETE FROM book_sample; DELETE FROM book_window; DELETE FROM book_slice;
+DELETE FROM book_weight; DELETE FROM book_event; DELETE FROM book_pool; DELETE FROM book_who; DELETE FROM book_piece;
+DELETE FROM book_crowd; DELETE FROM book_sample; DELETE FROM book_window; DELETE FROM book_slice;
 """
 
 # Weights of every deployment that has usage or telemetry; "*" is what counts where nothing else does. `deployment` is the one
 # that telemetry names: deployments that take turns on a GPU are members of it.
 _WEIGHTS = """
 WITH given AS (
-    SELECT * FROM unnest(%(deployments)s::text[], %(input)s::numeric[], %(cached)s::numeric[], %(output)s::numeric[],
-        %(step)s::numeric[], %(mean_output)s::numeric[], %(in_ms)s::boolean[], %(estimated)s::boolean[])
+    SELECT * FROM unnest(%(deployments)s::text[], %(input)s::float8[], %(cached)s::float8[], %(output)s::float8[],
+        %(step)s::float8[], %(mean_output)s::float8[], %(in_ms)s::boolean[], %(estimated)s::boolean[])
         AS g (deployment, input, cached, output, step, mean_output, is_in_ms, is_estimated)
 ), turns AS (
     SELECT * FROM unnest(%(members)s::text[], %(pools)s::text[]) AS t (member, deployment)
@@ -124,7 +128,7 @@ WITH seen AS (
 )
 INSERT INTO book_sample
 SELECT node, hour, deployment, (extract(epoch FROM sampled_at) * 1000)::bigint - interval_seconds * 500, interval_seconds,
-    busy_ms * w, drawn - idle, idle
+    busy_ms * w, round(drawn - idle), round(idle)
 FROM filled LEFT JOIN resting USING (gpu_uuid, mig_instance)
 CROSS JOIN LATERAL (SELECT least(drawn, CASE WHEN rest IS NULL THEN drawn * (interval_seconds * 1000 - busy_ms)
     / nullif(interval_seconds * 1000, 0) ELSE rest * (interval_seconds - busy_ms / 1000) END) AS idle) i
@@ -135,7 +139,7 @@ WHERE hour >= %(start)s AND activity IS NOT NULL AND deployment <> ''
 # all of its time; one that says no time at all is where it began. What nobody counted is guessed from its time.
 _EVENTS = f"""
 INSERT INTO book_event
-SELECT e.source_id, w.deployment, w.member, e.attribute_set_id, f.model, NOT e.usage_known AND {_TOKENS} = 0,
+SELECT e.source_id, e.offering_id, e.attribute_set_id, w.member, NOT e.usage_known AND {_TOKENS} = 0,
     t.starts, CASE WHEN e.ttft_ms > 0 AND e.ttft_ms < t.took THEN t.starts + e.ttft_ms END, t.starts + t.took,
     {", ".join(f"e.{kind}" for kind in _KINDS)}
 FROM ingest_usageevent e JOIN ingest_offering f ON f.id = e.offering_id
@@ -150,87 +154,106 @@ WHERE f.provider = 'self_hosted' AND w.deployment IN (SELECT deployment FROM boo
 """
 _GUESS = """
 UPDATE book_event e SET output = round((e.ends - e.starts) * coalesce(r.rate, %(rate)s))
-FROM (SELECT member, sum(output) FILTER (WHERE NOT is_guessed) / nullif(sum(ends - starts) FILTER (WHERE NOT is_guessed), 0) AS rate
-      FROM book_event GROUP BY 1) r
+FROM (SELECT member, sum(output) FILTER (WHERE NOT is_guessed)
+          / nullif(sum(ends - starts) FILTER (WHERE NOT is_guessed), 0)::numeric AS rate
+      FROM book_event GROUP BY 1 HAVING bool_or(is_guessed)) r
 WHERE e.is_guessed AND r.member = e.member
 """
-_PACE = """
+_POOLS = """
 WITH samples AS (
     SELECT deployment, greatest(10, max(seconds)) AS seconds, count(DISTINCT node) AS nodes FROM book_sample GROUP BY 1
 ), events AS (
-    SELECT e.deployment, sum((e.ends - e.starts) / (s.seconds * 1000) + 2) AS pieces
-    FROM book_event e JOIN samples s USING (deployment) GROUP BY 1
+    SELECT s.deployment, sum((e.ends - e.starts) / (s.seconds * 1000) + 2) AS pieces
+    FROM book_event e JOIN book_weight w USING (member) JOIN samples s ON s.deployment = w.deployment GROUP BY 1
 ), members AS (
     SELECT deployment, count(*) > 1 AND NOT bool_and(is_in_ms) AS is_even FROM book_weight GROUP BY 1
 )
-INSERT INTO book_pace
-SELECT s.deployment, s.seconds * ceil(greatest(1, coalesce(e.pieces, 0) / %(pieces)s,
-    s.nodes * 86400.0 / s.seconds / %(windows)s))::int, s.nodes, coalesce(m.is_even, FALSE)
+INSERT INTO book_pool
+SELECT row_number() OVER (ORDER BY s.deployment), s.deployment, 1000 * s.seconds * ceil(greatest(1,
+    coalesce(e.pieces, 0) / %(pieces)s, s.nodes * 86400.0 / s.seconds / %(windows)s))::bigint, s.nodes, coalesce(m.is_even, FALSE)
 FROM samples s LEFT JOIN events e USING (deployment) LEFT JOIN members m USING (deployment)
 """
 _WINDOWS = """
 INSERT INTO book_window
-SELECT s.node, s.hour, s.deployment, div(s.middle, p.seconds * 1000), sum(s.busy), sum(s.active), sum(s.idle)
-FROM book_sample s JOIN book_pace p USING (deployment) GROUP BY 1, 2, 3, 4
+SELECT s.node, s.hour, p.pool, s.middle / p.span, sum(s.busy), sum(s.active), sum(s.idle)
+FROM book_sample s JOIN book_pool p USING (deployment) GROUP BY 1, 2, 3, 4
 """
-
-
+_WHO = """
+INSERT INTO book_who
+SELECT row_number() OVER (), p.pool, p.span, e.offering_id, e.attribute_set_id, e.is_guessed, e.member, f.model,
+    w.input, w.cached, w.output, w.step, w.mean_output, w.is_estimated OR e.is_guessed
+FROM (SELECT DISTINCT offering_id, attribute_set_id, is_guessed, member FROM book_event) e
+JOIN ingest_offering f ON f.id = e.offering_id JOIN book_weight w USING (member) JOIN book_pool p ON p.deployment = w.deployment
+"""
 _PIECES = f"""
 INSERT INTO book_piece
-SELECT e.deployment, e.member, e.attribute_set_id, e.model, e.is_guessed, g.place,
-    greatest(0, least(coalesce(first, ends), (g.place + 1) * w) - greatest(starts, g.place * w)), coalesce(first, ends) - starts,
-    greatest(0, until - since), ends - coalesce(first, starts), since, greatest(since, until), {", ".join(_KINDS)}
-FROM book_event e JOIN book_pace p USING (deployment) CROSS JOIN LATERAL (SELECT p.seconds::bigint * 1000 AS w) w
-CROSS JOIN LATERAL generate_series(e.starts / w, (e.ends - 1) / w) AS g (place)
-CROSS JOIN LATERAL (SELECT greatest(coalesce(first, starts), g.place * w) AS since, least(ends, (g.place + 1) * w) AS until) t
+SELECT w.pool, w.who, g.place, greatest(0, least(coalesce(first, ends), (g.place + 1) * span) - greatest(starts, g.place * span)),
+    coalesce(first, ends) - starts, greatest(0, until - since), ends - coalesce(first, starts), since, greatest(since, until),
+    {", ".join(f"e.{kind}" for kind in _KINDS)}
+FROM book_event e JOIN book_who w USING (offering_id, attribute_set_id, is_guessed)
+CROSS JOIN LATERAL generate_series(e.starts / span, (e.ends - 1) / span) AS g (place)
+CROSS JOIN LATERAL (SELECT greatest(coalesce(first, starts), g.place * span) AS since,
+    least(ends, (g.place + 1) * span) AS until) t
 """
-# What one of those who generate at a time pays of it, added up from the first on: between two moments, the difference is its
-# part. Each node of a deployment is taken to be a replica with steps of its own.
+# What one of those who generate at a time pays of it, added up from the first on, in millionths: between two moments, the
+# difference is its part. Each node of a deployment is taken to be a replica with steps of its own.
 _CROWD = """
 WITH moments AS (
-    SELECT deployment, at, sum(change) AS change FROM (
-        SELECT deployment, coalesce(first, starts) AS at, 1 AS change FROM book_event
-        UNION ALL SELECT deployment, ends, -1 FROM book_event
-        UNION ALL SELECT deployment, since, 0 FROM book_piece UNION ALL SELECT deployment, until, 0 FROM book_piece) m
+    SELECT pool, at, sum(change) AS change FROM (
+        SELECT w.pool, coalesce(first, starts) AS at, 1 AS change
+        FROM book_event e JOIN book_who w USING (offering_id, attribute_set_id, is_guessed)
+        UNION ALL
+        SELECT w.pool, ends, -1 FROM book_event e JOIN book_who w USING (offering_id, attribute_set_id, is_guessed)
+        UNION ALL
+        SELECT p.pool, (p.place + n) * s.span, 0 FROM (SELECT DISTINCT pool, place FROM book_piece) p
+        JOIN book_pool s USING (pool) CROSS JOIN (VALUES (0), (1)) AS v (n)) m
     GROUP BY 1, 2
 ), counted AS (
-    SELECT deployment, at, sum(change) OVER w AS live, lead(at) OVER w - at AS lasts FROM moments
-    WINDOW w AS (PARTITION BY deployment ORDER BY at)
+    SELECT pool, at, (sum(change) OVER w)::bigint AS live, lead(at) OVER w - at AS lasts FROM moments
+    WINDOW w AS (PARTITION BY pool ORDER BY at)
 )
 INSERT INTO book_crowd
-SELECT deployment, at, sum(paid) OVER (PARTITION BY deployment ORDER BY at) - paid
-FROM counted JOIN book_pace p USING (deployment)
-CROSS JOIN LATERAL (SELECT coalesce(div(lasts * 1000000 * least(p.nodes, live), nullif(live, 0)), 0) AS paid) x
+SELECT pool, at, sum(paid) OVER (PARTITION BY pool ORDER BY at) - paid
+FROM counted JOIN book_pool p USING (pool)
+CROSS JOIN LATERAL (SELECT coalesce(lasts * 1000000 * least(p.nodes, live) / nullif(live, 0), 0) AS paid) x
 """
 
 
 def _part(kind: str) -> str:
     """A kind's tokens inside a window, in thousandths: whole numbers, so that the order of rows changes nothing."""
     phase = "later" if _KINDS[kind] == "output" else "before"
-    return f"sum({kind} * 1000 * {phase} / {phase}_all) AS {kind}"
+    return f"sum({phase} * 1000 * {kind} / {phase}_all)::float8 AS {kind}"
 
 
-# Where deployments take turns on a GPU and not each has fitted weights in milliseconds, those live in a window have it evenly.
+# Shares are whole thousand-millionths of a window, each made of whole numbers, so that adding them up is exact. Where deployments
+# take turns on a GPU and not each has fitted weights in milliseconds, those live in a window have it evenly.
 _SLICES = f"""
 WITH live AS (
-    SELECT p.deployment, member, place, attribute_set_id, model, is_guessed, {", ".join(_part(kind) for kind in _KINDS)},
-        sum(div(output * (u.spent - s.spent), later_all * 1000)) AS steps
-    FROM book_piece p JOIN book_crowd s ON s.deployment = p.deployment AND s.at = p.since
-    JOIN book_crowd u ON u.deployment = p.deployment AND u.at = p.until GROUP BY 1, 2, 3, 4, 5, 6
-), weighed AS (
-    SELECT l.deployment, l.member, l.place, l.attribute_set_id, l.model, k.kind, l.is_guessed, k.weight
-    FROM live l JOIN book_weight w USING (deployment, member)
+    SELECT p.pool, place, who, {", ".join(_part(kind) for kind in _KINDS)},
+        sum(output * (u.spent - s.spent) / (later_all * 1000))::float8 AS steps
+    FROM book_piece p JOIN book_crowd s ON s.pool = p.pool AND s.at = p.since
+    JOIN book_crowd u ON u.pool = p.pool AND u.at = p.until GROUP BY 1, 2, 3
+), weighed AS MATERIALIZED (
+    SELECT l.pool, l.place, l.who, k.kind::smallint AS kind, round(k.weight * 1000)::bigint AS weight
+    FROM live l JOIN book_who w USING (who)
     CROSS JOIN LATERAL (VALUES {", ".join(_weighed(kind) for kind in _KINDS)}) AS k (kind, weight)
-    WHERE k.weight > 0
-), levelled AS (
-    SELECT w.*, CASE WHEN p.is_even THEN weight / sum(weight) OVER (PARTITION BY deployment, place, member)
-        ELSE weight END AS level
-    FROM weighed w JOIN book_pace p USING (deployment)
+    WHERE k.weight > 0.001
+), by_member AS (
+    SELECT w.pool, w.place, o.member, sum(w.weight) AS whole, count(*) OVER (PARTITION BY w.pool, w.place) AS members
+    FROM weighed w JOIN book_pool p ON p.pool = w.pool AND p.is_even JOIN book_who o ON o.who = w.who GROUP BY 1, 2, 3
+), wholes AS (
+    SELECT w.pool, w.place, sum(w.weight) AS whole FROM weighed w GROUP BY 1, 2
 )
 INSERT INTO book_slice
-SELECT deployment, place, member, attribute_set_id, model, kind, is_guessed,
-    level / sum(level) OVER (PARTITION BY deployment, place) FROM levelled
+SELECT w.pool, w.place, w.who, w.kind, floor(w.weight::float8 / t.whole::float8 * 1e9)
+FROM weighed w JOIN book_pool p ON p.pool = w.pool AND NOT p.is_even
+JOIN wholes t ON t.pool = w.pool AND t.place = w.place
+UNION ALL
+SELECT w.pool, w.place, w.who, w.kind, floor(w.weight::float8 / (m.whole * m.members)::float8 * 1e9)
+FROM weighed w JOIN book_pool p ON p.pool = w.pool AND p.is_even JOIN book_who o ON o.who = w.who
+JOIN by_member m ON m.pool = w.pool AND m.place = w.place AND m.member = o.member
 """
+KINDS = tuple(_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,11 +299,12 @@ def fill(*, day: date, weights: Mapping[str, Weights], turns: Mapping[str, Seque
             cursor.execute(_EVENTS, values)
             cursor.execute(_GUESS, values)
             cursor.execute("ANALYZE book_event")
-            for statement in (_PACE, _WINDOWS, _PIECES):
+            for statement in (_POOLS, _WINDOWS, _WHO):
                 cursor.execute(statement, values)
-            cursor.execute("ANALYZE book_pace; ANALYZE book_window; ANALYZE book_piece")
-            for statement in (_CROWD, "ANALYZE book_crowd", _SLICES, "ANALYZE book_slice"):
+            cursor.execute("ANALYZE book_pool; ANALYZE book_window; ANALYZE book_who")
+            for name, statement in (("piece", _PIECES), ("crowd", _CROWD), ("slice", _SLICES)):
                 cursor.execute(statement, values)
+                cursor.execute(f"ANALYZE book_{name}")
 
 
 def _columns(weights: Mapping[str, Weights]) -> dict[str, list[Any]]:  # parameters of SQL
