@@ -38,11 +38,11 @@ def _weighed(kind: str) -> str:
 # Rows by the million carry numbers for names: of a deployment of telemetry (`pool`), of whose work it is (`who`), of a kind.
 _TABLES = f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS book_weight (
-    member text, deployment text, input float8, cached float8, output float8, step float8, mean_output float8,
+    member text, deployment text, pool integer, input float8, cached float8, output float8, step float8, mean_output float8,
     is_in_ms boolean, is_estimated boolean
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS book_event (
-    source_id bigint, offering_id bigint, attribute_set_id bigint, member text, is_guessed boolean,
+    source_id bigint, offering_id bigint, attribute_set_id bigint, pool integer, member text, is_guessed boolean,
     starts bigint, first bigint, ends bigint, {", ".join(f"{kind} integer" for kind in _KINDS)}
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS book_pool (
@@ -84,8 +84,8 @@ WITH given AS (
     SELECT member FROM turns
 )
 INSERT INTO book_weight
-SELECT k.deployment, coalesce(t.deployment, k.deployment), g.input, g.cached, g.output, g.step, g.mean_output,
-    g.is_in_ms, g.is_estimated
+SELECT k.deployment, coalesce(t.deployment, k.deployment), dense_rank() OVER (ORDER BY coalesce(t.deployment, k.deployment)),
+    g.input, g.cached, g.output, g.step, g.mean_output, g.is_in_ms, g.is_estimated
 FROM known k LEFT JOIN turns t ON t.member = k.deployment
 JOIN given g ON g.deployment = CASE WHEN EXISTS (SELECT FROM given o WHERE o.deployment = k.deployment)
     THEN k.deployment ELSE '*' END
@@ -139,7 +139,7 @@ WHERE hour >= %(start)s AND activity IS NOT NULL AND deployment <> ''
 # all of its time; one that says no time at all is where it began. What nobody counted is guessed from its time.
 _EVENTS = f"""
 INSERT INTO book_event
-SELECT e.source_id, e.offering_id, e.attribute_set_id, w.member, NOT e.usage_known AND {_TOKENS} = 0,
+SELECT e.source_id, e.offering_id, e.attribute_set_id, w.pool, w.member, NOT e.usage_known AND {_TOKENS} = 0,
     t.starts, CASE WHEN e.ttft_ms > 0 AND e.ttft_ms < t.took THEN t.starts + e.ttft_ms END, t.starts + t.took,
     {", ".join(f"e.{kind}" for kind in _KINDS)}
 FROM ingest_usageevent e JOIN ingest_offering f ON f.id = e.offering_id
@@ -160,18 +160,18 @@ FROM (SELECT member, sum(output) FILTER (WHERE NOT is_guessed)
 WHERE e.is_guessed AND r.member = e.member
 """
 _POOLS = """
-WITH samples AS (
+WITH members AS (
+    SELECT pool, deployment, count(*) > 1 AND NOT bool_and(is_in_ms) AS is_even FROM book_weight GROUP BY 1, 2
+), samples AS (
     SELECT deployment, greatest(10, max(seconds)) AS seconds, count(DISTINCT node) AS nodes FROM book_sample GROUP BY 1
 ), events AS (
-    SELECT s.deployment, sum((e.ends - e.starts) / (s.seconds * 1000) + 2) AS pieces
-    FROM book_event e JOIN book_weight w USING (member) JOIN samples s ON s.deployment = w.deployment GROUP BY 1
-), members AS (
-    SELECT deployment, count(*) > 1 AND NOT bool_and(is_in_ms) AS is_even FROM book_weight GROUP BY 1
+    SELECT m.deployment, sum((e.ends - e.starts) / (s.seconds * 1000) + 2) AS pieces
+    FROM book_event e JOIN members m USING (pool) JOIN samples s ON s.deployment = m.deployment GROUP BY 1
 )
 INSERT INTO book_pool
-SELECT row_number() OVER (ORDER BY s.deployment), s.deployment, 1000 * s.seconds * ceil(greatest(1,
-    coalesce(e.pieces, 0) / %(pieces)s, s.nodes * 86400.0 / s.seconds / %(windows)s))::bigint, s.nodes, coalesce(m.is_even, FALSE)
-FROM samples s LEFT JOIN events e USING (deployment) LEFT JOIN members m USING (deployment)
+SELECT m.pool, s.deployment, 1000 * s.seconds * ceil(greatest(1,
+    coalesce(e.pieces, 0) / %(pieces)s, s.nodes * 86400.0 / s.seconds / %(windows)s))::bigint, s.nodes, m.is_even
+FROM samples s JOIN members m USING (deployment) LEFT JOIN events e USING (deployment)
 """
 _WINDOWS = """
 INSERT INTO book_window
@@ -199,23 +199,19 @@ CROSS JOIN LATERAL (SELECT greatest(coalesce(first, starts), g.place * span) AS 
 # difference is its part. Each node of a deployment is taken to be a replica with steps of its own.
 _CROWD = """
 WITH moments AS (
-    SELECT pool, at, sum(change) AS change FROM (
-        SELECT w.pool, coalesce(first, starts) AS at, 1 AS change
-        FROM book_event e JOIN book_who w USING (offering_id, attribute_set_id, is_guessed)
-        UNION ALL
-        SELECT w.pool, ends, -1 FROM book_event e JOIN book_who w USING (offering_id, attribute_set_id, is_guessed)
-        UNION ALL
-        SELECT p.pool, (p.place + n) * s.span, 0 FROM (SELECT DISTINCT pool, place FROM book_piece) p
-        JOIN book_pool s USING (pool) CROSS JOIN (VALUES (0), (1)) AS v (n)) m
-    GROUP BY 1, 2
+    SELECT pool, coalesce(first, starts) AS at, 1 AS change FROM book_event
+    UNION ALL SELECT pool, ends, -1 FROM book_event
+    UNION ALL SELECT p.pool, (p.place + n) * s.span, 0 FROM (SELECT DISTINCT pool, place FROM book_piece) p
+        JOIN book_pool s USING (pool) CROSS JOIN (VALUES (0), (1)) AS v (n)
 ), counted AS (
-    SELECT pool, at, (sum(change) OVER w)::bigint AS live, lead(at) OVER w - at AS lasts FROM moments
+    SELECT pool, at, sum(change) OVER w AS live, lead(at) OVER w - at AS lasts FROM moments
     WINDOW w AS (PARTITION BY pool ORDER BY at)
+), added AS (
+    SELECT pool, at, lasts, sum(paid) OVER (PARTITION BY pool ORDER BY at ROWS UNBOUNDED PRECEDING) - paid AS spent
+    FROM counted JOIN book_pool p USING (pool)
+    CROSS JOIN LATERAL (SELECT coalesce(lasts * 1000000 * least(p.nodes, live) / nullif(live, 0), 0) AS paid) x
 )
-INSERT INTO book_crowd
-SELECT pool, at, sum(paid) OVER (PARTITION BY pool ORDER BY at) - paid
-FROM counted JOIN book_pool p USING (pool)
-CROSS JOIN LATERAL (SELECT coalesce(lasts * 1000000 * least(p.nodes, live) / nullif(live, 0), 0) AS paid) x
+INSERT INTO book_crowd SELECT pool, at, spent FROM added WHERE lasts > 0 OR lasts IS NULL
 """
 
 
@@ -295,6 +291,7 @@ def fill(*, day: date, weights: Mapping[str, Weights], turns: Mapping[str, Seque
         cursor.execute(_SAMPLES, values)
         cursor.execute("SELECT EXISTS (SELECT FROM book_sample)")
         if cursor.fetchone()[0]:
+            cursor.execute("SET LOCAL work_mem = '128MB'")  # a dense day has millions of pieces, sorted and hashed once
             cursor.execute("ANALYZE book_weight; ANALYZE book_sample")
             cursor.execute(_EVENTS, values)
             cursor.execute(_GUESS, values)
@@ -305,6 +302,7 @@ def fill(*, day: date, weights: Mapping[str, Weights], turns: Mapping[str, Seque
             for name, statement in (("piece", _PIECES), ("crowd", _CROWD), ("slice", _SLICES)):
                 cursor.execute(statement, values)
                 cursor.execute(f"ANALYZE book_{name}")
+            cursor.execute("SET LOCAL work_mem TO DEFAULT")
 
 
 def _columns(weights: Mapping[str, Weights]) -> dict[str, list[Any]]:  # parameters of SQL

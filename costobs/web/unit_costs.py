@@ -43,7 +43,8 @@ def export(request: HttpRequest) -> HttpResponse:
         return redirect(f"{reverse('gpus_export')}?{asked.query}")
     if unit.key == "fine_tune_run":
         return unit_exports.fine_tune_runs(asked, queries.fine_tune_runs(scope=asked.scope))
-    return unit_exports.by_group(asked, _rows(asked), queries.total(scope=asked.scope).cost)
+    energy = queries.energy_use(scope=asked.scope, group_by=[asked.group])
+    return unit_exports.by_group(asked, _rows(asked), queries.total(scope=asked.scope).cost, energy)
 
 
 def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[str, Any]:
@@ -245,6 +246,7 @@ def _table(
     keyed = [row.keys[0] for row in rows if row.keys[0]]
     now = queries.unit_costs(scope=asked.complete, group_by=[asked.group]) if asked.compare else []
     before = queries.unit_costs(scope=asked.compare, group_by=[asked.group]) if asked.compare else []
+    energy = queries.energy_use(scope=asked.scope, group_by=[asked.group])
     return unit_tables.by_group(
         asked=asked,
         unit=unit,
@@ -257,6 +259,8 @@ def _table(
         before={row.keys[0]: row for row in before},
         urls={key: filters.drill_url(request, path=request.path, dimension=asked.group, value=key) for key in keyed},
         slots=slots,
+        energy={row.keys[0]: row for row in energy},
+        energy_whole=next(iter(queries.energy_use(scope=asked.scope)), None) if energy else None,
         every=request.GET.get("columns") == "all",
         csv_url=f"{reverse('unit_costs_export')}?{asked.query}",
     )

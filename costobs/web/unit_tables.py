@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from attribution.queries import AgentRunLine, EstimateLine, FineTuneLine, GpuCost, UnitCost
+from attribution.queries import AgentRunLine, EnergyUse, EstimateLine, FineTuneLine, GpuCost, UnitCost
 from costobs.kernel import fmt
-from costobs.web import filters, unit_figures, words
+from costobs.web import energy_table, filters, unit_figures, words
 from costobs.web.parts import Cell, Column, Notice, Row, Table
 from costobs.web.unit_figures import Unit
 
@@ -18,7 +18,7 @@ _RUN_STATES = {
     "cancelled": "ended",
     "preempted": "ended",
 }
-_HONEST = "Token costs of self-hosted models are split by estimated weights of uncached, cached and output tokens."
+_HONEST = "Token costs of self-hosted models are split by the weights on the GPUs page."
 
 
 def by_group(
@@ -34,6 +34,8 @@ def by_group(
     now: Mapping[str, UnitCost],
     urls: Mapping[str, str],
     slots: Mapping[str, int],
+    energy: Mapping[str, EnergyUse],
+    energy_whole: EnergyUse | None,
     every: bool,
     csv_url: str,
 ) -> Table:
@@ -48,24 +50,37 @@ def by_group(
             Cell(words.label(asked.group, key), urls.get(key, ""), title=key),
             Cell(fmt.money(row.cost, currency, places=places)),
             *_figures(unit, row, now.get(key), before.get(key), currency, every),
+            *([energy_table.per_million(energy.get(key))] if energy else []),
         ]
         shown.append(Row(cells, slot=slots.get(key, 10) if key else None, kind="" if key else "other"))
-    blank = [Cell(fmt.NOT_APPLICABLE)] * (len(_columns(unit, asked, every)) - 2)
+    columns = _columns(unit, asked, every)
+    if energy:
+        columns.append(
+            Column("Energy / 1M tokens", numeric=True, title="Of own GPUs that are metered; CO2e with the PUE")
+        )
+    blank = [Cell(fmt.NOT_APPLICABLE)] * (len(columns) - 2)
     if rest:
         name = Cell(
             "Without logged usage", title="Idle nodes, fine-tune runs, tax, subscriptions: nothing to divide by"
         )
         shown.append(Row([name, Cell(fmt.money(rest, currency, places=places)), *blank], kind="other"))
     sums = _figures(unit, whole, whole_now, whole_before, currency, every) if whole else blank
+    if whole and energy:
+        sums = [*sums, energy_table.per_million(energy_whole)]
     total_cells = [Cell(f"Total ({len(shown)} rows)"), Cell(fmt.money(total, currency, places=places)), *sums]
     return Table(
         caption=f"Unit costs by {filters.by(asked.group)}",
-        columns=_columns(unit, asked, every),
+        columns=columns,
         rows=shown,
         total=Row(total_cells, kind="total") if shown else None,
         empty=_no_calls(asked),
         csv_url=csv_url,
-        note=f"Unit costs divide what logged calls carry, not bypass, idle and overhead. {_HONEST}",
+        note=" ".join(
+            [
+                f"Unit costs divide what logged calls carry, not bypass, idle and overhead. {_HONEST}",
+                *([energy_table.electricity(energy_whole.is_default_carbon)] if energy_whole else []),
+            ]
+        ),
     )
 
 
