@@ -195,6 +195,9 @@ CROSS JOIN LATERAL generate_series(e.starts / span, (e.ends - 1) / span) AS g (p
 CROSS JOIN LATERAL (SELECT greatest(coalesce(first, starts), g.place * span) AS since,
     least(ends, (g.place + 1) * span) AS until) t
 """
+_SEEN = f"""
+SELECT {", ".join(f"bool_or({kind} > 0)" for kind in _KINDS)}, (SELECT bool_or(is_even) FROM book_pool) FROM book_event
+"""
 # What one of those who generate at a time pays of it, added up from the first on, in millionths: between two moments, the
 # difference is its part. Each node of a deployment is taken to be a replica with steps of its own.
 _CROWD = """
@@ -215,40 +218,49 @@ INSERT INTO book_crowd SELECT pool, at, spent FROM added WHERE lasts > 0 OR last
 """
 
 
-def _part(kind: str) -> str:
-    """A kind's tokens inside a window, in thousandths: whole numbers, so that the order of rows changes nothing."""
-    phase = "later" if _KINDS[kind] == "output" else "before"
-    return f"sum({phase} * 1000 * {kind} / {phase}_all)::float8 AS {kind}"
-
-
-# Shares are whole thousand-millionths of a window, each made of whole numbers, so that adding them up is exact. Where deployments
-# take turns on a GPU and not each has fitted weights in milliseconds, those live in a window have it evenly.
-_SLICES = f"""
+# Shares are whole thousand-millionths of a window, made of whole numbers, so that adding up is exact and the order of rows changes
+# nothing (floating point holds these whole numbers exactly).
+_SLICES = """
 WITH live AS (
-    SELECT p.pool, place, who, {", ".join(_part(kind) for kind in _KINDS)},
-        sum(output * (u.spent - s.spent) / (later_all * 1000))::float8 AS steps
+    SELECT p.pool, place, who, {parts}, sum((output * (u.spent - s.spent) / (later_all * 1000))::float8) AS steps
     FROM book_piece p JOIN book_crowd s ON s.pool = p.pool AND s.at = p.since
     JOIN book_crowd u ON u.pool = p.pool AND u.at = p.until GROUP BY 1, 2, 3
 ), weighed AS MATERIALIZED (
-    SELECT l.pool, l.place, l.who, k.kind::smallint AS kind, round(k.weight * 1000)::bigint AS weight
-    FROM live l JOIN book_who w USING (who)
-    CROSS JOIN LATERAL (VALUES {", ".join(_weighed(kind) for kind in _KINDS)}) AS k (kind, weight)
+    SELECT l.pool, l.place, l.who, w.member, k.kind::smallint AS kind, round(k.weight * 1000)::bigint AS weight
+    FROM live l JOIN book_who w USING (who) CROSS JOIN LATERAL (VALUES {weights}) AS k (kind, weight)
     WHERE k.weight > 0.001
-), by_member AS (
-    SELECT w.pool, w.place, o.member, sum(w.weight) AS whole, count(*) OVER (PARTITION BY w.pool, w.place) AS members
-    FROM weighed w JOIN book_pool p ON p.pool = w.pool AND p.is_even JOIN book_who o ON o.who = w.who GROUP BY 1, 2, 3
-), wholes AS (
-    SELECT w.pool, w.place, sum(w.weight) AS whole FROM weighed w GROUP BY 1, 2
-)
+), {wholes}
 INSERT INTO book_slice
-SELECT w.pool, w.place, w.who, w.kind, floor(w.weight::float8 / t.whole::float8 * 1e9)
-FROM weighed w JOIN book_pool p ON p.pool = w.pool AND NOT p.is_even
-JOIN wholes t ON t.pool = w.pool AND t.place = w.place
-UNION ALL
-SELECT w.pool, w.place, w.who, w.kind, floor(w.weight::float8 / (m.whole * m.members)::float8 * 1e9)
-FROM weighed w JOIN book_pool p ON p.pool = w.pool AND p.is_even JOIN book_who o ON o.who = w.who
-JOIN by_member m ON m.pool = w.pool AND m.place = w.place AND m.member = o.member
+SELECT w.pool, w.place, w.who, w.kind, floor(w.weight::float8 / t.whole * 1e9)
+FROM weighed w JOIN wholes t ON t.pool = w.pool AND t.place = w.place{and_member}
 """
+_WHOLES = "wholes AS (SELECT pool, place, sum(weight)::float8 AS whole FROM weighed GROUP BY 1, 2)"
+# Where deployments take turns on a GPU and not each has fitted weights in milliseconds, those live in a window have it evenly.
+_EVEN_WHOLES = """by_member AS (
+    SELECT pool, place, member, sum(weight) AS weight FROM weighed GROUP BY 1, 2, 3
+), wholes AS (
+    SELECT m.pool, m.place, m.member, CASE WHEN p.is_even THEN m.weight * count(*) OVER w
+        ELSE sum(m.weight) OVER w END::float8 AS whole
+    FROM by_member m JOIN book_pool p USING (pool) WINDOW w AS (PARTITION BY m.pool, m.place)
+)"""
+
+
+def _slices(kinds: Sequence[str], *, is_even: bool) -> str:
+    """The statement for the kinds of tokens that the day has."""
+    return _SLICES.format(
+        parts=", ".join(_part(kind) for kind in kinds),
+        weights=", ".join(_weighed(kind) for kind in kinds),
+        wholes=_EVEN_WHOLES if is_even else _WHOLES,
+        and_member=" AND t.member = w.member" if is_even else "",
+    )
+
+
+def _part(kind: str) -> str:
+    """A kind's tokens inside a window, in thousandths."""
+    phase = "later" if _KINDS[kind] == "output" else "before"
+    return f"sum(({phase} * 1000 * {kind} / {phase}_all)::float8) AS {kind}"
+
+
 KINDS = tuple(_KINDS)
 
 
@@ -299,9 +311,14 @@ def fill(*, day: date, weights: Mapping[str, Weights], turns: Mapping[str, Seque
             for statement in (_POOLS, _WINDOWS, _WHO):
                 cursor.execute(statement, values)
             cursor.execute("ANALYZE book_pool; ANALYZE book_window; ANALYZE book_who")
-            for name, statement in (("piece", _PIECES), ("crowd", _CROWD), ("slice", _SLICES)):
+            for name, statement in (("piece", _PIECES), ("crowd", _CROWD)):
                 cursor.execute(statement, values)
                 cursor.execute(f"ANALYZE book_{name}")
+            cursor.execute(_SEEN)
+            *seen, is_even = cursor.fetchone()
+            kinds = [kind for kind, is_seen in zip(_KINDS, seen, strict=True) if is_seen or kind == "output"]
+            cursor.execute(_slices(kinds, is_even=bool(is_even)))
+            cursor.execute("ANALYZE book_slice")
             cursor.execute("SET LOCAL work_mem TO DEFAULT")
 
 

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+from django.urls import reverse
+
 from attribution import queries
 from attribution.queries import EnergyUse, GpuEnergy, WeightsLine
 from costobs.kernel import fmt
+from costobs.web import filters, words
 from costobs.web.parts import Cell, Column, Notice, Row, Table
 
 _METHODS = {
@@ -80,6 +83,44 @@ def by_deployment(rows: Sequence[GpuEnergy]) -> Table:
     )
 
 
+def by_group(asked: filters.Asked, rows: Sequence[EnergyUse]) -> Table:
+    """Energy and carbon of requests to own GPUs, by what the page is grouped by."""
+    columns = [
+        Column(filters.LABELS[asked.group]),
+        Column("Energy", numeric=True, sort="descending", title="At the card"),
+        Column("gCO2e", numeric=True, title="With the PUE of the data centre"),
+        Column("Tokens", numeric=True, title="On days and deployments whose cards are metered"),
+        Column("Energy / 1M tokens", numeric=True),
+        Column("gCO2e / 1M tokens", numeric=True),
+        Column("Energy / request", numeric=True),
+        Column("gCO2e / request", numeric=True),
+    ]
+    shown = [
+        Row(
+            [Cell(words.label(asked.group, row.keys[0]), title=row.keys[0]), *_figures(row)],
+            kind="" if row.keys[0] else "other",
+        )
+        for row in sorted(rows, key=lambda row: not row.keys[0])
+    ]
+    is_default = any(row.is_default_carbon for row in rows)
+    whole = EnergyUse(
+        (),
+        sum((row.joules for row in rows), Decimal(0)),
+        sum((row.grams for row in rows), Decimal(0)),
+        sum(row.tokens for row in rows),
+        sum(row.requests for row in rows),
+        is_default,
+    )
+    return Table(
+        caption=f"Energy and carbon by {filters.by(asked.group)}",
+        columns=columns,
+        rows=shown,
+        total=Row([Cell(f"Total ({len(rows)} rows)"), *_figures(whole)], kind="total"),
+        csv_url=f"{reverse('unit_costs_export')}?{asked.query}",
+        note=electricity(is_default),
+    )
+
+
 def heading(rows: Sequence[GpuEnergy]) -> str:
     """`The cards drew 41.2 kWh, 38 % of it while idle: 30.4 kg CO2e`."""
     joules, grams = _sum(rows, "joules"), _sum(rows, "grams")
@@ -119,7 +160,6 @@ def weights(rows: Sequence[WeightsLine]) -> Table:
         Column("b, ms / input token", numeric=True, title="Of a prompt token that was computed"),
         Column("c, ms / output token", numeric=True),
         Column("R²", numeric=True, title="Part of the steps' time that the fit explains; below 0.8 it is not used"),
-        Column("Steps", numeric=True),
         Column("Holds from"),
         Column("How it is known", wide=True),
     ]
@@ -129,8 +169,8 @@ def weights(rows: Sequence[WeightsLine]) -> Table:
                 Cell(row.deployment),
                 Cell(row.quantization or fmt.NOT_APPLICABLE),
                 Cell(f"1 : {_digits(row.cached_weight, 2)} : {_digits(row.output_weight, 2)}"),
-                *(Cell(_digits(value, 3)) for value in (row.a_ms, row.b_ms, row.c_ms, row.r2)),
-                Cell(fmt.integer(row.steps) if row.steps is not None else fmt.NOT_APPLICABLE),
+                *(Cell(_digits(value, 3)) for value in (row.a_ms, row.b_ms, row.c_ms)),
+                Cell(_digits(row.r2, 3), note=f"{fmt.integer(row.steps)} steps" if row.steps is not None else ""),
                 Cell(
                     fmt.day(row.valid_from) if row.valid_from else fmt.NOT_APPLICABLE,
                     note=f"fitted {fmt.moment(row.fitted_at)}" if row.fitted_at else "",
@@ -156,6 +196,18 @@ def per_million(use: EnergyUse | None) -> Cell:
     return Cell(power(use.wh_per_million_tokens), note=f"{carbon(use.grams_per_million_tokens)} CO2e")
 
 
+def _figures(row: EnergyUse) -> list[Cell]:
+    return [
+        _energy(row.joules),
+        Cell(carbon(row.grams)),
+        Cell(fmt.count(row.tokens), title=fmt.integer(row.tokens)),
+        Cell(power(row.wh_per_million_tokens)),
+        Cell(carbon(row.grams_per_million_tokens)),
+        Cell(power(row.wh_per_request)),
+        Cell(carbon(row.grams_per_request)),
+    ]
+
+
 def _sum(rows: Sequence[GpuEnergy], *names: str) -> Decimal:
     return sum((getattr(row, name) for row in rows for name in names), Decimal(0))
 
@@ -167,7 +219,11 @@ def _energy(joules: Decimal) -> Cell:
 def _scaled(value: Decimal | None, small: str, large: str) -> str:
     if value is None:
         return fmt.NOT_APPLICABLE
-    number, unit = (value / _THOUSAND, large) if abs(value) >= _THOUSAND else (value, small)
+    number, unit = value, small
+    if abs(value) >= _THOUSAND:
+        number, unit = value / _THOUSAND, large
+    elif value and abs(value) < Decimal("0.1"):
+        number, unit = value * _THOUSAND, f"m{small}"
     return f"{fmt.digits(number, 0 if not number or abs(number) >= 100 else 1 if abs(number) >= 10 else 2)} {unit}"
 
 

@@ -9,9 +9,18 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from attribution import queries
-from attribution.queries import UnitCost
+from attribution.queries import EnergyUse, UnitCost
 from costobs.kernel import fmt
-from costobs.web import breakdown, filters, unit_charts, unit_exports, unit_figures, unit_tables, value_tables
+from costobs.web import (
+    breakdown,
+    energy_table,
+    filters,
+    unit_charts,
+    unit_exports,
+    unit_figures,
+    unit_tables,
+    value_tables,
+)
 from costobs.web.page import page as page_view
 from costobs.web.parts import Kpi, Link, Notice, Table
 from costobs.web.unit_figures import UNITS, Unit
@@ -53,14 +62,16 @@ def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[
     whole, now, before = _one(asked.scope), _one(asked.complete), _one(asked.compare) if asked.compare else None
     slots = breakdown.slots(breakdown.groups(scope=asked.scope, dimension=asked.group))
     fine_tunes = queries.fine_tune_runs(scope=asked.scope)
+    energy = queries.energy_use(scope=asked.scope, group_by=[asked.group])
     currency = asked.scope.currency
     context: dict[str, Any] = {
         "heading": _heading(asked, unit, now or whole, before),
         "sub": _sub(asked, total, whole),
         "unknown_url": f"{reverse('sources')}#unknown-usage" if _is_told(asked, whole) else "",
         "table_caption": "Unit costs divide what logged calls carry. A name narrows the page.",
-        "table": _table(request, asked, unit, rows, (whole, now, before), total.cost, slots),
+        "table": _table(request, asked, unit, rows, (whole, now, before), total.cost, slots, energy),
         "columns": _columns_link(request),
+        "energy": energy_table.by_group(asked, energy) if energy else None,
         "estimates": unit_tables.estimates(queries.estimated_versus_billed(scope=asked.scope), currency),
         "quality": value_tables.quality(asked, rows),
         "business": value_tables.business(asked),
@@ -242,11 +253,11 @@ def _table(
     wholes: tuple[UnitCost | None, UnitCost | None, UnitCost | None],
     total: Decimal,
     slots: Mapping[str, int],
+    energy: Sequence[EnergyUse],
 ) -> Table:
     keyed = [row.keys[0] for row in rows if row.keys[0]]
     now = queries.unit_costs(scope=asked.complete, group_by=[asked.group]) if asked.compare else []
     before = queries.unit_costs(scope=asked.compare, group_by=[asked.group]) if asked.compare else []
-    energy = queries.energy_use(scope=asked.scope, group_by=[asked.group])
     return unit_tables.by_group(
         asked=asked,
         unit=unit,

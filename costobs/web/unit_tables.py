@@ -50,11 +50,11 @@ def by_group(
             Cell(words.label(asked.group, key), urls.get(key, ""), title=key),
             Cell(fmt.money(row.cost, currency, places=places)),
             *_figures(unit, row, now.get(key), before.get(key), currency, every),
-            *([energy_table.per_million(energy.get(key))] if energy else []),
+            *([energy_table.per_million(energy.get(key))] if every and energy else []),
         ]
         shown.append(Row(cells, slot=slots.get(key, 10) if key else None, kind="" if key else "other"))
     columns = _columns(unit, asked, every)
-    if energy:
+    if every and energy:
         columns.append(
             Column("Energy / 1M tokens", numeric=True, title="Of own GPUs that are metered; CO2e with the PUE")
         )
@@ -65,7 +65,7 @@ def by_group(
         )
         shown.append(Row([name, Cell(fmt.money(rest, currency, places=places)), *blank], kind="other"))
     sums = _figures(unit, whole, whole_now, whole_before, currency, every) if whole else blank
-    if whole and energy:
+    if whole and every and energy:
         sums = [*sums, energy_table.per_million(energy_whole)]
     total_cells = [Cell(f"Total ({len(shown)} rows)"), Cell(fmt.money(total, currency, places=places)), *sums]
     return Table(
@@ -75,12 +75,7 @@ def by_group(
         total=Row(total_cells, kind="total") if shown else None,
         empty=_no_calls(asked),
         csv_url=csv_url,
-        note=" ".join(
-            [
-                f"Unit costs divide what logged calls carry, not bypass, idle and overhead. {_HONEST}",
-                *([energy_table.electricity(energy_whole.is_default_carbon)] if energy_whole else []),
-            ]
-        ),
+        note=f"Unit costs divide what logged calls carry, not bypass, idle and overhead. {_HONEST}",
     )
 
 
