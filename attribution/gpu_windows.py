@@ -17,6 +17,8 @@ from costobs.kernel.period import Days
 
 # A request is never taken to have been live for longer; the events of this long before a day are read with it.
 _LONGEST = timedelta(hours=1)
+# Readings that stand for longer say too little about when; their hours are shared as hours.
+_COARSEST = timedelta(minutes=10)
 # A day of one deployment falls into no more pieces than this (a request in a window, a window on a node); windows grow instead.
 _MOST_PIECES = 4_000_000
 _MOST_WINDOWS = 400_000
@@ -132,7 +134,7 @@ SELECT node, hour, deployment, (extract(epoch FROM sampled_at) * 1000)::bigint -
 FROM filled LEFT JOIN resting USING (gpu_uuid, mig_instance)
 CROSS JOIN LATERAL (SELECT least(drawn, CASE WHEN rest IS NULL THEN drawn * (interval_seconds * 1000 - busy_ms)
     / nullif(interval_seconds * 1000, 0) ELSE rest * (interval_seconds - busy_ms / 1000) END) AS idle) i
-WHERE hour >= %(start)s AND activity IS NOT NULL AND deployment <> ''
+WHERE hour >= %(start)s AND activity IS NOT NULL AND deployment <> '' AND interval_seconds <= %(coarsest)s
 """
 
 # The requests of the deployments that were sampled, from sources that count. A request that says no first token is spread over
@@ -291,6 +293,7 @@ def fill(*, day: date, weights: Mapping[str, Weights], turns: Mapping[str, Seque
         "end": days.end_at,
         "from": days.start_at - _LONGEST,
         "longest": _LONGEST // timedelta(milliseconds=1),
+        "coarsest": _COARSEST // timedelta(seconds=1),
         "rate": _TOKENS_PER_MS,
         "pieces": _MOST_PIECES,
         "windows": _MOST_WINDOWS,

@@ -45,9 +45,9 @@ def by_deployment(rows: Sequence[GpuEnergy]) -> Table:
         Column("With requests", numeric=True),
         Column("Without a request", numeric=True, title="Busy without a request, and fine-tune runs"),
         Column("Idle", numeric=True, title="At rest: while nothing ran, and of the time that was not busy"),
-        Column("gCO2e", numeric=True, title="Of all of it, with the PUE of the data centre"),
+        Column("CO2e", numeric=True, title="Of all of it, with the PUE of the data centre"),
         Column("Energy / 1M tokens", numeric=True, title="Of what requests used"),
-        Column("gCO2e / 1M tokens", numeric=True, title="Of what requests used"),
+        Column("CO2e / 1M tokens", numeric=True, title="Of what requests used"),
     ]
     shown = [
         Row(
@@ -88,12 +88,12 @@ def by_group(asked: filters.Asked, rows: Sequence[EnergyUse]) -> Table:
     columns = [
         Column(filters.LABELS[asked.group]),
         Column("Energy", numeric=True, sort="descending", title="At the card"),
-        Column("gCO2e", numeric=True, title="With the PUE of the data centre"),
+        Column("CO2e", numeric=True, title="With the PUE of the data centre"),
         Column("Tokens", numeric=True, title="On days and deployments whose cards are metered"),
         Column("Energy / 1M tokens", numeric=True),
-        Column("gCO2e / 1M tokens", numeric=True),
+        Column("CO2e / 1M tokens", numeric=True),
         Column("Energy / request", numeric=True),
-        Column("gCO2e / request", numeric=True),
+        Column("CO2e / request", numeric=True),
     ]
     shown = [
         Row(
@@ -131,11 +131,12 @@ def heading(rows: Sequence[GpuEnergy]) -> str:
 
 
 def weights_heading(rows: Sequence[WeightsLine]) -> str:
-    """`Token weights: 2 of 3 deployments fitted, 1 estimated`."""
+    """`Token weights are estimated for 1 of 3 deployments`."""
     guessed = sum(1 for row in rows if row.is_estimated)
+    whole = f"{len(rows)} deployment{'' if len(rows) == 1 else 's'}"
     if not guessed:
-        return f"Token weights: all of {len(rows)} deployments fitted or stated"
-    return f"Token weights: {len(rows) - guessed} of {len(rows)} deployments fitted or stated, {guessed} estimated"
+        return f"Token weights are fitted or stated for {whole}"
+    return f"Token weights are estimated for {guessed} of {whole}"
 
 
 def electricity(is_default: bool) -> str:
@@ -187,13 +188,6 @@ def weights(rows: Sequence[WeightsLine]) -> Table:
         empty=Notice("empty", "No deployment of own GPUs in these days"),
         note="Fit them from the log of vLLM with --enable-logging-iteration-details: costobs fit DEPLOYMENT --log FILE",
     )
-
-
-def per_million(use: EnergyUse | None) -> Cell:
-    """Energy of a million tokens with its carbon below."""
-    if use is None or use.wh_per_million_tokens is None:
-        return Cell(fmt.NOT_APPLICABLE)
-    return Cell(power(use.wh_per_million_tokens), note=f"{carbon(use.grams_per_million_tokens)} CO2e")
 
 
 def _figures(row: EnergyUse) -> list[Cell]:

@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from attribution import queries
-from attribution.queries import EnergyUse, UnitCost
+from attribution.queries import UnitCost
 from costobs.kernel import fmt
 from costobs.web import (
     breakdown,
@@ -69,7 +69,7 @@ def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[
         "sub": _sub(asked, total, whole),
         "unknown_url": f"{reverse('sources')}#unknown-usage" if _is_told(asked, whole) else "",
         "table_caption": "Unit costs divide what logged calls carry. A name narrows the page.",
-        "table": _table(request, asked, unit, rows, (whole, now, before), total.cost, slots, energy),
+        "table": _table(request, asked, unit, rows, (whole, now, before), total.cost, slots),
         "columns": _columns_link(request),
         "energy": energy_table.by_group(asked, energy) if energy else None,
         "estimates": unit_tables.estimates(queries.estimated_versus_billed(scope=asked.scope), currency),
@@ -253,7 +253,6 @@ def _table(
     wholes: tuple[UnitCost | None, UnitCost | None, UnitCost | None],
     total: Decimal,
     slots: Mapping[str, int],
-    energy: Sequence[EnergyUse],
 ) -> Table:
     keyed = [row.keys[0] for row in rows if row.keys[0]]
     now = queries.unit_costs(scope=asked.complete, group_by=[asked.group]) if asked.compare else []
@@ -270,8 +269,6 @@ def _table(
         before={row.keys[0]: row for row in before},
         urls={key: filters.drill_url(request, path=request.path, dimension=asked.group, value=key) for key in keyed},
         slots=slots,
-        energy={row.keys[0]: row for row in energy},
-        energy_whole=next(iter(queries.energy_use(scope=asked.scope)), None) if energy else None,
         every=request.GET.get("columns") == "all",
         csv_url=f"{reverse('unit_costs_export')}?{asked.query}",
     )

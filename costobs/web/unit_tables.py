@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from attribution.queries import AgentRunLine, EnergyUse, EstimateLine, FineTuneLine, GpuCost, UnitCost
+from attribution.queries import AgentRunLine, EstimateLine, FineTuneLine, GpuCost, UnitCost
 from costobs.kernel import fmt
-from costobs.web import energy_table, filters, unit_figures, words
+from costobs.web import filters, unit_figures, words
 from costobs.web.parts import Cell, Column, Notice, Row, Table
 from costobs.web.unit_figures import Unit
 
@@ -34,8 +34,6 @@ def by_group(
     now: Mapping[str, UnitCost],
     urls: Mapping[str, str],
     slots: Mapping[str, int],
-    energy: Mapping[str, EnergyUse],
-    energy_whole: EnergyUse | None,
     every: bool,
     csv_url: str,
 ) -> Table:
@@ -50,27 +48,19 @@ def by_group(
             Cell(words.label(asked.group, key), urls.get(key, ""), title=key),
             Cell(fmt.money(row.cost, currency, places=places)),
             *_figures(unit, row, now.get(key), before.get(key), currency, every),
-            *([energy_table.per_million(energy.get(key))] if every and energy else []),
         ]
         shown.append(Row(cells, slot=slots.get(key, 10) if key else None, kind="" if key else "other"))
-    columns = _columns(unit, asked, every)
-    if every and energy:
-        columns.append(
-            Column("Energy / 1M tokens", numeric=True, title="Of own GPUs that are metered; CO2e with the PUE")
-        )
-    blank = [Cell(fmt.NOT_APPLICABLE)] * (len(columns) - 2)
+    blank = [Cell(fmt.NOT_APPLICABLE)] * (len(_columns(unit, asked, every)) - 2)
     if rest:
         name = Cell(
             "Without logged usage", title="Idle nodes, fine-tune runs, tax, subscriptions: nothing to divide by"
         )
         shown.append(Row([name, Cell(fmt.money(rest, currency, places=places)), *blank], kind="other"))
     sums = _figures(unit, whole, whole_now, whole_before, currency, every) if whole else blank
-    if whole and every and energy:
-        sums = [*sums, energy_table.per_million(energy_whole)]
     total_cells = [Cell(f"Total ({len(shown)} rows)"), Cell(fmt.money(total, currency, places=places)), *sums]
     return Table(
         caption=f"Unit costs by {filters.by(asked.group)}",
-        columns=columns,
+        columns=_columns(unit, asked, every),
         rows=shown,
         total=Row(total_cells, kind="total") if shown else None,
         empty=_no_calls(asked),

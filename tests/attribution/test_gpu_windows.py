@@ -464,3 +464,14 @@ def test_it_makes_the_same_shares_whatever_the_order_of_rows():
     world.settle()
 
     assert sorted(GpuShare.objects.values_list(*columns)) == before
+
+
+def test_it_shares_hours_where_readings_are_too_coarse_to_say_when():
+    _sample(1.0, after=1800, every=1800)
+    _request("search", starts=1, takes=5, output=10)
+    _request("growth", starts=3000, takes=5, output=10)
+
+    _settle()
+
+    assert _teams() == {"search": 900, "growth": 900}
+    assert set(GpuShare.objects.values_list("method", flat=True)) == {"hours"}
