@@ -7,9 +7,11 @@ from decimal import Decimal
 from django.db import connection
 
 from attribution import energy, gpu_shares, gpu_time, gpu_windows, periods, splitting, token_weights
+from attribution.models import PeriodBook
 from attribution.rules.gpu_share import GpuShare
 
 METHOD = "gpu_share"
+_LEAST_WEIGHT, _MOST_WEIGHT = Decimal("0.01"), Decimal(10_000)
 
 _TABLES = """
 CREATE TEMPORARY TABLE IF NOT EXISTS book_node_work (
@@ -138,7 +140,7 @@ def _split(*, rule: GpuShare, rule_id: int | None, now: datetime) -> int:
 def _weights(rule: GpuShare, day: date) -> dict[str, gpu_windows.Weights]:
     """What a person stated for a deployment, else what was fitted for it, else the rule's own for all."""
     found = {"*": _stated(rule.token_weights, is_estimated=True)}
-    for deployment, fit in token_weights.in_force(day=day).items():
+    for deployment, fit in token_weights.in_force(day=day, known_at=_closed_at(day)).items():
         if fit.is_fitted:
             found[deployment] = gpu_windows.Weights(
                 input=fit.b_ms,
@@ -152,11 +154,18 @@ def _weights(rule: GpuShare, day: date) -> dict[str, gpu_windows.Weights]:
     return found | {name: _stated(one, is_estimated=False) for name, one in rule.deployment_weights.items()}
 
 
+def _closed_at(day: date) -> datetime | None:
+    """When the month of a day was closed: what was fitted later changes nothing there."""
+    found = PeriodBook.objects.filter(month=day.replace(day=1), state="closed").values_list("closed_at", flat=True)
+    return found.first()
+
+
 def _stated(weights: Mapping[str, Decimal], *, is_estimated: bool) -> gpu_windows.Weights:
-    output = weights["output"]
-    return gpu_windows.Weights(
-        weights["input"], weights["cached"], output, Decimal(0), output, is_in_ms=False, is_estimated=is_estimated
-    )
+    # Only ratios matter; weights that are very large or small are brought to where whole numbers tell them apart.
+    top = max(weights.values())
+    unit = Decimal(1) if _LEAST_WEIGHT <= top <= _MOST_WEIGHT else top
+    given, cached, output = (weights[name] / unit for name in ("input", "cached", "output"))
+    return gpu_windows.Weights(given, cached, output, Decimal(0), output, is_in_ms=False, is_estimated=is_estimated)
 
 
 def _electricity(rule: GpuShare) -> dict[str, energy.Electricity]:

@@ -55,7 +55,7 @@ CROSS JOIN LATERAL (SELECT CASE WHEN %(closed)s AND k.busy IS NOT NULL THEN 'sto
 _BY_WINDOW = """
 WITH parts AS (
     SELECT w.node, w.hour, w.pool, s.who, s.kind, sum(w.busy * coalesce(s.share, 1000000000)) AS busy,
-        sum(w.active * coalesce(s.share, 1000000000)) AS active
+        sum(w.active * (coalesce(s.share, 1000000000) / 1000)) AS active
     FROM book_window w LEFT JOIN book_slice s ON s.pool = w.pool AND s.place = w.place GROUP BY 1, 2, 3, 4, 5
 ), named AS (
     SELECT a.node, a.hour, p.deployment, o.member, o.attribute_set_id, o.model, a.kind, o.is_estimated, sum(a.busy) AS busy,
@@ -106,7 +106,7 @@ WITH members AS (
 ), spent AS (
     SELECT node, hour, deployment, state, sum(amount - taken) AS amount FROM book_gpu_time GROUP BY 1, 2, 3, 4
 ), rested AS (
-    SELECT w.node, w.hour, p.deployment, sum(w.idle) * 1000000000 AS idle
+    SELECT w.node, w.hour, p.deployment, sum(w.idle) * 1000000 AS idle
     FROM book_window w JOIN book_pool p USING (pool) GROUP BY 1, 2, 3
 ), taken AS (
     SELECT node, hour, deployment, sum(taken) AS amount FROM book_gpu_time GROUP BY 1, 2, 3 HAVING sum(taken) > 0

@@ -22,6 +22,8 @@ _COARSEST = timedelta(minutes=10)
 # A day of one deployment falls into no more pieces than this (a request in a window, a window on a node); windows grow instead.
 _MOST_PIECES = 4_000_000
 _MOST_WINDOWS = 400_000
+# More tokens than a request can have; whatever was pushed, the sums below stay inside their numbers.
+_MOST_TOKENS = 2_000_000
 # What a request that nobody counted is taken to have put out for a millisecond, where its deployment counted no other.
 _TOKENS_PER_MS = Decimal("0.05")
 
@@ -143,7 +145,7 @@ _EVENTS = f"""
 INSERT INTO book_event
 SELECT e.source_id, e.offering_id, e.attribute_set_id, w.pool, w.member, NOT e.usage_known AND {_TOKENS} = 0,
     t.starts, CASE WHEN e.ttft_ms > 0 AND e.ttft_ms < t.took THEN t.starts + e.ttft_ms END, t.starts + t.took,
-    {", ".join(f"e.{kind}" for kind in _KINDS)}
+    {", ".join(f"least(e.{kind}, {_MOST_TOKENS})" for kind in _KINDS)}
 FROM ingest_usageevent e JOIN ingest_offering f ON f.id = e.offering_id
 JOIN book_weight w ON w.member = f.deployment
 CROSS JOIN LATERAL (SELECT (extract(epoch FROM e.occurred_at) * 1000)::bigint AS starts,
@@ -155,7 +157,7 @@ WHERE f.provider = 'self_hosted' AND w.deployment IN (SELECT deployment FROM boo
         AND u.attribute_set_id = e.attribute_set_id AND u.deployment = f.deployment)
 """
 _GUESS = """
-UPDATE book_event e SET output = round((e.ends - e.starts) * coalesce(r.rate, %(rate)s))
+UPDATE book_event e SET output = least(round((e.ends - e.starts) * coalesce(r.rate, %(rate)s)), %(tokens)s)
 FROM (SELECT member, sum(output) FILTER (WHERE NOT is_guessed)
           / nullif(sum(ends - starts) FILTER (WHERE NOT is_guessed), 0)::numeric AS rate
       FROM book_event GROUP BY 1 HAVING bool_or(is_guessed)) r
@@ -228,7 +230,7 @@ WITH live AS (
     FROM book_piece p JOIN book_crowd s ON s.pool = p.pool AND s.at = p.since
     JOIN book_crowd u ON u.pool = p.pool AND u.at = p.until GROUP BY 1, 2, 3
 ), weighed AS MATERIALIZED (
-    SELECT l.pool, l.place, l.who, w.member, k.kind::smallint AS kind, round(k.weight * 1000)::bigint AS weight
+    SELECT l.pool, l.place, l.who, w.member, k.kind::smallint AS kind, least(round(k.weight * 1000), 9e18)::bigint AS weight
     FROM live l JOIN book_who w USING (who) CROSS JOIN LATERAL (VALUES {weights}) AS k (kind, weight)
     WHERE k.weight > 0.001
 ), {wholes}
@@ -295,6 +297,7 @@ def fill(*, day: date, weights: Mapping[str, Weights], turns: Mapping[str, Seque
         "longest": _LONGEST // timedelta(milliseconds=1),
         "coarsest": _COARSEST // timedelta(seconds=1),
         "rate": _TOKENS_PER_MS,
+        "tokens": _MOST_TOKENS,
         "pieces": _MOST_PIECES,
         "windows": _MOST_WINDOWS,
         **_columns(weights),

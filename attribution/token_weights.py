@@ -143,9 +143,11 @@ def record(*, deployment: str, quantization: str, found: Fit, valid_from: date, 
         return _open_days(deployment, valid_from)
 
 
-def in_force(*, day: date) -> dict[str, InForce]:
-    """The weights of each deployment on a day: those of the latest day not after it, as last known."""
+def in_force(*, day: date, known_at: datetime | None = None) -> dict[str, InForce]:
+    """The weights of each deployment on a day: those of the latest day not after it, as last known, or as known at a time."""
     rows = TokenWeights.objects.filter(valid_from__lte=day).order_by("deployment", "valid_from", "known_from", "id")
+    if known_at is not None:
+        rows = rows.filter(known_from__lte=known_at)
     return {row.deployment: _in_force(row) for row in rows}
 
 

@@ -475,3 +475,36 @@ def test_it_shares_hours_where_readings_are_too_coarse_to_say_when():
 
     assert _teams() == {"search": 900, "growth": 900}
     assert set(GpuShare.objects.values_list("method", flat=True)) == {"hours"}
+
+
+def test_it_makes_books_of_absurd_numbers_too():
+    _rule(deployment_weights={"llama": {"input": "1000000000000", "cached": "0", "output": "3000000000000"}})
+    _sample()
+    _request("search", takes=5, first=0.001, output=2_000_000_000)
+    _request("growth", takes=3_000, output=2_000_000_000)
+    _request("unknown", takes=2_000_000, known=False)
+
+    _settle()
+
+    teams = _teams()
+    assert set(teams) == {"search", "growth", "unknown"}
+    assert round(sum(teams.values()), 9) == 10
+
+
+def test_it_leaves_closed_days_to_the_weights_that_were_known_then():
+    _sample()
+    _request("search", takes=5, input_uncached=100)
+    _request("growth", takes=5, output=100)
+    _settle()
+    before = _teams()
+    PeriodBook.objects.create(
+        month=world.DAY.replace(day=1), state="closed", closed_at=world.NOW - timedelta(days=1),
+        ruleset=RulesetVersion.objects.get(is_current=True),
+    )  # fmt: skip
+
+    _fit("llama", weight="50", c="50")
+    GpuShare.objects.all().delete()
+    world.touch(world.source("gate", "gate"))
+    world.settle()
+
+    assert _teams() == before
