@@ -49,6 +49,11 @@ def source(*, source_id: int) -> None:
             [source_id],
         )
         cursor.execute(
+            """DELETE FROM attribution_gpushare WHERE attribute_set_id IN
+                   (SELECT id FROM ingest_attributeset WHERE source_id = %s)""",
+            [source_id],
+        )
+        cursor.execute(
             """DELETE FROM attribution_ownership WHERE attribute_set_id IN
                    (SELECT id FROM ingest_attributeset WHERE source_id = %s)""",
             [source_id],

@@ -1,21 +1,22 @@
 """Splits the bill of GPU nodes by what their GPUs did: to requests, fine-tune runs, idle time, overhead and the unknown."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
 
 from django.db import connection
 
-from attribution import gpu_time, splitting
-from attribution.rules.gpu_share import DEFAULT_WEIGHTS, GpuShare
+from attribution import energy, gpu_shares, gpu_time, gpu_windows, periods, splitting, token_weights
+from attribution.models import PeriodBook
+from attribution.rules.gpu_share import GpuShare
 
 METHOD = "gpu_share"
+_LEAST_WEIGHT, _MOST_WEIGHT = Decimal("0.01"), Decimal(10_000)
 
 _TABLES = """
 CREATE TEMPORARY TABLE IF NOT EXISTS book_node_work (
     node text, hour timestamptz, attribute_set_id bigint, model text, deployment text, token_kind text, share_kind text,
-    run_id bigint, amount numeric
+    run_id bigint, is_estimated boolean, amount numeric
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS book_carrier (
     source_id bigint, deployment text, share_kind text, attribute_set_id bigint
@@ -40,43 +41,20 @@ WHERE c.pool IS NULL AND c.counts AND c.ends <= c.starts + interval '1 day' AND 
     c.tags->>'hostname', c.tags->>'Hostname', c.tags->>'Name', c.tags->>'name', c.tags->>'kubernetes.io/hostname')
 """
 
-# Busy time of a deployment goes to the requests of the same hour by weighted tokens; without requests it is overhead.
+# What the books split by: the shares of the day's GPU time. A fine-tune run has its own time, whatever telemetry called it.
 _WORK = """
-WITH weights AS (
-    SELECT * FROM unnest(%(deployments)s::text[], %(input)s::numeric[], %(cached)s::numeric[], %(output)s::numeric[])
-        AS w (deployment, input, cached, output)
-), weighed AS (
-    SELECT u.hour, u.deployment, u.attribute_set_id, u.model, u.token_kind, sum(u.tokens * CASE
-        WHEN u.token_kind = 'cache_read' THEN coalesce(w.cached, d.cached)
-        WHEN u.token_kind IN ('output', 'audio_output') THEN coalesce(w.output, d.output)
-        ELSE coalesce(w.input, d.input) END) AS weight
-    FROM book_usage u LEFT JOIN weights w ON w.deployment = u.deployment JOIN weights d ON d.deployment = '*'
-    WHERE u.counts AND u.hour IS NOT NULL AND u.deployment <> '' AND u.tokens > 0 GROUP BY 1, 2, 3, 4, 5
-), shares AS (
-    SELECT *, sum(weight) OVER (PARTITION BY hour, deployment) AS whole FROM weighed WHERE weight > 0
-), spent AS (
-    SELECT node, hour, deployment, state, sum(amount - taken) AS amount FROM book_gpu_time GROUP BY 1, 2, 3, 4
-)
 INSERT INTO book_node_work
-SELECT s.node, s.hour, u.attribute_set_id, u.model, s.deployment, u.token_kind, 'direct', NULL::bigint,
-    s.amount * u.weight / u.whole
-FROM spent s JOIN shares u USING (hour, deployment) WHERE s.state = 'busy' AND s.amount > 0
+SELECT node, hour, nullif(attribute_set_id, 0), model, deployment, token_kind, share_kind, NULL::bigint, is_estimated, amount
+FROM book_gpu_share WHERE run_id = 0 AND amount > 0
 UNION ALL
-SELECT s.node, s.hour, NULL::bigint, '', s.deployment, '',
-    CASE WHEN s.state = 'busy' THEN 'overhead' WHEN s.state = 'unknown' THEN 'unallocated'
-        WHEN s.deployment = '' THEN 'idle_infrastructure' ELSE 'idle_workload' END, NULL::bigint, s.amount
-FROM spent s WHERE s.amount > 0 AND NOT (s.state = 'busy' AND EXISTS (
-    SELECT FROM shares u WHERE u.hour = s.hour AND u.deployment = s.deployment))
-UNION ALL
-SELECT t.node, t.hour, r.attribute_set_id, r.base_model, '', '', 'direct', t.run_id, sum(t.amount)
+SELECT t.node, t.hour, r.attribute_set_id, r.base_model, '', '', 'direct', t.run_id, FALSE, sum(t.amount)
 FROM book_run_time t JOIN ingest_finetunerun r ON r.id = t.run_id GROUP BY 1, 2, 3, 4, 8
 """
 
 # Each billed period of a node is a pool of its own: an hour's price goes to that hour's work.
 _WEIGHTED = """
 (SELECT p.*, coalesce(w.attribute_set_id, k.attribute_set_id) AS attribute_set_id, w.model, w.deployment, w.token_kind,
-    w.share_kind, w.run_id, w.share_kind = 'direct' AND w.run_id IS NULL AND NOT w.deployment = ANY(%(fitted)s)
-        AS is_estimated_weight, sum(w.amount) AS weight
+    w.share_kind, w.run_id, bool_or(w.is_estimated) AS is_estimated_weight, sum(w.amount) AS weight
  FROM (SELECT row_number() OVER () AS pool_id, c.source_id, c.pool, substr(c.pool, 5) AS node, c.starts, c.ends,
            c.service_provider_name AS provider_name,
            c.sub_account_id AS sub_account, c.service_name, c.region_id AS region, c.invoice_issuer_name, c.charge_category,
@@ -126,32 +104,75 @@ def run(*, day: date, rule: GpuShare, rule_id: int | None, now: datetime) -> int
 
     Part of the caller's transaction, between `staging.fill` and the writing of the books.
     """
+    is_closed = periods.is_closed(day)
     if not gpu_time.fill(day=day, now=now):
+        if not is_closed:
+            energy.forget(day=day)
         return 0
+    gpu_windows.fill(day=day, weights=_weights(rule, day), turns=rule.time_sliced)
+    gpu_shares.fill(day=day, kinds=gpu_windows.KINDS, is_closed=is_closed)
+    energy.fill(day=day)
+    taken = _split(rule=rule, rule_id=rule_id, now=now)
+    if not is_closed:
+        energy.keep(day=day, electricity=_electricity(rule))
+    return taken
+
+
+def _split(*, rule: GpuShare, rule_id: int | None, now: datetime) -> int:
     with connection.cursor() as cursor:
         cursor.execute(_TABLES)
         cursor.execute(_CLAIM, {"aliases": list(rule.nodes), "nodes": list(rule.nodes.values())})
         taken: int = cursor.rowcount
         if not taken:
             return 0
-        cursor.execute(_WORK, _weights(rule))
+        cursor.execute(_WORK)
         _carriers(rule, now)
         cursor.execute("ANALYZE book_node_work")
         parts = splitting.parts_sql(weighted=_WEIGHTED, pool="pool_id", order=_ORDER, carried=_DIMENSIONS)
         cursor.execute(
             f"""INSERT INTO book_part (method, rule_id, {", ".join(_DIMENSIONS)}, weight, {", ".join(splitting.COSTS)})
                 SELECT '{METHOD}', %(rule)s, parts.* FROM ({parts}) parts""",
-            {"rule": rule_id, "fitted": list(rule.deployment_weights)},
+            {"rule": rule_id},
         )
     return taken
 
 
-def _weights(rule: GpuShare) -> dict[str, Any]:  # parameters of SQL
-    named = {"*": rule.token_weights, **rule.deployment_weights}
-    columns: dict[str, Sequence[str | Decimal]] = {
-        name: [weights[name] for weights in named.values()] for name in DEFAULT_WEIGHTS
+def _weights(rule: GpuShare, day: date) -> dict[str, gpu_windows.Weights]:
+    """What a person stated for a deployment, else what was fitted for it, else the rule's own for all."""
+    found = {"*": _stated(rule.token_weights, is_estimated=True)}
+    for deployment, fit in token_weights.in_force(day=day, known_at=_closed_at(day)).items():
+        if fit.is_fitted:
+            found[deployment] = gpu_windows.Weights(
+                input=fit.b_ms,
+                cached=fit.b_ms * fit.cached_weight,
+                output=fit.c_ms,
+                step=fit.a_ms,
+                mean_output=fit.b_ms * fit.output_weight,
+                is_in_ms=True,
+                is_estimated=False,
+            )
+    return found | {name: _stated(one, is_estimated=False) for name, one in rule.deployment_weights.items()}
+
+
+def _closed_at(day: date) -> datetime | None:
+    """When the month of a day was closed: what was fitted later changes nothing there."""
+    found = PeriodBook.objects.filter(month=day.replace(day=1), state="closed").values_list("closed_at", flat=True)
+    return found.first()
+
+
+def _stated(weights: Mapping[str, Decimal], *, is_estimated: bool) -> gpu_windows.Weights:
+    # Only ratios matter; weights that are very large or small are brought to where whole numbers tell them apart.
+    top = max(weights.values())
+    unit = Decimal(1) if _LEAST_WEIGHT <= top <= _MOST_WEIGHT else top
+    given, cached, output = (weights[name] / unit for name in ("input", "cached", "output"))
+    return gpu_windows.Weights(given, cached, output, Decimal(0), output, is_in_ms=False, is_estimated=is_estimated)
+
+
+def _electricity(rule: GpuShare) -> dict[str, energy.Electricity]:
+    return {
+        place: energy.Electricity(said.get("pue"), said.get("grams_per_kwh"))
+        for place, said in rule.electricity.items()
     }
-    return {"deployments": list(named), **columns}
 
 
 def _carriers(rule: GpuShare, now: datetime) -> None:

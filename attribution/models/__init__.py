@@ -3,6 +3,7 @@
 from attribution.models.books import AllocatedCharge, DailyCost, DayFigures, FineTuneCost, Pool
 from attribution.models.books import AllocatedCharge, DailyCost, FineTuneCost, Pool
 from attribution.models.drafts import RulesetDraft
+from attribution.models.gpus import GpuShare, TokenWeights
 from attribution.models.owners import Ownership, Rule, RulesetVersion, Team
 from attribution.models.periods import ClosedTeam, ExchangeRate, PeriodBook
 
@@ -13,6 +14,7 @@ __all__ = [
     "DayFigures",
     "ExchangeRate",
     "FineTuneCost",
+    "GpuShare",
     "Ownership",
     "PeriodBook",
     "Pool",
@@ -20,4 +22,5 @@ __all__ = [
     "RulesetDraft",
     "RulesetVersion",
     "Team",
+    "TokenWeights",
 ]

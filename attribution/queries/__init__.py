@@ -1,6 +1,15 @@
 """Everything pages, exports, alerts and programs may ask of the books. Every answer obeys the scope it is asked in."""
 
 from attribution.queries.closed_months import Adjusted, Restated, adjustments, restatement
+from attribution.queries.energy import (
+    EnergyUse,
+    GpuEnergy,
+    WeightsLine,
+    energy_use,
+    gpu_energy,
+    token_weights,
+    watt_hours,
+)
 from attribution.queries.explaining import (
     Explanation,
     FromDelivery,
@@ -40,6 +49,7 @@ __all__ = [
     "BusinessValue",
     "DaySpend",
     "DayUnitCost",
+    "EnergyUse",
     "EstimateLine",
     "Explanation",
     "FineTuneLine",
@@ -51,6 +61,7 @@ __all__ = [
     "FromSource",
     "FromSplit",
     "GpuCost",
+    "GpuEnergy",
     "GpuHourCell",
     "GpuNodeCost",
     "MarkerLine",
@@ -66,17 +77,20 @@ __all__ = [
     "StatementLine",
     "UnitCost",
     "adjustments",
+    "WeightsLine",
     "agent_runs",
     "business_values",
     "currencies",
     "currencies_of",
     "dimension_values",
+    "energy_use",
     "estimated_versus_billed",
     "explain",
     "extent",
     "fine_tune_runs",
     "focus_rows",
     "gpu_costs",
+    "gpu_energy",
     "gpu_node_costs",
     "gpu_utilisation",
     "last_final_day",
@@ -92,7 +106,9 @@ __all__ = [
     "spend",
     "spend_by_day",
     "statement",
+    "token_weights",
     "total",
     "unit_cost_by_day",
     "unit_costs",
+    "watt_hours",
 ]

@@ -100,7 +100,7 @@ def gpu_utilisation(*, scope: SpendScope) -> list[GpuHourCell]:
 
     Someone who may not see everything sees the deployments that carry spend of their teams.
     """
-    parameters = {"start": scope.days.start_at, "end": scope.days.end_at, "deployments": _visible(scope)}
+    parameters = {"start": scope.days.start_at, "end": scope.days.end_at, "deployments": visible(scope)}
     sql = """
         SELECT node, gpu_index || CASE WHEN mig_instance <> '' THEN '/' || mig_instance ELSE '' END, max(gpu_model),
             coalesce(string_agg(DISTINCT nullif(deployment, ''), ', '), ''), hour,
@@ -161,7 +161,8 @@ def _bought(sql: str, parameters: dict[str, Any]) -> dict[str, tuple[tuple[str, 
     return {key: tuple(options) for key, options in found.items()}
 
 
-def _visible(scope: SpendScope) -> list[str] | None:
+def visible(scope: SpendScope) -> list[str] | None:
+    """The deployments whose telemetry the viewer may see: those that carry spend of their teams. None = all."""
     if scope.teams is None:
         return None
     scoped = books(scope)

@@ -29,6 +29,8 @@ class GpuShare(SplitRule):
     nodes: Mapping[str, str] = field(default_factory=dict)
     token_weights: Mapping[str, Decimal] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
     deployment_weights: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
+    time_sliced: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    electricity: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
 
     @classmethod
     def fields(cls) -> Sequence[Field]:
@@ -51,6 +53,8 @@ class GpuShare(SplitRule):
             _names(config, "nodes"),
             _complete(weights(config, "weights")) if config.get("weights") else dict(DEFAULT_WEIGHTS),
             {name: _complete(weights(special, name)) for name in special},
+            _turns(config),
+            _electricity(config),
         )
 
 
@@ -59,6 +63,33 @@ def _names(config: Mapping[str, Any], key: str) -> dict[str, str]:
     if not isinstance(found, Mapping) or not all(isinstance(value, str) for value in found.values()):
         raise BadRule(f"expected {key} as an object of texts, found {found!r}")
     return dict(found)
+
+
+def _turns(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    found = config.get("time_sliced", {})
+    if not isinstance(found, Mapping) or not all(
+        isinstance(names, list | tuple) and all(isinstance(name, str) and name for name in names)
+        for names in found.values()
+    ):
+        raise BadRule(f"expected time_sliced as an object of lists of deployments, found {found!r}")
+    turns = {str(pool): tuple(name for name in names if name != pool) for pool, names in found.items()}
+    members = [name for names in turns.values() for name in names]
+    if twice := sorted({name for name in members if members.count(name) > 1 or name in turns}):
+        raise BadRule(f"time_sliced: {twice[0]!r} takes turns on the GPUs of more than one deployment")
+    return turns
+
+
+def _electricity(config: Mapping[str, Any]) -> dict[str, dict[str, Decimal]]:
+    found = config.get("electricity", {})
+    if not isinstance(found, Mapping):
+        raise BadRule(f"expected electricity as an object by node, region or '*', found {found!r}")
+    said = {str(place): weights(found, place) for place in found}
+    for place, values in said.items():
+        if unknown := sorted(set(values) - {"pue", "grams_per_kwh"}):
+            raise BadRule(f"electricity of {place!r}: unknown {unknown[0]!r}; known: pue, grams_per_kwh")
+        if "pue" in values and values["pue"] < 1:
+            raise BadRule(f"electricity of {place!r}: expected a PUE of 1 or more, found {values['pue']}")
+    return said
 
 
 def _complete(given: Mapping[str, Decimal]) -> dict[str, Decimal]:

@@ -48,7 +48,7 @@ def table(asked: filters.Asked, lines: Sequence[Line], view: str) -> Table:
         Column("Last busy"),
     ]
     if view == "deployment":
-        title = "Busy time with requests over tokens, on the days that are paid; estimated weights"
+        title = "Busy time with requests over tokens, on the days that are paid"
         columns.append(Column("$ / 1M tokens", numeric=True, title=title))
     total = gpu_figures.add(line.fate for line in lines)
     rows = [Row(_cells(line, currency, places, view), kind="idle" if not line.key else "") for line in lines]

@@ -11,7 +11,7 @@ from django.urls import reverse
 from attribution import queries
 from attribution.queries import GpuCost, GpuHourCell, GpuNodeCost
 from costobs.kernel import fmt
-from costobs.web import charts, csv_file, filters, gpu_figures, gpu_table
+from costobs.web import charts, csv_file, energy_table, filters, gpu_figures, gpu_table
 from costobs.web.gpu_figures import Activity, Fate
 from costobs.web.page import page as page_view
 from costobs.web.parts import Cell, ChartCard, Column, Kpi, Link, Notice, Row, Table
@@ -54,6 +54,7 @@ def page(request: HttpRequest) -> HttpResponse:
         if _may_see_nodes(asked)
         else [],
         "table": gpu_table.table(asked, lines, view),
+        **_energy(asked),
     }
     return render(request, "pages/gpus.html", context)
 
@@ -68,8 +69,9 @@ def export(request: HttpRequest) -> HttpResponse:
         view, "from", "to", "currency", "cost_column", "gpu_models", "gpus", "busy_ratio", "paid_cost", "used_cost",
         "overhead_cost", "fine_tuned_cost", "idle_workload_cost", "idle_infrastructure_cost", "no_telemetry_cost",
         *(f"{option or 'unknown_purchase'}_cost" for option in gpu_table.OPTIONS), "tokens", "cost_per_million_tokens",
-        "last_busy_hour",
+        "last_busy_hour", "joules", "used_joules", "idle_joules", "co2e_grams",
     ]  # fmt: skip
+    drawn = {row.deployment: row for row in queries.gpu_energy(scope=asked.scope)} if view == "deployment" else {}
     rows = [
         (
             line.key, asked.scope.days.start, asked.scope.days.last, asked.scope.currency, asked.scope.cost,
@@ -78,12 +80,26 @@ def export(request: HttpRequest) -> HttpResponse:
             line.fate.fine_tuned, line.fate.idle_workload, line.fate.idle_infrastructure, line.fate.no_telemetry,
             *(dict(line.bought_as).get(option, Decimal(0)) for option in gpu_table.OPTIONS),
             line.tokens if view == "deployment" else None, line.per_million,
-            line.activity.last_busy if line.activity else None,
+            line.activity.last_busy if line.activity else None, *_drawn(drawn.get(line.key)),
         )
         for line in _lines(asked, view, costs, cells)
     ]  # fmt: skip
     name = f"gpus-by-{view}-{asked.scope.days.start}-{asked.scope.days.last}.csv"
     return csv_file.response(name=name, columns=columns, rows=rows)
+
+
+def _drawn(one: queries.GpuEnergy | None) -> tuple[Decimal | None, ...]:
+    return (one.joules, one.used_joules, one.idle_joules, one.grams) if one else (None,) * 4
+
+
+def _energy(asked: filters.Asked) -> dict[str, Any]:
+    drawn, weights = queries.gpu_energy(scope=asked.scope), queries.token_weights(scope=asked.scope)
+    return {
+        "energy": energy_table.by_deployment(drawn),
+        "energy_heading": energy_table.heading(drawn),
+        "weights": energy_table.weights(weights) if weights else None,
+        "weights_heading": energy_table.weights_heading(weights),
+    }
 
 
 def _may_see_nodes(asked: filters.Asked) -> bool:
@@ -234,7 +250,7 @@ def _tokens(costs: Sequence[GpuCost], currency: str) -> Kpi:
         compare="No tokens in these days"
         if loaded is None
         else f"{gpu_table.per_million(loaded, currency)} with idle and overhead",
-        note="Split by estimated weights of uncached, cached and output tokens",
+        note="Split by the weights of uncached, cached and output tokens that are below",
     )
 
 

@@ -11,7 +11,16 @@ from django.urls import reverse
 from attribution import queries
 from attribution.queries import UnitCost
 from costobs.kernel import fmt
-from costobs.web import breakdown, filters, unit_charts, unit_exports, unit_figures, unit_tables, value_tables
+from costobs.web import (
+    breakdown,
+    energy_table,
+    filters,
+    unit_charts,
+    unit_exports,
+    unit_figures,
+    unit_tables,
+    value_tables,
+)
 from costobs.web.page import page as page_view
 from costobs.web.parts import Kpi, Link, Notice, Table
 from costobs.web.unit_figures import UNITS, Unit
@@ -43,7 +52,8 @@ def export(request: HttpRequest) -> HttpResponse:
         return redirect(f"{reverse('gpus_export')}?{asked.query}")
     if unit.key == "fine_tune_run":
         return unit_exports.fine_tune_runs(asked, queries.fine_tune_runs(scope=asked.scope))
-    return unit_exports.by_group(asked, _rows(asked), queries.total(scope=asked.scope).cost)
+    energy = queries.energy_use(scope=asked.scope, group_by=[asked.group])
+    return unit_exports.by_group(asked, _rows(asked), queries.total(scope=asked.scope).cost, energy)
 
 
 def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[str, Any]:
@@ -52,6 +62,7 @@ def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[
     whole, now, before = _one(asked.scope), _one(asked.complete), _one(asked.compare) if asked.compare else None
     slots = breakdown.slots(breakdown.groups(scope=asked.scope, dimension=asked.group))
     fine_tunes = queries.fine_tune_runs(scope=asked.scope)
+    energy = queries.energy_use(scope=asked.scope, group_by=[asked.group])
     currency = asked.scope.currency
     context: dict[str, Any] = {
         "heading": _heading(asked, unit, now or whole, before),
@@ -60,6 +71,7 @@ def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[
         "table_caption": "Unit costs divide what logged calls carry. A name narrows the page.",
         "table": _table(request, asked, unit, rows, (whole, now, before), total.cost, slots),
         "columns": _columns_link(request),
+        "energy": energy_table.by_group(asked, energy) if energy else None,
         "estimates": unit_tables.estimates(queries.estimated_versus_billed(scope=asked.scope), currency),
         "quality": value_tables.quality(asked, rows),
         "business": value_tables.business(asked),

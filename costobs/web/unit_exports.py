@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from django.http import HttpResponse
 
-from attribution.queries import FineTuneLine, UnitCost
+from attribution.queries import EnergyUse, FineTuneLine, UnitCost
 from costobs.web import csv_file, filters, unit_figures
 
 _FIELDS = (
@@ -16,6 +16,13 @@ _FIELDS = (
     "cost_per_agent_run", "tokens_per_request", "cache_hit_rate", "error_rate", "p50_ms", "p90_ms", "p95_ms",
     "p99_ms", "ttft_p50_ms", "ttft_p95_ms",
 )  # fmt: skip
+# Of own GPUs that are metered.
+_ENERGY = {
+    "energy_joules": "joules",
+    "energy_wh_per_million_tokens": "wh_per_million_tokens",
+    "co2e_grams": "grams",
+    "co2e_grams_per_million_tokens": "grams_per_million_tokens",
+}
 _RUN_FIELDS = (
     "run_id", "name", "provider", "team", "base_model", "artefact", "method", "state", "started_at", "ended_at", "gpu_ms",
     "trained_tokens", "useful_cost", "idle_cost", "wasted_cost", "cost", "is_estimated",
@@ -23,14 +30,25 @@ _RUN_FIELDS = (
 _WHERE = ("from", "to", "currency", "cost_column")
 
 
-def by_group(asked: filters.Asked, rows: Sequence[UnitCost], total: Decimal) -> HttpResponse:
+def by_group(
+    asked: filters.Asked, rows: Sequence[UnitCost], total: Decimal, energy: Sequence[EnergyUse]
+) -> HttpResponse:
     """One line for each group; what no usage explains is the last, so that the costs add to the scope's total."""
-    lines = [(row.keys[0], *_where(asked), *(getattr(row, name) for name in _FIELDS)) for row in rows]
+    used = {row.keys: row for row in energy}
+    lines = [
+        (
+            row.keys[0],
+            *_where(asked),
+            *(getattr(row, name) for name in _FIELDS),
+            *(getattr(used.get(row.keys), name, None) for name in _ENERGY.values()),
+        )
+        for row in rows
+    ]
     rest = unit_figures.without_usage(total, rows)
     if rest:
-        lines.append(("(without logged usage)", *_where(asked), rest, *[None] * (len(_FIELDS) - 1)))
+        lines.append(("(without logged usage)", *_where(asked), rest, *[None] * (len(_FIELDS) + len(_ENERGY) - 1)))
     name = f"unit-costs-by-{asked.group}-{asked.scope.days.start}-{asked.scope.days.last}.csv"
-    return csv_file.response(name=name, columns=[asked.group, *_WHERE, *_FIELDS], rows=lines)
+    return csv_file.response(name=name, columns=[asked.group, *_WHERE, *_FIELDS, *_ENERGY], rows=lines)
 
 
 def fine_tune_runs(asked: filters.Asked, runs: Sequence[FineTuneLine]) -> HttpResponse:

@@ -18,7 +18,7 @@ _RUN_STATES = {
     "cancelled": "ended",
     "preempted": "ended",
 }
-_HONEST = "Token costs of self-hosted models are split by estimated weights of uncached, cached and output tokens."
+_HONEST = "Token costs of self-hosted models are split by the weights on the GPUs page."
 
 
 def by_group(

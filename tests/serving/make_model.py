@@ -1,5 +1,5 @@
 """Makes the test model in the quantizer's environment: a small random Llama, then W8A8 by llm-compressor, from nothing but
-this machine. Usage: make_model.py PLAIN QUANTIZED
+this machine. Usage: make_model.py PLAIN QUANTIZED [HIDDEN LAYERS VOCABULARY]
 """
 
 import os
@@ -26,7 +26,8 @@ CHAT_TEMPLATE = (
     "<|bos|>{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|eos|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-HIDDEN, LAYERS, VOCABULARY, CONTEXT = 256, 2, 4096, 4096
+CONTEXT = 4096
+HIDDEN, LAYERS, VOCABULARY = (int(word) for word in (sys.argv[3:6] or ("256", "2", "4096")))
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -61,8 +62,8 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
         hidden_size=HIDDEN,
         intermediate_size=HIDDEN * 4,
         num_hidden_layers=LAYERS,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        num_attention_heads=max(4, HIDDEN // 64),
+        num_key_value_heads=max(2, HIDDEN // 128),
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=False,
         **ids,

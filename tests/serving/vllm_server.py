@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -27,8 +27,13 @@ class DidNotStart(Exception):
 
 
 @contextlib.contextmanager
-def running(*, python: Path, model: Path, port: int, log: Path, gate: dict[str, str]) -> Iterator[str]:
-    """Its address while it runs; `gate` is the environment of the gate. Raises DidNotStart."""
+def running(
+    *, python: Path, model: Path, port: int, log: Path, gate: dict[str, str], more: Sequence[str] = ()
+) -> Iterator[str]:
+    """Its address while it runs; `gate` is the environment of the gate, `more` are options that win over ours.
+
+    Raises DidNotStart.
+    """
     command = [
         *(str(python), "-m", "vllm.entrypoints.openai.api_server"),
         *("--model", str(model), "--served-model-name", MODEL),
@@ -36,6 +41,7 @@ def running(*, python: Path, model: Path, port: int, log: Path, gate: dict[str, 
         *("--middleware", "costobs_gate.Gate"),
         *("--enforce-eager", "--max-model-len", "1024", "--max-num-seqs", "8", "--kv-cache-memory-bytes", "64M"),
         *("--enable-prompt-tokens-details", "--shutdown-timeout", "10"),
+        *more,
     ]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("COSTOBS_", "PYTHON"))}
     with log.open("wb") as output:

@@ -204,4 +204,11 @@ def _telemetry() -> Iterator[tuple[str, dict[str, Any]]]:
         labels = {"__name__": "DCGM_FI_PROF_GR_ENGINE_ACTIVE", "gpu": gpu, "UUID": f"GPU-{gpu}", "Hostname": NODE}
         told = {"modelName": "NVIDIA L40S", "exported_pod": pod, "exported_namespace": "serving" if pod else ""}
         series.append({"metric": {**labels, **told}, "values": values})
+        # 60 W at rest, 300 W while it works.
+        drawn, joules = [], 0
+        for at, activity in values:
+            joules += 3600 * (180 if activity == "0.5" else 60)
+            drawn.append([at, str(joules * 1000)])
+        counter = {**labels, **told, "__name__": "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"}
+        series.append({"metric": counter, "values": drawn})
     yield "gr_engine_active", {"status": "success", "data": {"resultType": "matrix", "result": series}}

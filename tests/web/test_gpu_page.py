@@ -130,3 +130,30 @@ def test_it_says_so_where_there_is_money_or_telemetry_only(ada: Client, ledger: 
     assert "no bill or price" in unpaid.context["heading"]
     assert "no bill names these nodes" in reading.words(unpaid)
     assert "No GPU in these days" in reading.words(reading.shown(ada, "/gpus/?from=2026-11-02&to=2026-11-05"))
+
+
+def test_it_shows_what_the_cards_drew_and_adds_it_up(ada: Client, ledger: Ledger) -> None:
+    response = reading.shown(ada, "/gpus/")
+
+    drawn = queries.gpu_energy(scope=scope())
+    table = response.context["energy"]
+    assert sum(row.joules for row in drawn) > 0
+    assert all(
+        row.joules
+        == row.used_joules + row.fine_tuned_joules + row.overhead_joules + row.idle_joules + row.unknown_joules
+        for row in drawn
+    )
+    assert "of it while idle" in response.context["energy_heading"]
+    assert [row.cells[1].title for row in table.rows] == [f"{row.joules:f} J" for row in drawn]
+    assert "473 g CO2e / kWh" in table.note
+    assert "Default: nothing was fitted" in reading.column(response.context["weights"], "How it is known")
+    assert response.context["weights_heading"] == "Token weights are estimated for 1 of 1 deployment"
+
+
+def test_it_exports_joules_beside_money(ada: Client, ledger: Ledger) -> None:
+    rows = list(csv.DictReader(ada.get("/gpus/export.csv").content.decode().splitlines()))
+
+    drawn = {row.deployment: row for row in queries.gpu_energy(scope=scope())}
+    assert {row["deployment"]: row["joules"] for row in rows if row["joules"]} == {
+        name: f"{one.joules:f}" for name, one in drawn.items()
+    }

@@ -167,3 +167,13 @@ def test_it_tells_nothing_by_request_of_calls_that_nobody_counted(ada: Client, u
     assert reading.column(table, "Tokens") == ["4.0k"]
     assert reading.column(table, "$ / 1k requests") == ["–"] == reading.column(table, "Input / request")
     assert "of the tokens are of calls that nobody counted" in reading.words(response)
+
+
+def test_it_shows_the_energy_of_own_gpus_by_group(ada: Client, ledger: Ledger) -> None:
+    response = reading.shown(ada, "/unit-costs/?group=deployment")
+
+    (row,) = queries.energy_use(scope=scope(), group_by=["deployment"])
+    table = response.context["energy"]
+    assert row.keys == ("llama",)
+    assert [cell.title for cell in table.rows[0].cells][1] == f"{row.joules:f} J"
+    assert reading.column(table, "Deployment") == ["llama"]
