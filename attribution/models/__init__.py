@@ -3,6 +3,7 @@
 from attribution.models.books import AllocatedCharge, DailyCost, FineTuneCost, Pool
 from attribution.models.owners import Ownership, Rule, RulesetVersion, Team
 from attribution.models.periods import ClosedTeam, ExchangeRate, PeriodBook
+from attribution.models.units import UnitTarget
 
 __all__ = [
     "AllocatedCharge",
@@ -16,4 +17,5 @@ __all__ = [
     "Rule",
     "RulesetVersion",
     "Team",
+    "UnitTarget",
 ]

@@ -29,7 +29,14 @@ from attribution.queries.spending import (
     total,
 )
 from attribution.queries.statements import Reconciliation, Statement, StatementLine, reconciliation, statement
-from attribution.queries.unit_costs import DayUnitCost, UnitCost, unit_cost_by_day, unit_costs
+from attribution.queries.unit_costs import (
+    DayUnitCost,
+    UnitCost,
+    UnitReport,
+    unit_cost_by_day,
+    unit_costs,
+    unit_report,
+)
 from attribution.queries.values import BusinessValue, MarkerLine, Quality, business_values, markers, quality
 
 __all__ = [
@@ -59,6 +66,7 @@ __all__ = [
     "Statement",
     "StatementLine",
     "UnitCost",
+    "UnitReport",
     "agent_runs",
     "business_values",
     "currencies",
@@ -85,4 +93,5 @@ __all__ = [
     "total",
     "unit_cost_by_day",
     "unit_costs",
+    "unit_report",
 ]

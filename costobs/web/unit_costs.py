@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from attribution import queries
-from attribution.queries import UnitCost
+from attribution.queries import UnitCost, UnitReport
 from costobs.kernel import fmt
 from costobs.web import breakdown, filters, unit_charts, unit_exports, unit_figures, unit_tables, value_tables
 from costobs.web.page import page as page_view
@@ -48,8 +48,14 @@ def export(request: HttpRequest) -> HttpResponse:
 
 def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[str, Any]:
     total = queries.total(scope=asked.scope)
-    rows = _rows(asked)
-    whole, now, before = _one(asked.scope), _one(asked.complete), _one(asked.compare) if asked.compare else None
+    report = queries.unit_report(
+        scope=asked.scope,
+        complete=asked.complete.days,
+        compare=asked.compare.days if asked.compare else None,
+        group=asked.group,
+    )
+    rows = _named_first(report.rows)
+    whole, now, before = report.whole, report.whole_now, report.whole_before
     slots = breakdown.slots(breakdown.groups(scope=asked.scope, dimension=asked.group))
     fine_tunes = queries.fine_tune_runs(scope=asked.scope)
     currency = asked.scope.currency
@@ -58,7 +64,7 @@ def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[
         "sub": _sub(asked, total, whole),
         "unknown_url": f"{reverse('sources')}#unknown-usage" if _is_told(asked, whole) else "",
         "table_caption": "Unit costs divide what logged calls carry. A name narrows the page.",
-        "table": _table(request, asked, unit, rows, (whole, now, before), total.cost, slots),
+        "table": _table(request, asked, unit, report, total.cost, slots),
         "columns": _columns_link(request),
         "estimates": unit_tables.estimates(queries.estimated_versus_billed(scope=asked.scope), currency),
         "quality": value_tables.quality(asked, rows),
@@ -70,7 +76,7 @@ def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[
         return context | {"notice": _no_usage(request, asked)}
     return context | {
         "kpis": _kpis(asked, unit, total, whole, now, before),
-        "trend": unit_charts.trend(asked, unit),
+        "trend": unit_charts.trend(asked, unit, report.days),
         "dots": unit_charts.dots(request, asked, unit, rows, slots),
         "dollar": unit_charts.dollar(asked, total, whole),
     }
@@ -110,14 +116,12 @@ def _other_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[
 
 
 def _rows(asked: filters.Asked) -> list[UnitCost]:
+    return _named_first(queries.unit_costs(scope=asked.scope, group_by=[asked.group]))
+
+
+def _named_first(rows: Sequence[UnitCost]) -> list[UnitCost]:
     """By spend, what has no value in the dimension last."""
-    rows = queries.unit_costs(scope=asked.scope, group_by=[asked.group])
     return sorted(rows, key=lambda row: not row.keys[0])
-
-
-def _one(scope: Any) -> UnitCost | None:  # a SpendScope
-    rows = queries.unit_costs(scope=scope, group_by=[])
-    return rows[0] if rows and (rows[0].requests or rows[0].tokens) else None
 
 
 def _heading(asked: filters.Asked, unit: Unit, now: UnitCost | None, before: UnitCost | None) -> str:
@@ -237,24 +241,22 @@ def _table(
     request: HttpRequest,
     asked: filters.Asked,
     unit: Unit,
-    rows: Sequence[UnitCost],
-    wholes: tuple[UnitCost | None, UnitCost | None, UnitCost | None],
+    report: UnitReport,
     total: Decimal,
     slots: Mapping[str, int],
 ) -> Table:
+    rows = _named_first(report.rows)
     keyed = [row.keys[0] for row in rows if row.keys[0]]
-    now = queries.unit_costs(scope=asked.complete, group_by=[asked.group]) if asked.compare else []
-    before = queries.unit_costs(scope=asked.compare, group_by=[asked.group]) if asked.compare else []
     return unit_tables.by_group(
         asked=asked,
         unit=unit,
         rows=rows,
-        whole=wholes[0],
-        whole_now=wholes[1],
-        whole_before=wholes[2],
+        whole=report.whole,
+        whole_now=report.whole_now,
+        whole_before=report.whole_before,
         total=total,
-        now={row.keys[0]: row for row in now},
-        before={row.keys[0]: row for row in before},
+        now=report.now if asked.compare else {},
+        before=report.before,
         urls={key: filters.drill_url(request, path=request.path, dimension=asked.group, value=key) for key in keyed},
         slots=slots,
         every=request.GET.get("columns") == "all",
