@@ -37,13 +37,26 @@ from attribution.queries.unit_costs import (
     unit_costs,
     unit_report,
 )
-from attribution.queries.values import BusinessValue, MarkerLine, Quality, business_values, markers, quality
+from attribution.queries.unit_targets import Target, unit_targets
+from attribution.queries.unit_values import (
+    BusinessValue,
+    CostParts,
+    DefinedUnit,
+    UnitValue,
+    UnitValues,
+    business_values,
+    defined_units,
+    unit_values,
+)
+from attribution.queries.values import MarkerLine, Quality, markers, quality
 
 __all__ = [
     "AgentRunLine",
     "BusinessValue",
+    "CostParts",
     "DaySpend",
     "DayUnitCost",
+    "DefinedUnit",
     "EstimateLine",
     "Explanation",
     "FineTuneLine",
@@ -65,11 +78,15 @@ __all__ = [
     "SpendTotal",
     "Statement",
     "StatementLine",
+    "Target",
     "UnitCost",
     "UnitReport",
+    "UnitValue",
+    "UnitValues",
     "agent_runs",
     "business_values",
     "currencies",
+    "defined_units",
     "dimension_values",
     "estimated_versus_billed",
     "explain",
@@ -94,4 +111,6 @@ __all__ = [
     "unit_cost_by_day",
     "unit_costs",
     "unit_report",
+    "unit_targets",
+    "unit_values",
 ]

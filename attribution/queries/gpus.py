@@ -184,7 +184,12 @@ def _telemetry(scope: SpendScope) -> dict[str, tuple[int, int]]:
             FROM ingest_gpuhour WHERE hour >= %(start_at)s AND hour < %(end_at)s) g
         WHERE ((hour AT TIME ZONE 'UTC')::date, deployment) IN {_PAID} GROUP BY 1"""
     days = scope.days
-    parameters = {"start": days.start, "end": days.end, "start_at": days.start_at, "end_at": days.end_at}
+    parameters: dict[str, Any] = {
+        "start": days.start,
+        "end": days.end,
+        "start_at": days.start_at,
+        "end_at": days.end_at,
+    }
     parameters |= {"currency": scope.currency}
     return {name: (covered, busy) for name, covered, busy in fetch(sql, parameters)}
 
