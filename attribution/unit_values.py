@@ -7,6 +7,7 @@ from django.db import transaction
 
 from attribution.models import UnitTarget
 from costobs.audit import record
+from costobs.kernel.money import EXACT
 
 SCALES = (1, 1_000, 1_000_000)
 _LONGEST = 200
@@ -30,7 +31,7 @@ def set_target(*, unit: str, currency: str, scale: int, amount: Decimal | None, 
     if amount is not None:
         if not amount.is_finite() or not 0 < amount < _MOST or -int(amount.as_tuple().exponent) > _MOST_PLACES:
             raise BadTarget(f"expected an amount above 0 with at most {_MOST_PLACES} decimals, found {amount}")
-        one = amount.scaleb(-SCALES.index(scale) * 3)  # a thousand and a million only move the point
+        one = EXACT.scaleb(amount, -SCALES.index(scale) * 3)  # a thousand and a million only move the point
     with transaction.atomic():
         before = UnitTarget.objects.select_for_update().filter(unit=unit, currency=currency).first()
         values = {"scale": scale, "amount": one, "set_by": by, "set_at": now}

@@ -7,5 +7,7 @@ class Migration(migrations.Migration):
     dependencies = [("ingest", "0005_price_changes")]
 
     operations = [
-        migrations.AddIndex("businessmetric", models.Index(fields=["name", "period_start"], name="business_metric_name")),
+        migrations.AddIndex(
+            "businessmetric", models.Index(fields=["name", "period_start"], name="business_metric_name")
+        ),
     ]
