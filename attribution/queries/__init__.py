@@ -29,6 +29,15 @@ from attribution.queries.spending import (
     total,
 )
 from attribution.queries.statements import Reconciliation, Statement, StatementLine, reconciliation, statement
+from attribution.queries.tuned_models import (
+    RunDay,
+    RunDetail,
+    ServedDay,
+    TunedModel,
+    TunedRun,
+    fine_tune_run,
+    tuned_models,
+)
 from attribution.queries.unit_costs import (
     DayUnitCost,
     UnitCost,
@@ -74,11 +83,16 @@ __all__ = [
     "Quality",
     "Reconciliation",
     "RuleLine",
+    "RunDay",
+    "RunDetail",
+    "ServedDay",
     "SpendRow",
     "SpendTotal",
     "Statement",
     "StatementLine",
     "Target",
+    "TunedModel",
+    "TunedRun",
     "UnitCost",
     "UnitReport",
     "UnitValue",
@@ -91,6 +105,7 @@ __all__ = [
     "estimated_versus_billed",
     "explain",
     "extent",
+    "fine_tune_run",
     "fine_tune_runs",
     "focus_rows",
     "gpu_costs",
@@ -108,6 +123,7 @@ __all__ = [
     "spend_by_day",
     "statement",
     "total",
+    "tuned_models",
     "unit_cost_by_day",
     "unit_costs",
     "unit_report",

@@ -21,8 +21,9 @@ CURRENCIES = frozenset({
 })  # fmt: skip
 
 # A figure knows its owner, and nothing of bills.
-_EXPRESSIONS = {**dict.fromkeys(DIMENSIONS, "''"), **{name: BOOKS[name] for name in _OWNED}}
-_FIGURES = """(SELECT m.*, (m.period_start AT TIME ZONE 'UTC')::date AS day, '' AS model, a.digest
+EXPRESSIONS = {**dict.fromkeys(DIMENSIONS, "''"), **{name: BOOKS[name] for name in _OWNED}}
+FIGURES = """(SELECT m.*, (m.period_start AT TIME ZONE 'UTC')::date AS day, '' AS model, a.digest,
+        coalesce(a.attributes->>'tags', '') AS tags
     FROM ingest_businessmetric m JOIN ingest_attributeset a ON a.id = m.attribute_set_id
     WHERE m.period_end <= (%(end)s::date)::timestamp AT TIME ZONE 'UTC')"""
 _BUCKETS = {
@@ -232,7 +233,7 @@ def unit_values(*, scope: SpendScope, name: str, unit: str = "", by: str = "") -
 def defined_units(*, scope: SpendScope, inside: bool = False) -> list[DefinedUnit]:
     """The units with figures the viewer may see: of all time, or `inside` the scope's days with its filters."""
     asked = scope if inside else replace(scope, filters=(), days=Days(date(2000, 1, 1), date(2200, 1, 1)))
-    scoped = Scoped(asked, table=_FIGURES, expressions=_EXPRESSIONS, dimensions=())
+    scoped = Scoped(asked, table=FIGURES, expressions=EXPRESSIONS, dimensions=())
     fits = ", ".join(
         f"bool_and(d.period_end <= date_trunc('{name}', d.period_start, 'UTC') + interval '1 {name}')"
         for name in PERIODS
@@ -247,7 +248,7 @@ def defined_units(*, scope: SpendScope, inside: bool = False) -> list[DefinedUni
 
 
 def _counted(scope: SpendScope, by: str, name: str | None) -> list[_Counted]:
-    scoped = Scoped(scope, table=_FIGURES, expressions=_EXPRESSIONS, dimensions=("team", "feature"))
+    scoped = Scoped(scope, table=FIGURES, expressions=EXPRESSIONS, dimensions=("team", "feature"))
     team, feature = scoped.keys()
     bucket, length = _BUCKETS[by]
     source = scoped.source()

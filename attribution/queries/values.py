@@ -1,6 +1,6 @@
 """What stands beside cost: quality scores, and events of note."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -58,6 +58,15 @@ def quality(*, scope: SpendScope, group_by: Sequence[str]) -> list[Quality]:
     sql = f"""SELECT {keys} d.name, count(*), avg({share}), 1.96 * stddev_samp({share}) / sqrt(count(*)::numeric)
         {scoped.source()} GROUP BY {places} ORDER BY count(*) DESC, {places}"""
     return [_quality(row, len(group_by)) for row in fetch(sql, scoped.parameters)]
+
+
+def scores_of(*, scope: SpendScope, condition: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Name, number, mean and deviation of the scores a condition of our own leaves, the most scored first."""
+    scoped = Scoped(scope, table=_SCORES, expressions=_expressions(_QUALITY))
+    share = "(d.value - d.scale_min) / (d.scale_max - d.scale_min)"
+    sql = f"""SELECT d.name, count(*), avg({share}), stddev_samp({share}) {scoped.source()} AND {condition}
+        GROUP BY 1 ORDER BY 2 DESC, 1"""
+    return fetch(sql, {**scoped.parameters, **parameters})
 
 
 def markers(*, scope: SpendScope, limit: int = 30) -> list[MarkerLine]:
