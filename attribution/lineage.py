@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
 
-_RETRY = re.compile(r"[\s._-]*(?:\(?(?:retry|attempt|try|rerun|restart)[\s._-]*#?\d*\)?)$")
+_RETRY = re.compile(r"[,\s._-]*\(?(?:retry|attempt|try|rerun|restart(?:ed)?|resumed?|continued)[\s._-]*#?\d*\)?$")
 
 
 @dataclass(frozen=True, slots=True)

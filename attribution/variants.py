@@ -10,6 +10,7 @@ from attribution.intervals import Estimate, Series
 from attribution.queries import variant_rows
 from attribution.queries.variant_rows import DIMENSIONS as DIMENSIONS  # what pages offer
 from attribution.queries.variant_rows import Score, VariantRows
+from costobs.kernel import fmt
 from costobs.kernel.scope import BadScope, SpendScope
 
 MOST = 4
@@ -250,7 +251,7 @@ def _other_mix(rows: VariantRows, base_rows: VariantRows, one: Variant, base: Va
     largest = max(names, key=lambda name: abs(moved[name]))
     return (
         f"{_name(one)} serves other features than {_name(base)}: {largest or 'calls without a feature'} is"
-        f" {here.get(largest, 0):.0%} against {there.get(largest, 0):.0%} of requests. Choose one feature."
+        f" {_percent(here.get(largest))} against {_percent(there.get(largest))} of requests. Choose one feature."
     )
 
 
@@ -261,12 +262,16 @@ def _other_length(rows: VariantRows, base_rows: VariantRows, one: Variant, base:
     if abs(ratio) <= _OTHER_LENGTH:
         return ""
     word = "longer" if ratio > 0 else "shorter"
-    return f"Calls of {_name(one)} are {abs(ratio):.0%} {word} than those of {_name(base)}."
+    return f"Calls of {_name(one)} are {_percent(abs(ratio))} {word} than those of {_name(base)}."
 
 
 def _shares(features: Mapping[str, int]) -> dict[str, Decimal]:
     whole = sum(features.values())
     return {name: Decimal(count) / whole for name, count in features.items()} if whole else {}
+
+
+def _percent(share: Decimal | None) -> str:
+    return fmt.percent(share or Decimal(0), places=0)
 
 
 def _name(one: Variant) -> str:

@@ -88,15 +88,22 @@ def _kpis(found: RunDetail, model: TunedModel | None, currency: str) -> list[Kpi
     return [
         *kpis,
         Kpi("To get this model", total, note=f"{tries} tries" if tries > 1 else "the first try"),
-        Kpi(
-            "Served",
-            _TOKENS.text(model.full_per_million, currency),
-            unit="1M tokens, with training",
-            compare=f"{fmt.count(model.tokens)} tokens so far",
-            note=f"{_TOKENS.text(model.serving_per_million, currency)} serving, "
-            f"{_TOKENS.text(model.amortised_per_million, currency)} training",
-        ),
+        _served(model, currency),
     ]
+
+
+def _served(model: TunedModel, currency: str) -> Kpi:
+    if not model.tokens:
+        return Kpi("Served", fmt.NOT_APPLICABLE, note="no call of it was logged yet")
+    parts = (model.serving_per_million, model.amortised_per_million)
+    serving, training = (_TOKENS.text(part, currency) if part is not None else fmt.UNKNOWN for part in parts)
+    return Kpi(
+        "Served",
+        _TOKENS.text(model.full_per_million, currency) if model.full_per_million is not None else fmt.UNKNOWN,
+        unit="1M tokens, with training",
+        compare=f"{fmt.count(model.tokens)} tokens so far",
+        note=f"{serving} serving, {training} training",
+    )
 
 
 def _break_even(model: TunedModel) -> str:
@@ -117,16 +124,15 @@ def _timeline(found: RunDetail, currency: str) -> ChartCard | None:
     served = {one.day: one.tokens for one in found.model.served} if found.model else {}
     spent = {one.day: one.useful_cost + one.idle_cost + one.wasted_cost + one.storage_cost for one in found.days}
     known = sorted({*served, *spent})
-    if not known:
+    if len(known) < 2:
         return None
     at = list(Days(max(known[0], known[-1] - timedelta(days=_MOST_DAYS)), known[-1] + timedelta(days=1)))
     costs: Sequence[Decimal] = [spent.get(day, Decimal(0)) for day in at]
     tokens = [served.get(day, 0) for day in at]
     spending, serving = charts.Line("cost", "cost", costs, "c1"), charts.Line("tokens", "tokens", tokens, "c7")
-    panels = [
-        charts.Panel("Cost of the run", [spending], lambda one: fmt.money(one, currency), bars=True),
-        charts.Panel("Tokens its model served", [serving], fmt.count, bars=True),
-    ]
+    panels = [charts.Panel("Cost of the run", [spending], lambda one: fmt.money(one, currency), bars=True)]
+    if served:
+        panels.append(charts.Panel("Tokens its model served", [serving], fmt.count, bars=True))
     return ChartCard(
         id="timeline",
         title="Cost and use by day",

@@ -30,12 +30,9 @@ def listed(runs: Sequence[FineTuneLine], models: Mapping[int, TunedModel], curre
         Column("Team"),
         Column("Base model"),
         Column("Began"),
-        Column("GPU time", numeric=True),
         Column("Cost", numeric=True, sort="descending"),
-        Column("Useful, idle, wasted", numeric=True),
-        Column("Storage", numeric=True, title="Of what the run made, where the bill names it"),
+        Column("Useful, idle, wasted", numeric=True, title="And storage of what the run made, where the bill names it"),
         Column("$ / 1M trained", numeric=True),
-        Column("Served since", numeric=True, title="Tokens of the model it made, to the end of these days"),
         Column(
             "$ / 1M served", numeric=True, title="Serving, and all tries of this model over the tokens served so far"
         ),
@@ -44,10 +41,8 @@ def listed(runs: Sequence[FineTuneLine], models: Mapping[int, TunedModel], curre
     total = sum((run.cost for run in runs), Decimal(0))
     sums = [
         Cell(f"Total ({len(runs)} runs)"),
-        *[Cell()] * 5,
+        *[Cell()] * 4,
         Cell(fmt.money(total, currency, places=places)),
-        Cell(),
-        Cell(fmt.money(sum((run.storage_cost for run in runs), Decimal(0)), currency, places=places)),
         *[Cell()] * 3,
     ]
     text = "Push a run with its GPU time or provider job to have its cost here."
@@ -230,6 +225,7 @@ def _run(run: FineTuneLine, model: TunedModel | None, currency: str, places: int
     parts = (run.useful_cost, run.idle_cost, run.wasted_cost)
     shown = " · ".join(fmt.money(part, currency, places=places) for part in parts)
     cost = Cell(fmt.money(run.cost, currency, places=places), note="estimated" if run.is_estimated else "billed")
+    kept = f"{fmt.money(run.storage_cost, currency, places=places)} storage" if run.storage_cost else ""
     per = run.cost - run.storage_cost
     trained = per * 1_000_000 / run.trained_tokens if run.trained_tokens and per else None
     return Row(
@@ -238,14 +234,14 @@ def _run(run: FineTuneLine, model: TunedModel | None, currency: str, places: int
             Cell(run.state.capitalize(), state=STATES.get(run.state, "unknown")),
             Cell(run.team or words.label("team", "")),
             Cell(run.base_model, note=run.artefact),
-            Cell(fmt.moment(run.started_at)),
-            Cell(_hours(run.gpu_ms)),
+            Cell(fmt.moment(run.started_at), note=_hours(run.gpu_ms) if run.gpu_ms else ""),
             _NOT_YET if is_unknown else cost,
-            Cell(fmt.NOT_APPLICABLE if is_unknown else shown),
-            Cell(fmt.money(run.storage_cost, currency, places=places) if run.storage_cost else fmt.NOT_APPLICABLE),
+            Cell(fmt.NOT_APPLICABLE if is_unknown else shown, note=kept),
             Cell(_TOKENS.text(trained, currency)),
-            Cell(fmt.count(model.tokens) if model and model.tokens else fmt.NOT_APPLICABLE),
-            Cell(_TOKENS.text(model.full_per_million if model else None, currency)),
+            Cell(
+                _TOKENS.text(model.full_per_million if model else None, currency),
+                note=f"{fmt.count(model.tokens)} tokens" if model and model.tokens else "",
+            ),
         ]
     )
 

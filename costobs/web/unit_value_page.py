@@ -12,7 +12,7 @@ from costobs.kernel import fmt
 from costobs.web import csv_file, filters, unit_figures, unit_value_tables
 from costobs.web.page import page as page_view
 from costobs.web.parts import Kpi, Link, Notice
-from costobs.web.unit_value_tables import SCALES, per, text
+from costobs.web.unit_value_tables import SCALES, one_of, per, text
 
 PREFIX = "figure:"
 _BY = {"day": "Day", "week": "Week", "month": "Month"}
@@ -107,7 +107,7 @@ def _heading(asked: filters.Asked, values: UnitValues, scale: int, before: UnitV
         return f"No {values.unit or 'unit'} to divide by in {asked.bar.label}"
     if whole.margin_rate is not None:
         return f"{fmt.percent(whole.margin_rate)} of revenue is left after {fmt.money(whole.cost, currency)} of spend"
-    said = f"{per(values, scale).capitalize()} cost{'s' if scale == 1 else ''} {text(whole.cost_per_unit, scale, currency)}"
+    said = f"{one_of(values, scale).capitalize()} cost{'s' if scale == 1 else ''} {text(whole.cost_per_unit, scale, currency)}"
     ratio = unit_figures.change_ratio(whole.cost_per_unit, before.cost_per_unit if before else None)
     if ratio is None:
         return said

@@ -23,6 +23,11 @@ def per(values: UnitValues, scale: int) -> str:
     return f"{SCALES[scale]}{word}{'' if scale == 1 or word.endswith('s') else 's'}"
 
 
+def one_of(values: UnitValues, scale: int) -> str:
+    """`one ticket`, `1k tickets`: as a sentence says it."""
+    return f"one {per(values, scale)}" if scale == 1 else per(values, scale)
+
+
 def text(value: Decimal | None, scale: int, currency: str) -> str:
     """What `scale` units cost; a dash where nothing was done."""
     found = fmt.unit_cost(value, "unit", currency, scale=scale)
@@ -44,7 +49,7 @@ def trend(asked: filters.Asked, values: UnitValues, scale: int, target: Target |
         aim = target.amount * scale
         shown.append(charts.Line("target", "target", [aim] * len(at), "watch", thin=True, dashed=True))
     panels = [
-        charts.Panel(f"Cost of {per(values, scale)}", shown, lambda value: text(value / scale, scale, currency)),
+        charts.Panel(f"Cost of {one_of(values, scale)}", shown, lambda value: text(value / scale, scale, currency)),
         charts.Panel(
             values.name.replace("_", " ").capitalize(),
             [charts.Line("volume", values.unit or "Value", [one.value for one in values.periods], "c7")],
@@ -63,7 +68,7 @@ def trend(asked: filters.Asked, values: UnitValues, scale: int, target: Target |
     aimed = "" if target is None or target.amount is None else f" The target was missed in {missed} of {len(at)}."
     return ChartCard(
         id="trend",
-        title=f"Cost of {per(values, scale)} by {values.by}",
+        title=f"Cost of {one_of(values, scale)} by {values.by}",
         caption=f"{currency}, {asked.bar.basis_label.lower()}, whole UTC days that figures fill.",
         chart=charts.multiples(at=at, panels=panels) if at else None,
         summary=f"{_span(costs, values, scale, currency)}{aimed}",
@@ -90,7 +95,7 @@ def periods(request: HttpRequest, values: UnitValues, scale: int, currency: str,
     if target is not None and target.amount is not None:
         columns.append(Column("Target", title=f"At most {text(target.amount, scale, currency)} / {per(values, scale)}"))
     return Table(
-        f"Cost of {per(values, scale)} by {values.by}",
+        f"Cost of {one_of(values, scale)} by {values.by}",
         columns,
         rows,
         Row(total.cells, kind="total") if rows and whole else None,
@@ -113,7 +118,7 @@ def owners(request: HttpRequest, values: UnitValues, scale: int, currency: str) 
     ]
     note = "A feature's spend is also its team's: where figures name both, the rows are more than the total."
     columns = [Column("Owner", wide=True), *_columns(values, scale)]
-    return Table(f"Cost of {per(values, scale)} by owner", columns, rows, note=note)
+    return Table(f"Cost of {one_of(values, scale)} by owner", columns, rows, note=note)
 
 
 def explore_url(request: HttpRequest, value: UnitValue) -> str:
