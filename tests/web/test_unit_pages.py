@@ -85,7 +85,7 @@ def test_it_draws_a_target_and_says_when_it_is_missed(ada: Client, ben: Client, 
     refused = ben.post("/unit-costs/units/target/", sent)
     ada.post("/unit-costs/units/target/", sent)
     missed = reading.shown(ada, TICKETS)
-    ada.post("/unit-costs/units/target/", {**sent, "amount": "99", "scale": "1000000"})
+    ada.post("/unit-costs/units/target/", {**sent, "amount": "99", "scale": "1"})
     met = reading.shown(ada, TICKETS)
     wrong = ada.post("/unit-costs/units/target/", {**sent, "amount": "cheap"})
     unknown = ada.post("/unit-costs/units/target/", {**sent, "unit": "figure:nothing"})
@@ -260,7 +260,8 @@ def test_it_lists_runs_with_their_states_and_adds_them_up(ada: Client, ledger: L
     assert reading.total(states, "Cost") == reading.total(page.context["table"], "Cost") == "$90.00"
     assert page.context["table"].rows[0].cells[0].url == f"/unit-costs/runs/{made}/"
     rows = {row["run_id"]: row for row in csv.DictReader(text.splitlines())}
-    assert (rows["job-10"]["tries"], rows["job-10"]["total_cost"], rows["job-10"]["tokens"]) == ("2", "90", "3000000")
+    assert (rows["job-10"]["tries"], rows["job-10"]["tokens"]) == ("2", "3000000")
+    assert Decimal(rows["job-10"]["total_cost"]) == 90
     assert rows["job-9"]["tries"] == ""
 
 
@@ -352,7 +353,8 @@ def test_it_places_no_name_over_another_or_over_a_dot() -> None:
     together = labels.placed(points, [(0.5, 0.5)] * 12)
 
     assert all(text for text, _ in apart)
-    assert [text for text, _ in together if text] == []
+    sides = [side for text, side in together if text]
+    assert len(sides) == len(set(sides)) == 4
     assert labels.placed([], []) == []
 
 

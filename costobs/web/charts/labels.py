@@ -34,7 +34,7 @@ def placed(points: Sequence[Point], places: Sequence[tuple[float, float]]) -> li
         others = [dot for number, dot in enumerate(dots) if number != index]
         for side in _SIDES:
             box = _box(spots[index], points[index].label, side)
-            is_inside = box.left >= -_DOT and box.right <= _WIDTH + 24 and box.top >= -26 and box.bottom <= _HEIGHT + 4
+            is_inside = box.left >= -_DOT and box.right <= _WIDTH + 24 and box.top >= -26 and box.bottom <= _HEIGHT + 8
             if is_inside and not any(box.meets(one) for one in (*taken, *others)):
                 taken.append(box)
                 found[index] = (points[index].label, side)
