@@ -17,6 +17,7 @@ from ingest.sources.formats.pushed_rows import Invalid
 
 MOST_BYTES = 1_000_000
 MOST_ROWS = 20_000
+_LONGEST = 200
 SOURCE = "uploaded figures"
 _KIND = "business_metrics"
 
@@ -62,6 +63,9 @@ def read(*, content: bytes, name: str = "", unit: str = "", period: str = "day")
 
     `name`, `unit` and `period` stand where a line is silent: `date, team, count` is enough with a name.
     """
+    for told in (name, unit):
+        if len(told) > _LONGEST or not told.isprintable():
+            raise BadFile(f"expected a name and a unit of at most {_LONGEST} printable characters, found {told[:40]!r}")
     columns, lines = _table(content)
     rows: list[Figure] = []
     wrong: list[Wrong] = []

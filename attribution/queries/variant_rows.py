@@ -142,7 +142,8 @@ def _choices(scope: SpendScope, dimension: str, values: Sequence[str]) -> list[C
 
 def _told(dimension: str, value: str, rows: Sequence[tuple[Any, ...]], sets: Mapping[int, str]) -> Choice:
     own = [row for row in rows if _value(dimension, row[0], row[1], sets.get(row[2], "")) == value]
-    others = {row[0] for row in rows if row not in own}
+    taken = set(own)
+    others = {row[0] for row in rows if row not in taken}
     parameters = {
         "variant": value,
         "variant_models": [row[0] for row in own],

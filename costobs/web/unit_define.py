@@ -2,6 +2,7 @@
 
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import messages
@@ -143,7 +144,7 @@ def _units(defined: list[DefinedUnit], targets: dict[str, Target], currency: str
     rows = []
     for one in defined:
         key = unit_value_page.key(one)
-        url = f"{reverse('unit_costs')}?unit={key}"
+        url = f"{reverse('unit_costs')}?{urlencode({'unit': key})}"
         rows.append(
             Row(
                 [

@@ -144,7 +144,11 @@ def _kpis(
             state=state,
             compare=f"{text(before.cost_per_unit, scale, currency)} before" if before else "",
         ),
-        Kpi(values.name.replace("_", " ").capitalize(), unit_value_tables.count(whole.value), unit=values.unit or "1"),
+        Kpi(
+            values.name.replace("_", " ").capitalize(),
+            unit_value_tables.count(whole.value),
+            note=f"counted in {values.unit}" if values.unit else "",
+        ),
         Kpi("Spend behind it", fmt.money(whole.cost, currency, mode="kpi"), note=_estimated(whole)),
     ]
     if values.is_revenue:

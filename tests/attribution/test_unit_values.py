@@ -321,6 +321,12 @@ def test_it_refuses_a_file_that_is_no_table(content: bytes, words: str) -> None:
         figures.read(content=content)
 
 
+@pytest.mark.parametrize("name", ["tick\x00et", "t" * 201])
+def test_it_refuses_a_name_that_no_table_can_keep(name: str) -> None:
+    with pytest.raises(figures.BadFile, match="printable"):
+        figures.read(content=b"date,count\n2026-03-10,4\n", name=name)
+
+
 def test_it_loads_a_file_twice_and_counts_it_once() -> None:
     bill(10)
     world.settle()
