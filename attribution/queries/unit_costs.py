@@ -83,7 +83,7 @@ class UnitReport:
     whole_before: UnitCost | None
     now: dict[str, UnitCost]
     before: dict[str, UnitCost]
-    days: dict[date, UnitCost]  # of the scope and of what it is compared with
+    days: dict[date, UnitCost]  # of the scope, and without latency of what it is compared with
 
 
 def unit_costs(*, scope: SpendScope, group_by: Sequence[str]) -> list[UnitCost]:
@@ -124,8 +124,9 @@ def unit_report(*, scope: SpendScope, complete: Days, compare: Days | None, grou
         made = _unit_cost((), Costs.total(parts[0]), Counts.total(parts[1]), Runs.total(parts[2]), latency)
         return made if made.requests or made.tokens else None
 
+    timed = {day: one for (day,), one in by_day.items() if day in scope.days}
     days = {
-        key[2]: _unit_cost((), costs.get(key, _NO_COSTS), count, runs.get(key, _NO_RUNS), by_day.get((key[2],)))
+        key[2]: _unit_cost((), costs.get(key, _NO_COSTS), count, runs.get(key, _NO_RUNS), timed.get(key[2]))
         for key, count in counts.items()
         if key[2] is not None
     }

@@ -127,13 +127,18 @@ def runs(scoped: Scoped, keys: Sequence[str], group: str = "") -> dict[Key, Runs
 
 def durations(scoped: Scoped, keys: Sequence[str], extra: str = "") -> dict[Key, Durations]:
     """Counts of durations by `keys`."""
-    listed = "".join(f"{key}, " for key in keys)
+    named = [f"k{index}" for index in range(len(keys))]
+    listed = "".join(f"{key} AS {name}, " for key, name in zip(keys, named, strict=True))
     places = ", ".join(str(index + 1) for index in range(len(keys) + 2))
-    sql = f"SELECT {listed} d.measure, d.bucket, sum(d.count) {scoped.source()} {extra} GROUP BY {places}"
+    outer = "".join(f"x.{name}, " for name in named)
+    # One row for each key and measure: a year of buckets is read as few arrays rather than as many rows.
+    sql = f"""SELECT {outer} x.measure, array_agg(x.bucket::int), array_agg(x.n) FROM (
+            SELECT {listed} d.measure, d.bucket, sum(d.count)::bigint AS n {scoped.source()} {extra} GROUP BY {places}) x
+        GROUP BY {", ".join(str(index + 1) for index in range(len(keys) + 1))}"""
     found: dict[Key, Durations] = {}
-    for *key, measure, bucket, count in fetch(sql, scoped.parameters):
+    for *key, measure, buckets, numbers in fetch(sql, scoped.parameters):
         of = found.setdefault(tuple(key), Durations([], []))
-        (of.latency if measure == "latency" else of.ttft).append((bucket, int(count)))
+        (of.latency if measure == "latency" else of.ttft).extend(zip(buckets, numbers, strict=True))
     return found
 
 
