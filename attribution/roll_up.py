@@ -1,6 +1,6 @@
 """One day of the books: the parts of splits, the charges nobody split, and the estimates no bill has replaced."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -8,6 +8,7 @@ from django.db import connection
 from attribution import periods
 from attribution.dimensions import SELF_HOSTED, usage_cost_kind_sql
 from attribution.splitting import COSTS
+from costobs.kernel.period import Days
 
 _COSTS = ", ".join(COSTS)
 _SUMS = ", ".join(f"sum({cost})" for cost in COSTS)
@@ -116,6 +117,28 @@ SELECT u.run_id, %(day)s, u.currency, u.useful_cost, CASE WHEN is_lost THEN 0 EL
     CASE WHEN is_lost THEN cost - useful_cost ELSE 0 END,
     coalesce((SELECT floor(sum(t.amount) / 7) FROM book_run_time t WHERE t.run_id = u.run_id), 0), FALSE FROM useful u
 """
+# Keeping what a run made is booked where its charge is; here it is told of the run as well. A charge that names several runs
+# (one model, trained twice) is of the one it names itself, else of the last that made the model.
+_STORAGE = """
+WITH named AS (
+    SELECT c.ctid AS place, n.name, c.currency, c.effective_cost FROM book_charge c
+    CROSS JOIN LATERAL (VALUES (c.tags->>'run_id'), (c.tags->>'run'), (c.tags->>'fine_tune_run'), (c.tags->>'training_job'),
+        (c.tags->>'artefact'), (c.tags->>'artifact'), (c.tags->>'model_artifact'), (c.resource_id), (c.resource_name),
+        (regexp_replace(rtrim(c.resource_id, '/'), '^.*[/:]', ''))) AS n (name)
+    WHERE c.counts AND c.cost_kind = 'storage' AND length(n.name) > 3
+), made AS (
+    SELECT r.id, n.name, n.place, r.state, r.started_at FROM ingest_finetunerun r
+    CROSS JOIN LATERAL (VALUES (r.external_id, 1), (r.provider_job, 1), (r.artefact, 2),
+        (regexp_replace(rtrim(r.artefact, '/'), '^.*/', ''), 3)) AS n (name, place)
+    WHERE n.name <> '' AND r.started_at < %(end)s
+), kept AS (
+    SELECT DISTINCT ON (named.place) made.id, named.currency, named.effective_cost FROM named JOIN made USING (name)
+    ORDER BY named.place, made.place, made.state = 'succeeded' DESC, made.started_at DESC, made.id
+)
+INSERT INTO attribution_finetunecost AS c (run_id, day, currency, useful_cost, idle_cost, wasted_cost, storage_cost, gpu_ms)
+SELECT id, %(day)s, currency, 0, 0, 0, sum(effective_cost), 0 FROM kept GROUP BY 1, 3
+ON CONFLICT (run_id, day, currency) DO UPDATE SET storage_cost = excluded.storage_cost
+"""
 _CONSUMED = """
 UPDATE ingest_touched t SET rolled_up_version = greatest(t.rolled_up_version, v.version)
 FROM unnest(%(sources)s::bigint[], %(versions)s::bigint[]) AS v (source_id, version)
@@ -159,6 +182,7 @@ def run(*, day: date, now: datetime) -> int:
         cursor.execute(_WRITE, values)
         written: int = cursor.rowcount
         cursor.execute(_RUNS, values)
+        cursor.execute(_STORAGE, values | {"end": Days(day, day + timedelta(days=1)).end_at})
     return written
 
 

@@ -6,6 +6,7 @@ from attribution.models.drafts import RulesetDraft
 from attribution.models.gpus import GpuShare, TokenWeights
 from attribution.models.owners import Ownership, Rule, RulesetVersion, Team
 from attribution.models.periods import ClosedTeam, ExchangeRate, PeriodBook
+from attribution.models.units import UnitTarget
 
 __all__ = [
     "AllocatedCharge",
@@ -23,4 +24,5 @@ __all__ = [
     "RulesetVersion",
     "Team",
     "TokenWeights",
+    "UnitTarget",
 ]

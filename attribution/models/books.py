@@ -111,6 +111,8 @@ class FineTuneCost(models.Model):
     useful_cost = MoneyField()
     idle_cost = MoneyField()
     wasted_cost = MoneyField()  # failed or preempted
+    # Keeping what the run made, where the bill names it; on days after the run as well.
+    storage_cost = MoneyField(db_default=0, default=0)
     gpu_ms = models.BigIntegerField()
     is_estimated = models.BooleanField(db_default=False, default=False)
 

@@ -40,16 +40,45 @@ from attribution.queries.spending import (
     total,
 )
 from attribution.queries.statements import Reconciliation, Statement, StatementLine, reconciliation, statement
-from attribution.queries.unit_costs import DayUnitCost, UnitCost, unit_cost_by_day, unit_costs
-from attribution.queries.values import BusinessValue, MarkerLine, Quality, business_values, markers, quality
+from attribution.queries.tuned_models import (
+    RunDay,
+    RunDetail,
+    ServedDay,
+    TunedModel,
+    TunedRun,
+    fine_tune_run,
+    tuned_models,
+)
+from attribution.queries.unit_costs import (
+    DayUnitCost,
+    UnitCost,
+    UnitReport,
+    unit_cost_by_day,
+    unit_costs,
+    unit_report,
+)
+from attribution.queries.unit_targets import Target, unit_targets
+from attribution.queries.unit_values import (
+    BusinessValue,
+    CostParts,
+    DefinedUnit,
+    UnitValue,
+    UnitValues,
+    business_values,
+    defined_units,
+    unit_values,
+)
+from attribution.queries.values import MarkerLine, Quality, markers, quality
 
 __all__ = [
     "Adjusted",
     "AgentRunLine",
     "BusinessValue",
+    "CostParts",
     "DaySpend",
     "DayUnitCost",
     "EnergyUse",
+    "DefinedUnit",
     "EstimateLine",
     "Explanation",
     "FineTuneLine",
@@ -71,10 +100,16 @@ __all__ = [
     "Restated",
     "RuleLine",
     "RuleSpend",
+    "RunDay",
+    "RunDetail",
+    "ServedDay",
     "SpendRow",
     "SpendTotal",
     "Statement",
     "StatementLine",
+    "Target",
+    "TunedModel",
+    "TunedRun",
     "UnitCost",
     "adjustments",
     "WeightsLine",
@@ -82,11 +117,19 @@ __all__ = [
     "business_values",
     "currencies",
     "currencies_of",
+    "UnitReport",
+    "UnitValue",
+    "UnitValues",
+    "agent_runs",
+    "business_values",
+    "currencies",
+    "defined_units",
     "dimension_values",
     "energy_use",
     "estimated_versus_billed",
     "explain",
     "extent",
+    "fine_tune_run",
     "fine_tune_runs",
     "focus_rows",
     "gpu_costs",
@@ -108,7 +151,11 @@ __all__ = [
     "statement",
     "token_weights",
     "total",
+    "tuned_models",
     "unit_cost_by_day",
     "unit_costs",
     "watt_hours",
+    "unit_report",
+    "unit_targets",
+    "unit_values",
 ]

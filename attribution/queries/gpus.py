@@ -180,9 +180,18 @@ _PAID = """(SELECT DISTINCT day, deployment FROM attribution_dailycost
 def _telemetry(scope: SpendScope) -> dict[str, tuple[int, int]]:
     sql = f"""
         SELECT deployment, sum(covered_ms * w / 7)::bigint, sum(busy_ms * w / 7)::bigint
-        FROM (SELECT *, CASE WHEN mig_profile ~ '^[1-7]g' THEN left(mig_profile, 1)::int ELSE 7 END AS w FROM ingest_gpuhour) g
+        FROM (SELECT deployment, hour, covered_ms, busy_ms,
+                CASE WHEN mig_profile ~ '^[1-7]g' THEN left(mig_profile, 1)::int ELSE 7 END AS w
+            FROM ingest_gpuhour WHERE hour >= %(start_at)s AND hour < %(end_at)s) g
         WHERE ((hour AT TIME ZONE 'UTC')::date, deployment) IN {_PAID} GROUP BY 1"""
-    parameters = {"start": scope.days.start, "end": scope.days.end, "currency": scope.currency}
+    days = scope.days
+    parameters: dict[str, Any] = {
+        "start": days.start,
+        "end": days.end,
+        "start_at": days.start_at,
+        "end_at": days.end_at,
+    }
+    parameters |= {"currency": scope.currency}
     return {name: (covered, busy) for name, covered, busy in fetch(sql, parameters)}
 
 

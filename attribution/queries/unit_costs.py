@@ -1,21 +1,20 @@
 """What one unit costs: per million tokens of each kind, per request, per agent run, with latency and errors beside."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from attribution.queries.scoped import Scoped, books, fetch, usage
-from costobs.kernel import histogram
+from attribution.queries import unit_sums
+from attribution.queries.scoped import Scoped, books, usage
+from attribution.queries.unit_sums import Costs, Counts, Durations, Key, Runs
+from costobs.kernel.period import Days
 from costobs.kernel.scope import SpendScope
 
 _MILLION = Decimal(1_000_000)
 _PLACES = Decimal("1e-12")
-_PROMPT = ("input_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "image_input")
-_COUNTED = (*_PROMPT, "output", "audio_output")
-_PERMILLES = {"p50_ms": 500, "p90_ms": 900, "p95_ms": 950, "p99_ms": 990}
-_COLUMNS = ("requests", "errors", "refused", "unknown_usage", *_COUNTED, "reasoning")
+_NO_COSTS, _NO_COUNTS, _NO_RUNS = Costs(), Counts(), Runs()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,50 +73,23 @@ class DayUnitCost:
 
 
 @dataclass(frozen=True, slots=True)
-class _Costs:
-    cost: Decimal = Decimal(0)
-    usage: Decimal = Decimal(0)
-    loaded: Decimal = Decimal(0)
-    estimated: Decimal = Decimal(0)
-    input: Decimal = Decimal(0)
-    cached: Decimal = Decimal(0)
-    output: Decimal = Decimal(0)
+class UnitReport:
+    """Everything a page compares, out of one reading of each table: `now` are the complete days, `before` what they are
+    compared with. Rows of `now` and `before` have no latency. A whole without any usage is None."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Counts:
-    requests: int = 0
-    errors: int = 0
-    refused: int = 0
-    unknown_usage: int = 0
-    input_uncached: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    output: int = 0
-    reasoning: int = 0
-    prompt: int = 0
-    tokens: int = 0
-    uncounted_tokens: int = 0
-
-    @property
-    def priced_requests(self) -> int:
-        """What the cost of usage may be divided by: nothing, where a part of it belongs to calls that nobody counted."""
-        return 0 if self.uncounted_tokens else self.requests
-
-
-_NO_COSTS, _NO_COUNTS = _Costs(), _Counts()
-# What tokens pay for: a fine-tune run is not an inference, and a bypass has no tokens.
-_BY_USAGE = "(d.basis = 'estimated' OR d.method = 'tie_out' OR (d.method = 'gpu_share' AND d.token_kind <> ''))"
-_USED = f"{_BY_USAGE} AND d.share_kind = 'direct'"
-_LOADED = f"({_USED} OR (d.method = 'gpu_share' AND d.share_kind IN ('idle_workload', 'overhead')))"
-
-Key = tuple[Any, ...]
+    rows: list[UnitCost]  # of the scope by the group, dearest first
+    whole: UnitCost | None
+    whole_now: UnitCost | None
+    whole_before: UnitCost | None
+    now: dict[str, UnitCost]
+    before: dict[str, UnitCost]
+    days: dict[date, UnitCost]  # of the scope, and without latency of what it is compared with
 
 
 def unit_costs(*, scope: SpendScope, group_by: Sequence[str]) -> list[UnitCost]:
     """Unit costs by `group_by`, dearest group first. Groups without any usage are left out. Raises BadScope."""
     found = _by(scope, group_by, by_day=False)
-    return sorted(found.values(), key=lambda row: (-row.cost, row.keys))
+    return _dearest(found.values())
 
 
 def unit_cost_by_day(*, scope: SpendScope, group_by: Sequence[str] = ()) -> list[DayUnitCost]:
@@ -126,25 +98,106 @@ def unit_cost_by_day(*, scope: SpendScope, group_by: Sequence[str] = ()) -> list
     return sorted(found, key=lambda row: (row.day, -row.unit_cost.cost, row.unit_cost.keys))
 
 
+def unit_report(*, scope: SpendScope, complete: Days, compare: Days | None, group: str) -> UnitReport:
+    """Unit costs by `group`, in all and by day, of the scope, its complete days and those they are compared with.
+
+    The same figures as `unit_costs` and `unit_cost_by_day` of each of them, but the rows are read once. Raises BadScope.
+    """
+    spans = {1: scope.days, 2: complete, 4: compare or Days(scope.days.start, scope.days.start)}
+    first, last = min(one.start for one in spans.values()), max(one.end for one in spans.values())
+    reading = _Reading(scope.during(Days(first, last)), spans, group)
+    costs = reading.read(unit_sums.costs, books(reading.scope, [group]))
+    counts = reading.read(unit_sums.counts, usage(reading.scope, [group]))
+    runs = reading.read(unit_sums.runs, usage(reading.scope, [group], table="ingest_agentrun"))
+    by_day = unit_sums.durations(usage(reading.scope, table="ingest_latencyday"), ["d.day"])
+    by_key = usage(scope, [group], table="ingest_latencyday", sums=["count"], kept=["measure", "bucket"])
+    durations = unit_sums.durations(by_key, by_key.keys())
+
+    def rows(mark: int) -> dict[str, UnitCost]:
+        found = [_keyed(reading.marked(sums, mark)) for sums in (costs, counts, runs)]
+        latency = durations if mark == 1 else {}
+        return {key: _unit_cost((key,), *_of(found, key), latency.get((key,))) for key in found[1]}
+
+    def whole(mark: int) -> UnitCost | None:
+        latency = Durations.total(one for (day,), one in by_day.items() if day in spans[mark])
+        parts = [list(reading.marked(sums, mark).values()) for sums in (costs, counts, runs)]
+        made = _unit_cost((), Costs.total(parts[0]), Counts.total(parts[1]), Runs.total(parts[2]), latency)
+        return made if made.requests or made.tokens else None
+
+    timed = {day: one for (day,), one in by_day.items() if day in scope.days}
+    days = {
+        key[2]: _unit_cost((), costs.get(key, _NO_COSTS), count, runs.get(key, _NO_RUNS), timed.get(key[2]))
+        for key, count in counts.items()
+        if key[2] is not None
+    }
+    return UnitReport(_dearest(rows(1).values()), whole(1), whole(2), whole(4), rows(2), rows(4), days)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Days that several spans may hold, read once: sums by the spans a day is in and the group, and by day."""
+
+    scope: SpendScope
+    spans: dict[int, Days]
+    group: str
+
+    def read[Sums](self, of: Callable[[Scoped, list[str], str], dict[Key, Sums]], scoped: Scoped) -> dict[Key, Sums]:
+        """Keys are (marks, group, None) and (None, None, day)."""
+        marks = " + ".join(
+            f"CASE WHEN d.day >= %(from_{mark})s AND d.day < %(until_{mark})s THEN {mark} ELSE 0 END"
+            for mark in self.spans
+        )
+        for mark, days in self.spans.items():
+            scoped.parameters |= {f"from_{mark}": days.start, f"until_{mark}": days.end}
+        return of(scoped, [marks, *scoped.keys(), "d.day"], "GROUP BY GROUPING SETS ((1, 2), (3))")
+
+    @staticmethod
+    def marked(sums: dict[Key, Any], mark: int) -> dict[Key, Any]:
+        """Those of one span, by (marks, group, None)."""
+        return {key: one for key, one in sums.items() if key[0] is not None and key[0] & mark}
+
+
+def _keyed(sums: dict[Key, Any]) -> dict[str, Any]:
+    """By group, over the spans that overlap."""
+    found: dict[str, list[Any]] = {}
+    for key, one in sums.items():
+        found.setdefault(key[1], []).append(one)
+    return {key: type(parts[0]).total(parts) for key, parts in found.items()}
+
+
+def _of(found: list[dict[str, Any]], key: str) -> tuple[Costs, Counts, Runs]:
+    return found[0].get(key, _NO_COSTS), found[1].get(key, _NO_COUNTS), found[2].get(key, _NO_RUNS)
+
+
+def _dearest(rows: Iterable[UnitCost]) -> list[UnitCost]:
+    return sorted(rows, key=lambda row: (-row.cost, row.keys))
+
+
 def _by(scope: SpendScope, group_by: Sequence[str], *, by_day: bool) -> dict[Key, UnitCost]:
     fold = not by_day
-    counts = _counts(usage(scope, group_by, sums=_COLUMNS if fold else (), kept=["is_current"]), by_day)
-    costs = _costs(books(scope, group_by, folded=fold, kept=["basis", "method", "token_kind", "share_kind"]), by_day)
-    runs = _runs(usage(scope, group_by, table="ingest_agentrun"), by_day)
-    buckets = usage(
+    counting = usage(scope, group_by, sums=unit_sums.COLUMNS if fold else (), kept=["is_current"])
+    spending = books(scope, group_by, folded=fold, kept=unit_sums.KEPT)
+    timing = usage(
         scope, group_by, table="ingest_latencyday", sums=["count"] if fold else (), kept=["measure", "bucket"]
     )
-    latency = _latency(buckets, by_day)
+    day = ["d.day"] if by_day else []
+    costs = unit_sums.costs(spending, [*day, *spending.keys()])
+    running = usage(scope, group_by, table="ingest_agentrun")
+    runs = unit_sums.runs(running, [*day, *running.keys()])
+    durations = unit_sums.durations(timing, [*day, *timing.keys()])
     return {
-        key: replace(
-            _unit_cost(key[1:] if by_day else key, costs.get(key, _NO_COSTS), count, runs.get(key, (0, Decimal(0)))),
-            **latency.get(key, {}),  # type: ignore[arg-type]  # only the fields of latency
+        key: _unit_cost(
+            key[1:] if by_day else key,
+            costs.get(key, _NO_COSTS),
+            count,
+            runs.get(key, _NO_RUNS),
+            durations.get(key),
         )
-        for key, count in counts.items()
+        for key, count in unit_sums.counts(counting, [*day, *counting.keys()]).items()
     }
 
 
-def _unit_cost(keys: Key, cost: _Costs, count: _Counts, runs: tuple[int, Decimal]) -> UnitCost:
+def _unit_cost(keys: Key, cost: Costs, count: Counts, runs: Runs, durations: Durations | None) -> UnitCost:
     return UnitCost(
         keys=keys,
         cost=cost.cost,
@@ -169,64 +222,13 @@ def _unit_cost(keys: Key, cost: _Costs, count: _Counts, runs: tuple[int, Decimal
         loaded_cost_per_million_tokens=_quotient(cost.loaded * _MILLION, count.tokens),
         cost_per_request=_quotient(cost.usage, count.priced_requests),
         cost_per_thousand_requests=_quotient(cost.usage * 1000, count.priced_requests),
-        agent_runs=runs[0],
-        cost_per_agent_run=_quotient(runs[1], runs[0]),
+        agent_runs=runs.runs,
+        cost_per_agent_run=_quotient(runs.cost, runs.runs),
         tokens_per_request=_quotient(Decimal(count.tokens - count.uncounted_tokens), count.requests),
         cache_hit_rate=_quotient(Decimal(count.cache_read), count.prompt),
         error_rate=_quotient(Decimal(count.errors), count.requests),
+        **(durations.percentiles() if durations else {}),
     )
-
-
-def _costs(scoped: Scoped, by_day: bool) -> dict[Key, _Costs]:
-    conditions = ["TRUE", _USED, _LOADED, "d.basis = 'estimated'"]
-    conditions += [f"{_USED} AND d.token_kind = '{kind}'" for kind in ("input_uncached", "cache_read", "output")]
-    sums = [f"coalesce(sum({scoped.cost}) FILTER (WHERE {one}), 0)" for one in conditions]
-    return {key: _Costs(*row) for key, row in _grouped(scoped, by_day, sums, "d.is_current")}
-
-
-def _counts(scoped: Scoped, by_day: bool) -> dict[Key, _Counts]:
-    columns = ["requests", "errors", "refused", "unknown_usage", "input_uncached", "cache_read"]
-    sums = [f"sum(d.{name})" for name in columns]
-    sums += ["sum(d.cache_write_5m + d.cache_write_1h)", "sum(d.output)", "sum(d.reasoning)"]
-    prompt, tokens = (" + ".join(f"d.{kind}" for kind in kinds) for kinds in (_PROMPT, _COUNTED))
-    # A row is of one source and offering: its tokens without a request are those of a source that does not count requests.
-    sums += [f"sum({prompt})", f"sum({tokens})", f"coalesce(sum({tokens}) FILTER (WHERE d.requests = 0), 0)"]
-    return {key: _Counts(*map(int, row)) for key, row in _grouped(scoped, by_day, sums, "d.is_current")}
-
-
-def _runs(scoped: Scoped, by_day: bool) -> dict[Key, tuple[int, Decimal]]:
-    scoped.parameters["currency"] = scoped.scope.currency
-    rows = _grouped(scoped, by_day, ["count(*)", "sum(d.list_cost)"], "d.requests > 1 AND d.currency = %(currency)s")
-    return {key: (row[0], row[1]) for key, row in rows}
-
-
-def _latency(scoped: Scoped, by_day: bool) -> dict[Key, dict[str, int | None]]:
-    keys = _keys(scoped, by_day)
-    listed = "".join(f"{key}, " for key in keys)
-    places = ", ".join(str(index + 1) for index in range(len(keys) + 2))
-    sql = f"SELECT {listed} d.measure, d.bucket, sum(d.count) {scoped.source()} GROUP BY {places}"
-    found: dict[Key, dict[str, list[tuple[int, int]]]] = {}
-    for *key, measure, bucket, count in fetch(sql, scoped.parameters):
-        found.setdefault(tuple(key), {"latency": [], "ttft": []})[measure].append((bucket, int(count)))
-    return {
-        key: {
-            **{name: histogram.percentile(measures["latency"], permille=one) for name, one in _PERMILLES.items()},
-            "ttft_p50_ms": histogram.percentile(measures["ttft"], permille=500),
-            "ttft_p95_ms": histogram.percentile(measures["ttft"], permille=950),
-        }
-        for key, measures in found.items()
-    }
-
-
-def _keys(scoped: Scoped, by_day: bool) -> list[str]:
-    return [*(["d.day"] if by_day else []), *scoped.keys()]
-
-
-def _grouped(scoped: Scoped, by_day: bool, sums: Sequence[str], condition: str) -> list[tuple[Key, tuple[Any, ...]]]:
-    keys = _keys(scoped, by_day)
-    group = f"GROUP BY {', '.join(str(index + 1) for index in range(len(keys)))}" if keys else "HAVING count(*) > 0"
-    sql = f"SELECT {', '.join([*keys, *sums])} {scoped.source()} AND {condition} {group}"
-    return [(tuple(row[: len(keys)]), tuple(row[len(keys) :])) for row in fetch(sql, scoped.parameters)]
 
 
 def _quotient(amount: Decimal, units: int) -> Decimal | None:

@@ -1,6 +1,6 @@
-"""What stands beside cost: quality scores, what the business did, and events of note."""
+"""What stands beside cost: quality scores, and events of note."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -8,13 +8,12 @@ from typing import Any
 
 from attribution.dimensions import provider_name_sql, service_name_sql
 from attribution.queries.scoped import BOOKS, Scoped, fetch
-from attribution.queries.spending import spend
 from costobs.kernel.scope import DIMENSIONS, SpendScope
 
 _PLACES = Decimal("1e-12")
 _OWNED = ("team", "feature", "cost_centre", "environment", "key", "source")
 
-# A score knows its model and owner, and nothing of bills; a business figure knows its owner only.
+# A score knows its model and owner, and nothing of bills.
 _QUALITY = {
     **dict.fromkeys(DIMENSIONS, "''"),
     "provider_name": provider_name_sql("d.provider"),
@@ -23,8 +22,6 @@ _QUALITY = {
     "deployment": "d.deployment",
 }
 _SCORES = "(SELECT *, (scored_at AT TIME ZONE 'UTC')::date AS day FROM ingest_qualityscore)"
-_FIGURES = """(SELECT *, (period_start AT TIME ZONE 'UTC')::date AS day, '' AS model FROM ingest_businessmetric
-    WHERE period_end <= (%(end)s::date)::timestamp AT TIME ZONE 'UTC')"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +35,6 @@ class Quality:
     mean: Decimal
     low: Decimal | None
     high: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class BusinessValue:
-    """What the business did in whole periods inside the scope, what its owner's spend was, and the cost of one unit.
-
-    `cost_per_unit` is None where nothing was done.
-    """
-
-    name: str
-    unit: str
-    team: str
-    feature: str
-    value: Decimal
-    cost: Decimal
-    cost_per_unit: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +60,13 @@ def quality(*, scope: SpendScope, group_by: Sequence[str]) -> list[Quality]:
     return [_quality(row, len(group_by)) for row in fetch(sql, scoped.parameters)]
 
 
-def business_values(*, scope: SpendScope) -> list[BusinessValue]:
-    """Business metrics by name and owner, with the spend of the same owner in the same days.
-
-    A figure that names a feature stands against the spend of that team's feature, else against the team's, else against
-    all spend of the scope. Only periods that lie wholly inside the scope's days count.
-    """
-    expressions = _expressions(dict.fromkeys(DIMENSIONS, "''"))
-    scoped = Scoped(scope, table=_FIGURES, expressions=expressions, dimensions=("team", "feature"))
-    team, feature = scoped.keys()
-    sql = f"""SELECT d.name, d.unit, {team}, {feature}, sum(d.value) {scoped.source()}
-        GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"""
-    rows = fetch(sql, scoped.parameters)
-    if not rows:
-        return []
-    spent = _spent(scope)
-    return [_business_value(row, spent) for row in rows]
+def scores_of(*, scope: SpendScope, condition: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Name, number, mean and deviation of the scores a condition of our own leaves, the most scored first."""
+    scoped = Scoped(scope, table=_SCORES, expressions=_expressions(_QUALITY))
+    share = "(d.value - d.scale_min) / (d.scale_max - d.scale_min)"
+    sql = f"""SELECT d.name, count(*), avg({share}), stddev_samp({share}) {scoped.source()} AND {condition}
+        GROUP BY 1 ORDER BY 2 DESC, 1"""
+    return fetch(sql, {**scoped.parameters, **parameters})
 
 
 def markers(*, scope: SpendScope, limit: int = 30) -> list[MarkerLine]:
@@ -129,19 +101,3 @@ def _quality(row: tuple[Any, ...], width: int) -> Quality:
         low = max(mean - half, Decimal(0)).quantize(_PLACES)
         high = min(mean + half, Decimal(1)).quantize(_PLACES)
     return Quality(tuple(row[:width]), name, count, mean.quantize(_PLACES), low, high)
-
-
-def _spent(scope: SpendScope) -> dict[tuple[str, ...], Decimal]:
-    """Spend by team and feature, by team, and in all."""
-    found: dict[tuple[str, ...], Decimal] = {}
-    for row in spend(scope=scope, group_by=["team", "feature"]):
-        for key in (row.keys, row.keys[:1], ()):
-            found[key] = found.get(key, Decimal(0)) + row.cost
-    return found
-
-
-def _business_value(row: tuple[Any, ...], spent: dict[tuple[str, ...], Decimal]) -> BusinessValue:
-    name, unit, team, feature, value = row
-    key = (team, feature) if feature else (team,) if team else ()
-    cost = spent.get(key, Decimal(0))
-    return BusinessValue(name, unit, team, feature, value, cost, (cost / value).quantize(_PLACES) if value else None)

@@ -230,7 +230,7 @@ def _bar(
         bases=[Choice(key, label) for key, label in BASES.items()],
         currency=scope.currency,
         freshness=freshness(now),
-        hidden=[(name, request.GET[name]) for name in ("view", "unit", "gran") if name in request.GET],
+        hidden=[(name, request.GET[name]) for name in ("view", "unit", "gran", "by", "scale") if name in request.GET],
         previous_url=_days_url(request, earlier),
         next_url=_days_url(request, later) if later.start <= now.date() else "",
         share_url=request.build_absolute_uri(),

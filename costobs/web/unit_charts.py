@@ -7,7 +7,7 @@ from decimal import Decimal
 from django.http import HttpRequest
 
 from attribution import queries
-from attribution.queries import UnitCost
+from attribution.queries import Target, UnitCost
 from costobs.kernel import fmt
 from costobs.web import charts, filters, unit_figures, words
 from costobs.web.parts import Cell, ChartCard, Column, Notice, Row, Table
@@ -18,18 +18,20 @@ _DOTS = 8
 _SLOTS = {"input": 1, "cached": 3, "output": 2, "others": 5, "overhead": 6}
 
 
-def trend(asked: filters.Asked, unit: Unit) -> ChartCard:
-    """Cost, latency and volume over the same days."""
+def trend(asked: filters.Asked, unit: Unit, by_day: Mapping[date, UnitCost], target: Target | None = None) -> ChartCard:
+    """Cost, latency and volume over the same days; `by_day` knows the days of the comparison too."""
     currency, days = asked.scope.currency, list(asked.scope.days)
-    by_day = {row.day: row.unit_cost for row in queries.unit_cost_by_day(scope=asked.scope)}
     rows = [by_day.get(day) for day in days]
     costs = [unit.cost(row) if row else None for row in rows]
     shown = [charts.Line("cost", "now", costs, "c1")]
     if asked.compare:
-        earlier = {row.day: row.unit_cost for row in queries.unit_cost_by_day(scope=asked.compare)}
-        aligned = [earlier.get(asked.compare.days.start + timedelta(days=index)) for index in range(len(days))]
+        before = [asked.compare.days.start + timedelta(days=index) for index in range(len(days))]
+        aligned = [by_day.get(day) if day in asked.compare.days else None for day in before]
         costs_before = [unit.cost(row) if row else None for row in aligned]
         shown.insert(0, charts.Line("before", "before", costs_before, "border-strong", thin=True))
+    if target is not None and target.amount is not None:
+        aim = [target.amount * unit.scale] * len(days)
+        shown.append(charts.Line("target", "target", aim, "watch", thin=True, dashed=True))
     volumes = [unit.volume(row) if row else 0 for row in rows]
     latency = [
         charts.Line(name, name, [getattr(row, f"{name}_ms") if row else None for row in rows], name)

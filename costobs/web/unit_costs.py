@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from attribution import queries
-from attribution.queries import UnitCost
+from attribution.queries import Target, TunedModel, UnitCost, UnitReport
 from costobs.kernel import fmt
 from costobs.web import (
     breakdown,
@@ -18,7 +18,9 @@ from costobs.web import (
     unit_charts,
     unit_exports,
     unit_figures,
+    unit_run_tables,
     unit_tables,
+    unit_value_page,
     value_tables,
 )
 from costobs.web.page import page as page_view
@@ -31,15 +33,30 @@ _RUNS = 10
 
 @page_view
 def page(request: HttpRequest) -> HttpResponse:
-    unit = UNITS.get(request.GET.get("unit", ""), UNITS["tokens"])
-    asked = filters.read(request, groups=_GROUPS if unit.is_usage else ())
+    chosen = request.GET.get("unit", "")
+    is_defined = chosen.startswith(unit_value_page.PREFIX)
+    unit = UNITS.get(chosen, UNITS["tokens"])
+    asked = filters.read(request, groups=_GROUPS if unit.is_usage and not is_defined else ())
+    export_url = reverse("unit_values_export" if is_defined else "unit_costs_export")
     context: dict[str, Any] = {
         "page": "unit_costs",
         "scope": asked.bar,
-        "actions": [Link("Export CSV", f"{reverse('unit_costs_export')}?{asked.query}", icon="download")],
-        "tabs": [(one.tab, filters.url(request, unit=one.key), one is unit) for one in UNITS.values()],
+        "actions": [
+            Link("Compare variants", f"{reverse('unit_compare')}?{asked.query}", icon="git-compare"),
+            Link("Export CSV", f"{export_url}?{asked.query}", icon="download"),
+        ],
+        "tabs": [
+            *[
+                (one.tab, filters.url(request, drop=["by", "scale"], unit=one.key), one is unit and not is_defined)
+                for one in UNITS.values()
+            ],
+            *unit_value_page.tabs(request, asked, chosen),
+        ],
     }
-    context |= _usage_page(request, asked, unit) if unit.is_usage else _other_page(request, asked, unit)
+    if is_defined:
+        context |= unit_value_page.context(request, asked, chosen)
+    else:
+        context |= _usage_page(request, asked, unit) if unit.is_usage else _other_page(request, asked, unit)
     return render(request, "pages/unit_costs.html", context)
 
 
@@ -51,38 +68,45 @@ def export(request: HttpRequest) -> HttpResponse:
     if unit.key == "gpu_hour":
         return redirect(f"{reverse('gpus_export')}?{asked.query}")
     if unit.key == "fine_tune_run":
-        return unit_exports.fine_tune_runs(asked, queries.fine_tune_runs(scope=asked.scope))
+        return unit_exports.fine_tune_runs(asked, queries.fine_tune_runs(scope=asked.scope), _models(asked))
     energy = queries.energy_use(scope=asked.scope, group_by=[asked.group])
     return unit_exports.by_group(asked, _rows(asked), queries.total(scope=asked.scope).cost, energy)
 
 
 def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[str, Any]:
     total = queries.total(scope=asked.scope)
-    rows = _rows(asked)
-    whole, now, before = _one(asked.scope), _one(asked.complete), _one(asked.compare) if asked.compare else None
+    report = queries.unit_report(
+        scope=asked.scope,
+        complete=asked.complete.days,
+        compare=asked.compare.days if asked.compare else None,
+        group=asked.group,
+    )
+    rows = _named_first(report.rows)
+    whole, now, before = report.whole, report.whole_now, report.whole_before
     slots = breakdown.slots(breakdown.groups(scope=asked.scope, dimension=asked.group))
     fine_tunes = queries.fine_tune_runs(scope=asked.scope)
     energy = queries.energy_use(scope=asked.scope, group_by=[asked.group])
     currency = asked.scope.currency
+    target = queries.unit_targets(currency=currency).get(unit.key)
     context: dict[str, Any] = {
         "heading": _heading(asked, unit, now or whole, before),
         "sub": _sub(asked, total, whole),
         "unknown_url": f"{reverse('sources')}#unknown-usage" if _is_told(asked, whole) else "",
         "table_caption": "Unit costs divide what logged calls carry. A name narrows the page.",
-        "table": _table(request, asked, unit, rows, (whole, now, before), total.cost, slots),
+        "table": _table(request, asked, unit, report, total.cost, slots),
         "columns": _columns_link(request),
         "energy": energy_table.by_group(asked, energy) if energy else None,
         "estimates": unit_tables.estimates(queries.estimated_versus_billed(scope=asked.scope), currency),
         "quality": value_tables.quality(asked, rows),
         "business": value_tables.business(asked),
         "agent_runs": unit_tables.agent_runs(queries.agent_runs(scope=asked.scope, limit=_RUNS)),
-        "fine_tunes": unit_tables.fine_tune_runs(fine_tunes, currency) if fine_tunes else None,
+        "fine_tunes": unit_run_tables.listed(fine_tunes, _models(asked), currency) if fine_tunes else None,
     }
     if whole is None:
         return context | {"notice": _no_usage(request, asked)}
     return context | {
-        "kpis": _kpis(asked, unit, total, whole, now, before),
-        "trend": unit_charts.trend(asked, unit),
+        "kpis": _kpis(asked, unit, total, whole, now, before, target),
+        "trend": unit_charts.trend(asked, unit, report.days, target),
         "dots": unit_charts.dots(request, asked, unit, rows, slots),
         "dollar": unit_charts.dollar(asked, total, whole),
     }
@@ -90,12 +114,13 @@ def _usage_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[
 
 def _other_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[str, Any]:
     """Fine-tune runs and GPU-hours: units with rows of their own, not calls."""
-    currency = asked.scope.currency
+    currency, states = asked.scope.currency, None
     if unit.key == "fine_tune_run":
         runs = queries.fine_tune_runs(scope=asked.scope)
         earlier = queries.fine_tune_runs(scope=asked.compare) if asked.compare else []
         now, before = unit_figures.per_fine_tune_run(runs), unit_figures.per_fine_tune_run(earlier)
-        table, sub = unit_tables.fine_tune_runs(runs, currency), "The mean of runs with cost in these days."
+        table, sub = unit_run_tables.listed(runs, _models(asked), currency), "The mean of runs with cost in these days."
+        states = unit_run_tables.by_state(runs, currency)
     else:
         costs = queries.gpu_costs(scope=asked.scope)
         table = unit_tables.gpu_hours(costs, currency)
@@ -118,18 +143,21 @@ def _other_page(request: HttpRequest, asked: filters.Asked, unit: Unit) -> dict[
         if now is not None
         else _nothing(unit, asked)
     )
-    return {"heading": heading, "sub": sub, "table": table}
+    return {"heading": heading, "sub": sub, "table": table, "states": states}
+
+
+def _models(asked: filters.Asked) -> dict[int, TunedModel]:
+    """What runs made, by the run."""
+    return {one.run.id: one for one in queries.tuned_models(scope=asked.scope)}
 
 
 def _rows(asked: filters.Asked) -> list[UnitCost]:
+    return _named_first(queries.unit_costs(scope=asked.scope, group_by=[asked.group]))
+
+
+def _named_first(rows: Sequence[UnitCost]) -> list[UnitCost]:
     """By spend, what has no value in the dimension last."""
-    rows = queries.unit_costs(scope=asked.scope, group_by=[asked.group])
     return sorted(rows, key=lambda row: not row.keys[0])
-
-
-def _one(scope: Any) -> UnitCost | None:  # a SpendScope
-    rows = queries.unit_costs(scope=scope, group_by=[])
-    return rows[0] if rows and (rows[0].requests or rows[0].tokens) else None
 
 
 def _heading(asked: filters.Asked, unit: Unit, now: UnitCost | None, before: UnitCost | None) -> str:
@@ -187,6 +215,7 @@ def _kpis(
     whole: UnitCost,
     now: UnitCost | None,
     before: UnitCost | None,
+    target: Target | None,
 ) -> list[Kpi]:
     currency = asked.scope.currency
     cost = unit.cost(whole)
@@ -210,6 +239,7 @@ def _kpis(
             unit=unit.per if cost is not None else "",
             delta=change,
             compare=asked.compare_label if change else "",
+            state=_aim(unit, cost, target),
             note=f"{loaded} with idle and overhead"
             if unit.key == "tokens"
             else f"{fmt.count(unit.volume(whole))} of them",
@@ -227,6 +257,13 @@ def _kpis(
             note=f"{fmt.percent(whole.error_rate)} of {fmt.count(whole.requests)} requests failed",
         ),
     ]
+
+
+def _aim(unit: Unit, cost: Decimal | None, target: Target | None) -> str:
+    """Whether the target of a unit is met; "" where there is none."""
+    if target is None or target.amount is None or cost is None:
+        return ""
+    return "over" if target.is_missed_by(cost / unit.scale) else "on_track"
 
 
 def _latency(value: int | None) -> str:
@@ -249,24 +286,22 @@ def _table(
     request: HttpRequest,
     asked: filters.Asked,
     unit: Unit,
-    rows: Sequence[UnitCost],
-    wholes: tuple[UnitCost | None, UnitCost | None, UnitCost | None],
+    report: UnitReport,
     total: Decimal,
     slots: Mapping[str, int],
 ) -> Table:
+    rows = _named_first(report.rows)
     keyed = [row.keys[0] for row in rows if row.keys[0]]
-    now = queries.unit_costs(scope=asked.complete, group_by=[asked.group]) if asked.compare else []
-    before = queries.unit_costs(scope=asked.compare, group_by=[asked.group]) if asked.compare else []
     return unit_tables.by_group(
         asked=asked,
         unit=unit,
         rows=rows,
-        whole=wholes[0],
-        whole_now=wholes[1],
-        whole_before=wholes[2],
+        whole=report.whole,
+        whole_now=report.whole_now,
+        whole_before=report.whole_before,
         total=total,
-        now={row.keys[0]: row for row in now},
-        before={row.keys[0]: row for row in before},
+        now=report.now if asked.compare else {},
+        before=report.before,
         urls={key: filters.drill_url(request, path=request.path, dimension=asked.group, value=key) for key in keyed},
         slots=slots,
         every=request.GET.get("columns") == "all",

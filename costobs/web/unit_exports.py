@@ -1,11 +1,11 @@
 """Unit economics as CSV files: the rows of the page, with every digit and every column."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from django.http import HttpResponse
 
-from attribution.queries import EnergyUse, FineTuneLine, UnitCost
+from attribution.queries import EnergyUse, FineTuneLine, TunedModel, UnitCost
 from costobs.web import csv_file, filters, unit_figures
 
 _FIELDS = (
@@ -25,7 +25,11 @@ _ENERGY = {
 }
 _RUN_FIELDS = (
     "run_id", "name", "provider", "team", "base_model", "artefact", "method", "state", "started_at", "ended_at", "gpu_ms",
-    "trained_tokens", "useful_cost", "idle_cost", "wasted_cost", "cost", "is_estimated",
+    "trained_tokens", "useful_cost", "idle_cost", "wasted_cost", "storage_cost", "cost", "is_estimated",
+)  # fmt: skip
+_MODEL_FIELDS = (
+    "tries", "total_cost", "requests", "tokens", "serving_cost", "amortised_per_million", "serving_per_million",
+    "full_per_million", "api_provider", "api_per_million", "break_even_tokens",
 )  # fmt: skip
 _WHERE = ("from", "to", "currency", "cost_column")
 
@@ -51,15 +55,26 @@ def by_group(
     return csv_file.response(name=name, columns=[asked.group, *_WHERE, *_FIELDS, *_ENERGY], rows=lines)
 
 
-def fine_tune_runs(asked: filters.Asked, runs: Sequence[FineTuneLine]) -> HttpResponse:
-    """One line for each run; costs are empty where no bill and no GPU time tells them yet."""
-    lines = [(*_where(asked), *(_told(run, name) for name in _RUN_FIELDS)) for run in runs]
+def fine_tune_runs(
+    asked: filters.Asked, runs: Sequence[FineTuneLine], models: Mapping[int, TunedModel]
+) -> HttpResponse:
+    """One line for each run; costs are empty where no bill and no GPU time tells them yet. Of a run that made a model, what it
+    took to get it and what it has served since, over its whole life."""
+    lines = [
+        (*_where(asked), *(_told(run, name) for name in _RUN_FIELDS), *_served(models.get(run.id))) for run in runs
+    ]
     name = f"fine-tune-runs-{asked.scope.days.start}-{asked.scope.days.last}.csv"
-    return csv_file.response(name=name, columns=[*_WHERE, *_RUN_FIELDS], rows=lines)
+    return csv_file.response(name=name, columns=[*_WHERE, *_RUN_FIELDS, *_MODEL_FIELDS], rows=lines)
+
+
+def _served(model: TunedModel | None) -> list[csv_file.Value]:
+    if model is None:
+        return [None] * len(_MODEL_FIELDS)
+    return [len(model.attempts), *(getattr(model, name) for name in _MODEL_FIELDS[1:])]
 
 
 def _told(run: FineTuneLine, name: str) -> csv_file.Value:
-    if name.endswith("_cost") or name == "cost":
+    if (name.endswith("_cost") or name == "cost") and name != "storage_cost":
         return None if unit_figures.is_unknown(run) else getattr(run, name)
     found: csv_file.Value = getattr(run, name)
     return found

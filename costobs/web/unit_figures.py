@@ -85,7 +85,7 @@ class Part:
 
 def is_unknown(run: FineTuneLine) -> bool:
     """Without a bill or GPU time there is no cost yet, which is not zero."""
-    return run.is_estimated and not run.cost
+    return run.is_estimated and run.cost == run.storage_cost
 
 
 def per_fine_tune_run(runs: Sequence[FineTuneLine]) -> Decimal | None:

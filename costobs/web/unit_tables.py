@@ -1,9 +1,9 @@
-"""The tables of the unit economics page: by group, agent runs, fine-tune runs, and estimate against bill."""
+"""The tables of the unit economics page: by group, agent runs, and estimate against bill."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from attribution.queries import AgentRunLine, EstimateLine, FineTuneLine, GpuCost, UnitCost
+from attribution.queries import AgentRunLine, EstimateLine, GpuCost, UnitCost
 from costobs.kernel import fmt
 from costobs.web import filters, unit_figures, words
 from costobs.web.parts import Cell, Column, Notice, Row, Table
@@ -11,13 +11,6 @@ from costobs.web.unit_figures import Unit
 
 _TOKENS = unit_figures.UNITS["tokens"]
 _REQUEST = unit_figures.UNITS["request"]
-_RUN_STATES = {
-    "running": "running",
-    "succeeded": "done",
-    "failed": "failed",
-    "cancelled": "ended",
-    "preempted": "ended",
-}
 _HONEST = "Token costs of self-hosted models are split by the weights on the GPUs page."
 
 
@@ -211,67 +204,6 @@ def agent_runs(runs: Sequence[AgentRunLine]) -> Table:
     ]
     text = "Send trace or session ids with usage events, and calls that belong together become one run."
     return Table("Dearest agent runs", columns, rows, empty=Notice("empty", "No agent run in these days", text))
-
-
-def fine_tune_runs(runs: Sequence[FineTuneLine], currency: str) -> Table:
-    """Runs with time or cost in the scope, dearest first."""
-    places = fmt.column_places([run.cost for run in runs])
-    columns = [
-        Column("Run"),
-        Column("State"),
-        Column("Team"),
-        Column("Base model"),
-        Column("Began"),
-        Column("GPU time", numeric=True),
-        Column("Cost", numeric=True, sort="descending"),
-        Column("Useful, idle, wasted", numeric=True),
-        Column("$ / 1M trained", numeric=True),
-    ]
-    rows = [
-        Row(
-            [
-                Cell(run.name or run.run_id, title=run.run_id, note=run.method),
-                Cell(run.state.capitalize(), state=_RUN_STATES.get(run.state, "unknown")),
-                Cell(run.team or words.label("team", "")),
-                Cell(run.base_model, note=run.artefact),
-                Cell(fmt.moment(run.started_at)),
-                Cell(fmt.gpu_hours(Decimal(run.gpu_ms) / 3_600_000) if run.gpu_ms else fmt.NOT_APPLICABLE),
-                Cell(fmt.UNKNOWN, note="not billed yet")
-                if unit_figures.is_unknown(run)
-                else Cell(
-                    fmt.money(run.cost, currency, places=places), note="estimated" if run.is_estimated else "billed"
-                ),
-                Cell(
-                    fmt.NOT_APPLICABLE
-                    if unit_figures.is_unknown(run)
-                    else " · ".join(fmt.money(part, currency, places=places) for part in _run_parts(run))
-                ),
-                Cell(_trained(run, currency)),
-            ]
-        )
-        for run in runs
-    ]
-    total = sum((run.cost for run in runs), Decimal(0))
-    sums = [
-        Cell(f"Total ({len(runs)} runs)"),
-        *[Cell()] * 5,
-        Cell(fmt.money(total, currency, places=places)),
-        Cell(),
-        Cell(),
-    ]
-    text = "Push a run with its GPU time or provider job to have its cost here."
-    empty = Notice("empty", "No fine-tune run in these days", text)
-    return Table("Fine-tune runs", columns, rows, Row(sums, kind="total") if rows else None, empty)
-
-
-def _run_parts(run: FineTuneLine) -> tuple[Decimal, Decimal, Decimal]:
-    return run.useful_cost, run.idle_cost, run.wasted_cost
-
-
-def _trained(run: FineTuneLine, currency: str) -> str:
-    return _TOKENS.text(
-        run.cost * 1_000_000 / run.trained_tokens if run.trained_tokens and run.cost else None, currency
-    )
 
 
 def estimates(lines: Sequence[EstimateLine], currency: str) -> Table:

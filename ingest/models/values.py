@@ -54,7 +54,10 @@ class BusinessMetric(models.Model):
             ),
             models.CheckConstraint(condition=Q(period_end__gt=F("period_start")), name="business_metric_has_a_period"),
         ]
-        indexes = [models.Index(fields=["period_start"], name="business_metric_time")]
+        indexes = [
+            models.Index(fields=["period_start"], name="business_metric_time"),
+            models.Index(fields=["name", "period_start"], name="business_metric_name"),
+        ]
 
 
 class Marker(models.Model):

@@ -9,6 +9,7 @@ from ingest.sources.azure_costs import AzureCosts
 from ingest.sources.base import Source
 from ingest.sources.bedrock_log import BedrockLog
 from ingest.sources.business_metrics import BusinessMetrics
+from ingest.sources.business_sql import BusinessSql
 from ingest.sources.dcgm import Dcgm
 from ingest.sources.fine_tunes import FineTunes
 from ingest.sources.focus_export import FocusExport
@@ -60,6 +61,7 @@ KINDS: Registry[Source] = Registry(
         SlurmJobs,
         QualityScores,
         BusinessMetrics,
+        BusinessSql,
         Markers,
     ],
 )

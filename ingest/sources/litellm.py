@@ -1,9 +1,8 @@
 """Calls that went through a LiteLLM proxy, from its spend logs: over its API or straight from its database."""
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -27,6 +26,7 @@ from ingest.sources.base import (
 )
 from ingest.sources.formats import openings
 from ingest.sources.formats.usage import foreign_lines, litellm_rows, usage_rows
+from ingest.sources.stores import postgres
 
 SLOT = timedelta(minutes=10)
 PAGE = 1000  # the most that /spend/logs/v2 gives at once
@@ -51,7 +51,7 @@ class LiteLlmConfig:
     database: str = setting("litellm", hint="database: its name")
     user: str = setting("", hint="database: a user with SELECT on the table, and no more")
     schema: str = setting("public", hint="database: the schema of the table")
-    sslmode: str = setting("prefer", hint="database: TLS", choices=("disable", "prefer", "require", "verify-full"))
+    sslmode: str = setting("prefer", hint="database: TLS", choices=postgres.SSL_MODES)
     overlap_minutes: int = setting(20, hint="How far back is read again: rows are written when a call ends")
     team_by: str = setting("alias", hint="Team by the name people gave it, or by its id", choices=("alias", "id"))
 
@@ -209,7 +209,6 @@ class LiteLlm(Source):
 
     def _from_database(self, start: datetime, end: datetime) -> Iterator[Row]:
         """Rows slot by slot, each in a short read-only transaction that leaves no old snapshot in the customer's database."""
-        # This is the customer's database, never ours: a kind does not know where ours is.
         import psycopg
         from psycopg import sql
 
@@ -235,37 +234,18 @@ class LiteLlm(Source):
                     at = _slot(_aware(found[0])) if found and found[0] else None
         except psycopg.Error as problem:
             hint = f"; {self.grants[1]}" if isinstance(problem, psycopg.errors.InsufficientPrivilege) else ""
-            raise SourceUnavailable(f"LiteLLM's database cannot be read: {_said(problem)}{hint}") from problem
+            raise SourceUnavailable(f"LiteLLM's database cannot be read: {postgres.said(problem)}{hint}") from problem
 
-    @contextmanager
-    def _connection(self) -> Iterator[Any]:
-        import psycopg
-
+    def _connection(self) -> AbstractContextManager[Any]:
         config = self.config
-        try:
-            host = http.check_host(config.host)
-            # The address that was checked, whatever the name says a moment later; the name is for the certificate.
-            found = None if host.startswith("/") else http.addresses(host)
-        except http.BlockedAddress as problem:
-            raise SourceUnavailable(str(problem)) from problem
-        with psycopg.connect(
-            host=",".join([host] * len(found)) if found else host,
-            hostaddr=",".join(found) if found else None,
+        return postgres.reading(
+            host=config.host,
             port=config.port,
-            dbname=config.database,
-            user=config.user or None,
-            password=self.credentials.get("password") or None,
+            database=config.database,
+            user=config.user,
+            password=self.credentials.get("password", ""),
             sslmode=config.sslmode,
-            # Ours is for our database only.
-            passfile=os.devnull,
-            connect_timeout=10,
-            # A server that is gone without a word is noticed within a minute or two.
-            keepalives_idle=30,
-            tcp_user_timeout=60_000,
-            application_name="costobs",
-        ) as connection:
-            connection.read_only = True
-            yield connection
+        )
 
 
 # The long parts of the metadata stay where they are; metadata that is JSON packed into text comes whole.
@@ -342,7 +322,3 @@ def _between(rows: list[Row], start: datetime, end: datetime) -> list[Row]:
 def _naive(moment: datetime) -> datetime:
     """UTC without a zone, as LiteLLM's column keeps it."""
     return moment.astimezone(UTC).replace(tzinfo=None)
-
-
-def _said(problem: Exception) -> str:
-    return str(problem).strip().partition("\n")[0]

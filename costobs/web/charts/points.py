@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from costobs.kernel import fmt
-from costobs.web.charts import bars, colour, frame
+from costobs.web.charts import bars, colour, frame, labels
 from costobs.web.charts.model import Chart, Height, LegendItem, Point, Series, Write
 
 
@@ -23,13 +23,17 @@ def cost_latency(
     shown = [point for point in points if point.latency > 0 and point.cost > 0]
     write = frame.money_writer(currency)
     own = slots or colour.slots(point.key for point in shown)
+    latencies, costs = [point.latency for point in shown], [point.cost for point in shown]
+    places = [(_share(point.latency, latencies), _share(point.cost, costs)) for point in shown]
+    named = labels.placed(shown, places)
     trace: frame.Json = {
         "type": "scatter",
         "mode": "markers+text",
         "x": [frame.number(point.latency) for point in shown],
         "y": [frame.number(point.cost) for point in shown],
-        "text": [point.label for point in shown],
-        "textposition": "top center",
+        # Names that would lie over each other are left to the hover and the table.
+        "text": [text for text, _ in named],
+        "textposition": [side for _, side in named],
         "textfont": {"size": 11, "color": "var(--text-2)"},
         "cliponaxis": False,
         "marker": {
@@ -46,8 +50,8 @@ def cost_latency(
     layout: frame.Json = {
         "hovermode": "closest",
         "margin": {"l": 8, "r": 24, "t": 26, "b": 8},
-        "xaxis": _log_axis([point.latency for point in shown], fmt.latency),
-        "yaxis": _log_axis([point.cost for point in shown], write),
+        "xaxis": _log_axis(latencies, fmt.latency),
+        "yaxis": _log_axis(costs, write),
         "annotations": _quadrants(f"{currency} / {unit}, upwards; p95 latency, to the right"),
     }
     return Chart(frame.figure([trace], layout), height, ())
@@ -69,15 +73,25 @@ def _cost(point: Point, unit: str, write: Write) -> str:
 
 def _log_axis(values: Sequence[Decimal], write: Write) -> frame.Json:
     places = frame.log_ticks(values)
-    low, high = places[0], places[-1]
     return {
         "type": "log",
-        "range": [frame.number(low.log10() - Decimal("0.05")), frame.number(high.log10() + Decimal("0.05"))],
+        "range": [frame.number(end) for end in _ends(values)],
         "tickvals": frame.numbers(places),
         "ticktext": [write(place) for place in places],
         "fixedrange": True,
         "automargin": True,
     }
+
+
+def _share(value: Decimal, values: Sequence[Decimal]) -> float:
+    """Where a value lies on their log axis, 0..1."""
+    low, high = _ends(values)
+    return frame.number((value.log10() - low) / (high - low)) or 0.0
+
+
+def _ends(values: Sequence[Decimal]) -> tuple[Decimal, Decimal]:
+    places = frame.log_ticks(values)
+    return places[0].log10() - Decimal("0.05"), places[-1].log10() + Decimal("0.05")
 
 
 def _corner(words: str, x: int, y: int) -> frame.Json:
