@@ -4,7 +4,7 @@ from datetime import date, datetime
 
 from django.db import connection, transaction
 
-from attribution import allocate, authority, own, roll_up, staging, tie_out, usage_rollup
+from attribution import allocate, authority, known, own, roll_up, staging, tie_out, usage_rollup
 
 
 def rebuild(*, day: date, now: datetime) -> int:
@@ -23,4 +23,6 @@ def rebuild(*, day: date, now: datetime) -> int:
         tie_out.run(day=day, now=now)
         allocate.run(day=day, now=now)
         own.run(now=now)  # the sets that splits have made
-        return roll_up.run(day=day, versions=versions, now=now)
+        written = roll_up.run(day=day, versions=versions, now=now)
+        known.run(day=day, now=now)
+        return written

@@ -137,6 +137,9 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = True
 COSTOBS_CURRENCY = os.environ.get("COSTOBS_CURRENCY", "USD")
+# A change of prices that moves more needs a second person: an amount in COSTOBS_CURRENCY, a share of the month's spend.
+COSTOBS_PRICE_APPROVAL_COST = os.environ.get("COSTOBS_PRICE_APPROVAL_COST", "1000")
+COSTOBS_PRICE_APPROVAL_SHARE = os.environ.get("COSTOBS_PRICE_APPROVAL_SHARE", "0.05")
 
 # --- work ---------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = paths.broker_url()
@@ -155,6 +158,7 @@ CELERY_BEAT_SCHEDULE = {
     "tell": {"task": "costobs.pipeline.tell", "schedule": 2.0, "options": {"expires": 4}},
     "sync": {"task": "costobs.pipeline.sync", "schedule": 60.0, "options": {"expires": 55}},
     "read_past": {"task": "costobs.pipeline.read_past", "schedule": 5.0, "options": {"expires": 5}},
+    "fetch_rates": {"task": "costobs.pipeline.fetch_rates", "schedule": 3600.0, "options": {"expires": 3000}},
     "tidy": {"task": "costobs.pipeline.tidy", "schedule": 3600.0, "options": {"expires": 3000}},
 }
 

@@ -1,5 +1,17 @@
 """Everything pages, exports, alerts and programs may ask of the books. Every answer obeys the scope it is asked in."""
 
+from attribution.queries.as_of import (
+    KNOWN_DIMENSIONS,
+    KnownSpend,
+    News,
+    ThenNow,
+    adjusted_cost,
+    first_known_at,
+    known_moment,
+    news_since,
+    spend_as_of,
+    then_and_now,
+)
 from attribution.queries.explaining import (
     Explanation,
     FromDelivery,
@@ -12,6 +24,7 @@ from attribution.queries.explaining import (
 from attribution.queries.extents import currencies, extent, last_final_day
 from attribution.queries.focus import FocusRow, focus_rows, service_categories
 from attribution.queries.gpus import GpuCost, GpuHourCell, GpuNodeCost, gpu_costs, gpu_node_costs, gpu_utilisation
+from attribution.queries.price_effects import TeamEffect, price_effects
 from attribution.queries.rules import RuleLine, rules_in_force
 from attribution.queries.runs import AgentRunLine, FineTuneLine, agent_runs, fine_tune_runs
 from attribution.queries.spending import (
@@ -33,6 +46,7 @@ from attribution.queries.unit_costs import DayUnitCost, UnitCost, unit_cost_by_d
 from attribution.queries.values import BusinessValue, MarkerLine, Quality, business_values, markers, quality
 
 __all__ = [
+    "KNOWN_DIMENSIONS",
     "AgentRunLine",
     "BusinessValue",
     "DaySpend",
@@ -49,8 +63,10 @@ __all__ = [
     "GpuCost",
     "GpuHourCell",
     "GpuNodeCost",
+    "KnownSpend",
     "MarkerLine",
     "Mover",
+    "News",
     "Quality",
     "Reconciliation",
     "RuleLine",
@@ -58,7 +74,10 @@ __all__ = [
     "SpendTotal",
     "Statement",
     "StatementLine",
+    "TeamEffect",
+    "ThenNow",
     "UnitCost",
+    "adjusted_cost",
     "agent_runs",
     "business_values",
     "currencies",
@@ -67,21 +86,27 @@ __all__ = [
     "explain",
     "extent",
     "fine_tune_runs",
+    "first_known_at",
     "focus_rows",
     "gpu_costs",
     "gpu_node_costs",
     "gpu_utilisation",
+    "known_moment",
     "last_final_day",
     "markers",
     "movers",
+    "news_since",
     "other_currencies",
+    "price_effects",
     "quality",
     "reconciliation",
     "rules_in_force",
     "service_categories",
     "spend",
+    "spend_as_of",
     "spend_by_day",
     "statement",
+    "then_and_now",
     "total",
     "unit_cost_by_day",
     "unit_costs",

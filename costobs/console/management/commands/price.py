@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from costobs import pipeline
 from costobs.kernel import money
 from costobs.kernel.period import Days, day_of, month
-from ingest import price
+from ingest import price, price_book
 from ingest.rows import DISJOINT_TOKEN_KINDS
 
 _MILLION = 6
@@ -95,7 +95,7 @@ class Command(BaseCommand):
                 row.currency,
                 row.provenance,
             ]
-            for row in price.current(provider=options["provider"])
+            for row in price_book.current(provider=options["provider"])
         ]
         self._table(lines, "no prices yet: they are looked up when the first usage is loaded")
 
