@@ -16,11 +16,37 @@ from django.db.models import F, Q
 
 from attribution import rate_files
 from attribution.models import ExchangeRate, RateFeed
-from attribution.rate_files import BadFile, RateFile
+from attribution.rate_files import MOST_BYTES, BadFile, RateFile
 from costobs.audit import record
 from costobs.kernel import http
 from costobs.kernel.money import SPLIT_QUANTUM
 
+__all__ = [
+    "ECB",
+    "LONGEST_GAP_DAYS",
+    "MOST_BYTES",
+    "STALE_AFTER",
+    "BadFile",
+    "Coverage",
+    "CurrencyLine",
+    "Feed",
+    "Loaded",
+    "MissingRate",
+    "Rate",
+    "convert",
+    "corrections",
+    "coverage",
+    "daily",
+    "feed",
+    "fetch",
+    "fetch_due",
+    "lines",
+    "load",
+    "rate",
+    "set_feed",
+]
+
+Feed = RateFeed  # what pages may hold of it; the table stays private
 LONGEST_GAP_DAYS = 7
 # Documented, and not called unless somebody switches the feed on: the daily rates of the last 90 days.
 ECB = "https://www.ecb.europa.eu/stats/eurofxref/eurofxref-hist-90d.xml"
