@@ -193,12 +193,6 @@ def unpriced(*, days: Days) -> list[Unpriced]:
     return price_usage.unpriced(days=days)
 
 
-def unknown_tiers() -> list[tuple[str, str]]:
-    """Providers and tiers found on usage that are counted at the standard price because we know of none for them."""
-    found = Offering.objects.values_list("provider", "service_tier").distinct().order_by("provider", "service_tier")
-    return [(provider, tier) for provider, tier in found if not price_tiers.is_known(provider, tier)]
-
-
 def key_of(wanted: Wanted) -> Key:
     """Under which provider, model and tier a combination is priced."""
     tier = price_tiers.canonical(wanted.provider, wanted.service_tier)

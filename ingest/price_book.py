@@ -5,7 +5,8 @@ from datetime import datetime
 
 from django.db.models import Q
 
-from ingest.models import UnitPrice
+from ingest import price_tiers
+from ingest.models import Offering, UnitPrice
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +60,9 @@ def providers() -> list[str]:
     return list(
         UnitPrice.objects.filter(known_to=None).values_list("provider", flat=True).distinct().order_by("provider")
     )
+
+
+def unknown_tiers() -> list[tuple[str, str]]:
+    """Providers and tiers found on usage that are counted at the standard price because we know of none for them."""
+    found = Offering.objects.values_list("provider", "service_tier").distinct().order_by("provider", "service_tier")
+    return [(provider, tier) for provider, tier in found if not price_tiers.is_known(provider, tier)]

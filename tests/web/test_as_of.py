@@ -92,10 +92,6 @@ def test_it_is_reached_from_explore_with_what_it_can_filter(ledger: Ledger, ada:
     assert f"/explore/as-of/?{DAYS.replace('&', '&amp;')}&amp;f=team%3Asearch" in page
 
 
-def test_it_opens_without_data(ada: Client) -> None:
-    assert "Nothing was written down yet" in reading.words(reading.shown(ada, reverse("as_of")))
-
-
 def test_it_tells_nobody_without_a_role(cleo: Client) -> None:
     reading.shown(cleo, reverse("as_of"), 403)
     reading.shown(cleo, reverse("as_of_export"), 403)

@@ -184,7 +184,7 @@ class Command(BaseCommand):
             for row in price.unpriced(days=Days(last - timedelta(days=options["days"]), last))
         ]
         self._table(lines, "all usage has a price")
-        for provider, tier in price.unknown_tiers():
+        for provider, tier in price_book.unknown_tiers():
             self.stderr.write(f"{provider}: no price is known for tier {tier}; it counts at the standard price")
 
     def _table(self, lines: list[list[str]], empty: str) -> None:
