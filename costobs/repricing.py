@@ -91,7 +91,7 @@ def _preview(change: price_changes.Change) -> Preview:
 
 def _reasons(effect: price_diff.Effect) -> list[str]:
     """Why somebody else has to agree: a first price for what had none never needs it."""
-    limit, share = Decimal(settings.COSTOBS_PRICE_APPROVAL_COST), Decimal(settings.COSTOBS_PRICE_APPROVAL_SHARE)
+    limit, share = settings.COSTOBS_PRICE_APPROVAL_COST, settings.COSTOBS_PRICE_APPROVAL_SHARE
     found = []
     by_month: dict[tuple[date, str], list[Decimal]] = {}
     for line in effect.lines:

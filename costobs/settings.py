@@ -1,6 +1,7 @@
 """Settings: every value is read once from the environment, with a default that suits one machine."""
 
 import os
+from decimal import Decimal
 from pathlib import Path
 
 import dj_database_url
@@ -138,8 +139,8 @@ STORAGES = {
 WHITENOISE_USE_FINDERS = True
 COSTOBS_CURRENCY = os.environ.get("COSTOBS_CURRENCY", "USD")
 # A change of prices that moves more needs a second person: an amount in COSTOBS_CURRENCY, a share of the month's spend.
-COSTOBS_PRICE_APPROVAL_COST = os.environ.get("COSTOBS_PRICE_APPROVAL_COST", "1000")
-COSTOBS_PRICE_APPROVAL_SHARE = os.environ.get("COSTOBS_PRICE_APPROVAL_SHARE", "0.05")
+COSTOBS_PRICE_APPROVAL_COST = Decimal(os.environ.get("COSTOBS_PRICE_APPROVAL_COST", "1000"))
+COSTOBS_PRICE_APPROVAL_SHARE = Decimal(os.environ.get("COSTOBS_PRICE_APPROVAL_SHARE", "0.05"))
 
 # --- work ---------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = paths.broker_url()

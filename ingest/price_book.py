@@ -52,6 +52,8 @@ def changed(*, since: datetime) -> list[UnitPrice]:
     given_up = UnitPrice.objects.filter(known_to__gte=since).values_list("known_to", flat=True).distinct()
     rows = UnitPrice.objects.filter(known_from__gte=since, known_to=None)
     rows = rows.filter(Q(set_by__gt="") | Q(change_id__isnull=False) | Q(known_from__in=list(given_up)))
+    # What is left of a price around another one says nothing new.
+    rows = rows.exclude(change_id__isnull=False, set_by="")
     return list(rows.order_by("-known_from", "provider", "model", "service_tier", "context_from", "valid_from")[:500])
 
 

@@ -17,6 +17,7 @@ from ingest.price_rows import Key
 
 FIRST, LAST = date(1970, 1, 1), date(2100, 1, 1)
 MOST = 2_000
+MOST_PRICE, MOST_DECIMALS = 10**9, 18
 # The columns of a table of prices; the price book is exported with the same ones, so that it can be edited and read back.
 NAMED = ("provider", "model", "tier", "prompt_from", "valid_from", "currency")
 KINDS = ("input", *(kind for kind in PRICED if kind != "input_uncached"))
@@ -57,6 +58,11 @@ def check(line: Line) -> None:
         raise BadPrice("expected a price for prompts of every size (prompt_from 0), found only those of long prompts")
     for prices in line.steps.values():
         price.per_token(prices)
+        for kind, amount in prices.items():
+            if amount > MOST_PRICE or _decimals(amount) > MOST_DECIMALS:
+                raise BadPrice(
+                    f"{kind}: expected at most {MOST_PRICE:,} with at most {MOST_DECIMALS} decimals, found another amount"
+                )
 
 
 def discounted(*, provider: str, model: str, percent: Decimal, valid_from: date) -> list[Line]:
@@ -64,7 +70,7 @@ def discounted(*, provider: str, model: str, percent: Decimal, valid_from: date)
 
     It follows the changes the list knows of; asked for twice it is the same discount, not one on the other.
     """
-    if not (percent.is_finite() and 0 < percent <= 100):
+    if not (percent.is_finite() and 0 < percent <= 100 and _decimals(percent) <= MOST_DECIMALS):
         raise BadPrice(f"expected a discount between 0 and 100 %, found {percent} %")
     rows = UnitPrice.objects.filter(provider=provider, known_to=None, is_conservative=False)
     keys = sorted(set(rows.values_list("provider", "model", "service_tier")))
@@ -137,6 +143,11 @@ def restored(one: Mapping[str, Any]) -> Line:
     return Line(one["provider"], one["model"], one["service_tier"], day, one["currency"], steps)
 
 
+def _decimals(amount: Decimal) -> int:
+    exponent = amount.as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
 def _table(text: str, file: str) -> list[tuple[int, dict[str, str]]]:
     text = text.lstrip("\ufeff")
     header = text.strip("\r\n").partition("\n")[0]
@@ -180,7 +191,7 @@ def _line(row: Mapping[str, str]) -> Line:
                 raise BadPrice(f"{kind}: {problem}") from problem
     tier = row.get("tier") or price_tiers.STANDARD
     currency = (row.get("currency") or "USD").upper()
-    line = Line(row.get("provider", ""), row.get("model", ""), tier, day, currency, {int(at): prices})
+    line = Line(row.get("provider", "").lower(), row.get("model", ""), tier, day, currency, {int(at): prices})
     check(replace(line, steps={0: prices}))
     return line
 

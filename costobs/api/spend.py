@@ -63,7 +63,8 @@ def _known_at(request: Request) -> datetime | None:
     if not text:
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        # A plus that was not escaped arrives as a space.
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
     except ValueError as problem:
         raise BadScope(f"expected known_at as 2026-11-03T12:00:00Z, found {text!r}") from problem
     if moment.tzinfo is None or moment.year < 1970:

@@ -127,15 +127,17 @@ def _kpis(asked: filters.Asked, then: Decimal, now: Decimal, news: list[queries.
     return [
         Kpi("Known then", fmt.money(then, currency, mode="kpi")),
         Kpi("Known now", fmt.money(now, currency, mode="kpi")),
-        Kpi(
-            "Difference", fmt.money(now - then, currency, mode="kpi", signed=True), note=f"On {len(news)} days of news"
-        ),
+        Kpi("Difference", fmt.money(now - then, currency, mode="kpi", signed=True), note=_days_of_news(news)),
         Kpi(
             "Corrections of closed months",
             fmt.money(adjusted, currency, mode="kpi", signed=True) if adjusted else fmt.money(adjusted, currency),
             note="Booked in these days, part of what is known now",
         ),
     ]
+
+
+def _days_of_news(news: list[queries.News]) -> str:
+    return "News on one day" if len(news) == 1 else f"News on {fmt.integer(len(news))} days"
 
 
 def _table(asked: filters.Asked, group: str, rows: list[queries.ThenNow], csv_url: str) -> Table:

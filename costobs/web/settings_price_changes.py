@@ -131,7 +131,7 @@ def _proposed(request: HttpRequest, way: str) -> int:
             return price_changes.propose(kind="price", lines=lines, by=viewer.name, now=now, note=note)
         case "discount":
             percent = _number(request, "percent")
-            provider, model = _text(request, "provider"), _text(request, "model")
+            provider, model = _text(request, "provider").lower(), _text(request, "model")
             found = price_lines.discounted(
                 provider=provider, model=model, percent=percent, valid_from=_day(request, "valid_from")
             )
@@ -150,7 +150,7 @@ def _proposed(request: HttpRequest, way: str) -> int:
 def _line(request: HttpRequest) -> price_lines.Line:
     prices = {kind: _number(request, kind) for kind in _KINDS if _text(request, kind)}
     return price_lines.Line(
-        _text(request, "provider"),
+        _text(request, "provider").lower(),
         _text(request, "model"),
         _text(request, "tier") or "standard",
         _day(request, "valid_from"),

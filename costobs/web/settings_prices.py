@@ -20,7 +20,6 @@ from costobs.web.price_access import looking
 from ingest import price_book, price_changes, price_lines
 
 _A_PAGE = 50
-_MILLION = 6
 
 
 @looking

@@ -80,7 +80,7 @@ def set_price(request: HttpRequest) -> HttpResponse:
             if request.POST.get(kind)
         }
         day = date.fromisoformat(request.POST.get("valid_from", ""))
-        provider, model = request.POST.get("provider", "").strip(), request.POST.get("model", "").strip()
+        provider, model = request.POST.get("provider", "").strip().lower(), request.POST.get("model", "").strip()
         line = Line(provider, model, price_tiers.STANDARD, day, "USD", {0: amounts})
         change_id = price_changes.propose(kind="price", lines=[line], by=viewer.name, now=now)
         moved = repricing.apply(change_id=change_id, by=viewer.name, now=now)

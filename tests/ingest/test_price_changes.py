@@ -128,7 +128,7 @@ def test_it_needs_another_person_where_much_would_move() -> None:
 
 
 def test_it_lets_the_proposer_apply_what_moves_little(settings: Any) -> None:
-    settings.COSTOBS_PRICE_APPROVAL_SHARE = "1000"
+    settings.COSTOBS_PRICE_APPROVAL_SHARE = Decimal(1000)
     _sonnet()
     _spent(date(2026, 10, 5), "1")
     _spent(date(2026, 11, 5), "1")
@@ -378,6 +378,8 @@ def test_it_says_what_a_table_of_prices_is(text: str, words: str) -> None:
         _line(input="-1"),
         _line(input="NaN"),
         _line(output="1"),
+        _line(input="1e12"),
+        _line(input="1e-999"),
         Line(*SONNET, "standard", date(2026, 11, 1), "dollars", {0: {"input": Decimal(1)}}),
         Line(*SONNET, "warp", date(2026, 11, 1), "USD", {0: {"input": Decimal(1)}}),
         Line(*SONNET, "standard", date(2026, 11, 1), "USD", {9: {"input": Decimal(1)}}),

@@ -1,6 +1,7 @@
 """Settings, prices: the book, its history, and changes that one proposes and another approves."""
 
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ ONE = {
 @pytest.fixture(autouse=True)
 def _strict(settings: Any) -> None:
     """The ledger is small: a cent is much here."""
-    settings.COSTOBS_PRICE_APPROVAL_COST = "0.01"
+    settings.COSTOBS_PRICE_APPROVAL_COST = Decimal("0.01")
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """costobs price: what tokens cost: set an operator's price, list prices, find usage nobody priced."""
 
 from argparse import ArgumentParser
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,9 @@ class Command(BaseCommand):
         made.add_argument("--by", default="command line", help="who sets it, for the audit log")
         listed = acts.add_parser("list", help="the prices in force, per 1M tokens")
         listed.add_argument("--provider", default="")
+        listed.add_argument(
+            "--known-at", default="", metavar="DATE", help="as they were believed at the end of that UTC day"
+        )
         renewed = acts.add_parser(
             "refresh", help="after an update: follow the list where it has changed, in open months"
         )
@@ -164,9 +167,19 @@ class Command(BaseCommand):
                 row.currency,
                 row.provenance,
             ]
-            for row in price_book.current(provider=options["provider"])
+            for row in self._listed(options)
         ]
         self._table(lines, "no prices yet: they are looked up when the first usage is loaded")
+
+    def _listed(self, options: dict[str, Any]) -> list[Any]:
+        if not options["known_at"]:
+            return price_book.current(provider=options["provider"])
+        try:
+            day = date.fromisoformat(options["known_at"])
+        except ValueError as problem:
+            raise CommandError(str(problem)) from problem
+        at = datetime.combine(day + timedelta(days=1), time(0), UTC)
+        return price_book.believed(at=at, provider=options["provider"])
 
     def _unpriced(self, options: dict[str, Any], now: datetime) -> None:
         last = day_of(now) + timedelta(days=1)
