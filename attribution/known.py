@@ -84,6 +84,17 @@ def follow_rules(*, now: datetime) -> int:
     return len(found)
 
 
+def end_empty_days(*, now: datetime) -> int:
+    """Ends what is believed of days that the books no longer have, as after a source was removed: nobody rebuilds them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """UPDATE attribution_knowncost k SET known_to = greatest(%(now)s, k.known_from) WHERE k.known_to IS NULL
+               AND NOT EXISTS (SELECT FROM attribution_dailycost d WHERE d.day = k.day)""",
+            {"now": now},
+        )
+        return cursor.rowcount
+
+
 def _write(*, day: date, now: datetime) -> None:
     values = {"day": day, "now": now, "hour": now.replace(minute=0, second=0, microsecond=0)}
     with connection.cursor() as cursor:

@@ -92,6 +92,7 @@ def forget_source(*, source_id: int, by: str, now: datetime, rebuilds: bool = Tr
         record.write(actor=by, act="source.removed", subject=f"source:{source}", at=now, before=before)
     if rebuilds:
         restate(days, now)
+    known.end_empty_days(now=now)
     return len(days)
 
 

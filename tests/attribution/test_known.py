@@ -11,6 +11,7 @@ from django.db import connection
 from attribution import books, known, own, queries
 from attribution.models import KnownCost, PeriodBook, RulesetVersion
 from attribution.own import RuleDraft
+from costobs import pipeline
 from costobs.kernel.scope import BadScope, Filter
 from tests.attribution import world
 
@@ -250,3 +251,15 @@ def test_it_believes_one_thing_when_many_write_at_once() -> None:
     finally:
         with connection.cursor() as cursor:
             cursor.execute("TRUNCATE ingest_charge")
+
+
+def test_it_ends_what_was_believed_of_days_that_left_the_books() -> None:
+    gone, kept = world.source(name="gone"), world.source(name="kept")
+    world.charge(gone, "5")
+    world.charge(kept, "7", starts=world.at(day=NEXT))
+    _rebuild(world.NOW, world.DAY, NEXT)
+
+    pipeline.forget_source(source_id=gone.pk, by="ada", now=world.NOW + 2 * HOUR, rebuilds=False)
+
+    assert [_as_of(world.NOW + hours * HOUR) for hours in (1, 3)] == [12, 7]
+    assert queries.total(scope=world.scope()).cost == 7

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from costobs import pipeline, repricing
 from costobs.kernel import money
 from costobs.kernel.period import Days, day_of
-from ingest import price, price_book, price_changes, price_lines
+from ingest import price, price_book, price_changes, price_lines, price_list
 from ingest.price_lines import Line
 from ingest.price_usage import Repriced
 from ingest.rows import DISJOINT_TOKEN_KINDS
@@ -101,7 +101,7 @@ class Command(BaseCommand):
         if change_id is None:
             waiting = [one for one in price_changes.listing(states=price_changes.OPEN_STATES) if one.kind == "list"]
             if not waiting:
-                self.stdout.write("the prices in force are those of the installed list")
+                self.stdout.write(_not_followed())
                 return
             change_id = waiting[0].pk
         moved = self._applied(change_id, options["by"], now)
@@ -207,6 +207,14 @@ class Command(BaseCommand):
         widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
         for line in lines:
             self.stdout.write("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _not_followed() -> str:
+    """Why there is nothing to follow: the prices are the list's, or somebody decided against them."""
+    if not price.outdated():
+        return "the prices in force are those of the installed list"
+    decided = next(one for one in price_changes.listing(limit=10_000) if one.list_version == price_list.PACKAGE)
+    return f"the update to {decided.list_version} was {decided.state} as change {decided.pk}; it is not proposed twice"
 
 
 def _per_million(per_token: Decimal) -> str:
