@@ -92,7 +92,7 @@ def end_empty_days(*, now: datetime) -> int:
                AND NOT EXISTS (SELECT FROM attribution_dailycost d WHERE d.day = k.day)""",
             {"now": now},
         )
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def _write(*, day: date, now: datetime) -> None:
