@@ -4,7 +4,7 @@ from datetime import date, datetime
 
 from django.db import connection, transaction
 
-from attribution import adjust, allocate, authority, own, periods, roll_up, staging, tie_out, usage_rollup
+from attribution import adjust, allocate, authority, known, own, periods, roll_up, staging, tie_out, usage_rollup
 
 
 def rebuild(*, day: date, now: datetime) -> int:
@@ -34,6 +34,7 @@ def rebuild(*, day: date, now: datetime) -> int:
         else:
             written = roll_up.run(day=day, now=now)
             allocate.figures(day=day)
+        known.run(day=day, now=now)
         roll_up.consume(day=day, versions=versions)
         return written
 

@@ -11,10 +11,10 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from alerts import deliver, escalate, evaluate, execute, gates
-from attribution import books, own
+from attribution import books, known, own, rates
 from attribution import forget as attribution_forget
 from costobs.audit import record
-from ingest import backfill, configure, inbox, load, partitions, removal
+from ingest import backfill, configure, inbox, load, partitions, price_changes, removal
 from ingest import queries as ingest_queries
 from ingest import tidy as ingest_tidy
 
@@ -34,11 +34,13 @@ def settle(now: datetime, *, limit: int = 40) -> int:
     """
     days = {*ingest_queries.open_days(), *books.due()}
     if not days:
+        known.follow_rules(now=now)
         return 0
     own.run(now=now)
     # The newest days first: they are what people look at. The result does not depend on the order.
     for day in sorted(days, reverse=True)[:limit]:
         books.rebuild(day=day, now=now)
+    known.follow_rules(now=now)
     if len(days) > _MANY_DAYS:
         ingest_tidy.statistics()
     return min(limit, len(days))
@@ -94,6 +96,7 @@ def forget_source(*, source_id: int, by: str, now: datetime, rebuilds: bool = Tr
         record.write(actor=by, act="source.removed", subject=f"source:{source}", at=now, before=before)
     if rebuilds:
         restate(days, now)
+    known.end_empty_days(now=now)
     return len(days)
 
 
@@ -173,9 +176,20 @@ def _slot(name: str, at_once: int) -> Iterator[bool]:
             cursor.execute("SELECT pg_advisory_unlock(hashtext(%s), %s)", [name, slot])
 
 
+@shared_task(name="costobs.pipeline.fetch_rates", ignore_result=True)
+def fetch_rates(**_: Any) -> None:
+    """Each hour: the exchange rates of the day, where somebody switched their feed on; what failed is tried again."""
+    found = rates.fetch_due(now=datetime.now(UTC))
+    if found is not None:
+        log.info("exchange rates: %s new, %s corrected", found.added, found.corrected)
+
+
 @shared_task(name="costobs.pipeline.tidy", ignore_result=True)
 def tidy(**_: Any) -> None:
-    """Each hour: partitions ahead, old samples and drained batches away, charges of older versions classified."""
+    """Each hour: partitions ahead, old samples and drained batches away, charges of older versions classified.
+
+    Where an update has brought other list prices, they are proposed; nobody is re-priced without being asked.
+    """
     now = datetime.now(UTC)
     today = now.date()
     partitions.ensure_days(today + timedelta(days=ahead) for ahead in range(8))
@@ -183,3 +197,4 @@ def tidy(**_: Any) -> None:
     ingest_tidy.samples(before=now - timedelta(days=settings.COSTOBS_KEEP_SAMPLES_DAYS))
     inbox.tidy(before=now - timedelta(days=1))
     ingest_tidy.classify_charges()
+    price_changes.propose_list(now=now)

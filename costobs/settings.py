@@ -1,6 +1,7 @@
 """Settings: every value is read once from the environment, with a default that suits one machine."""
 
 import os
+from decimal import Decimal
 from pathlib import Path
 
 import dj_database_url
@@ -139,6 +140,9 @@ WHITENOISE_USE_FINDERS = True
 COSTOBS_CURRENCY = os.environ.get("COSTOBS_CURRENCY", "USD")
 # Of a month that closes, at most so many percent of the spend may have no owner.
 COSTOBS_CLOSE_UNALLOCATED_PERCENT = os.environ.get("COSTOBS_CLOSE_UNALLOCATED_PERCENT", "5")
+# A change of prices that moves more needs a second person: an amount in COSTOBS_CURRENCY, a share of the month's spend.
+COSTOBS_PRICE_APPROVAL_COST = Decimal(os.environ.get("COSTOBS_PRICE_APPROVAL_COST", "1000"))
+COSTOBS_PRICE_APPROVAL_SHARE = Decimal(os.environ.get("COSTOBS_PRICE_APPROVAL_SHARE", "0.05"))
 
 # --- work ---------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = paths.broker_url()
@@ -157,6 +161,7 @@ CELERY_BEAT_SCHEDULE = {
     "tell": {"task": "costobs.pipeline.tell", "schedule": 2.0, "options": {"expires": 4}},
     "sync": {"task": "costobs.pipeline.sync", "schedule": 60.0, "options": {"expires": 55}},
     "read_past": {"task": "costobs.pipeline.read_past", "schedule": 5.0, "options": {"expires": 5}},
+    "fetch_rates": {"task": "costobs.pipeline.fetch_rates", "schedule": 3600.0, "options": {"expires": 3000}},
     "tidy": {"task": "costobs.pipeline.tidy", "schedule": 3600.0, "options": {"expires": 3000}},
 }
 

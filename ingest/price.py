@@ -84,7 +84,7 @@ def settle(*, price_ids: Collection[int], since: date) -> None:
         return
     gone = UnitPrice.objects.filter(id__in=price_ids, known_to__isnull=False)
     for provider, model in gone.values_list("provider", "model").distinct().order_by("provider", "model"):
-        reprice(provider=provider, model=model, since=since)
+        reprice(provider=provider, model=model, since=since, keeps=True)
 
 
 def set_override(
@@ -98,20 +98,22 @@ def set_override(
     set_by: str,
     now: datetime,
     open_from: date | None = None,
+    above: Mapping[int, Mapping[str, Decimal]] | None = None,
 ) -> Repriced:
     """Sets the operator's price from a UTC day on, until a later operator's price begins, and re-prices usage.
 
     `prices` are per 1M tokens of `input`, `output` and any other token kind, and `request` for one request; kinds left
-    out cost what they are part of. Usage before `open_from` (the first open day of the books) keeps its price. The rows
-    that were believed until `now` stay, with `known_to`. Repeated, it changes nothing. Raises BadPrice, PriceMoved.
+    out cost what they are part of. `above` has those of prompts of at least so many tokens. Usage before `open_from` (the
+    first open day of the books) keeps its price, and what was believed stays, with `known_to`. Repeated, it changes
+    nothing. Raises BadPrice, PriceMoved.
     """
     key = key_of(Wanted(provider, model, service_tier, valid_from))
-    per_token = _per_token(prices)
+    steps = {at: per_token(each) for at, each in sorted({0: prices, **(above or {})}.items())}
     currency = currency.strip().upper()
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"price {'/'.join(key)}"])
-        before = _replace_once_settled(key, _midnight(valid_from), per_token, currency, set_by, now)
+        before = _replace_once_settled(key, _midnight(valid_from), steps, currency, set_by, now, open_from)
         if before is not None:
             record.write(
                 actor=set_by,
@@ -119,14 +121,15 @@ def set_override(
                 subject=f"price:{'/'.join(key)}",
                 at=now,
                 before=before,
-                after={"valid_from": valid_from.isoformat(), "currency": currency, **_told(per_token)},
+                after={"valid_from": valid_from.isoformat(), "currency": currency, **_told(steps[0])},
             )
         return reprice(provider=provider, model=model, since=max(valid_from, open_from or valid_from))
 
 
-def reprice(*, provider: str, model: str, since: date) -> Repriced:
+def reprice(*, provider: str, model: str, since: date, keeps: bool = False) -> Repriced:
     """Points the usage of a model at the prices that are believed now, from a UTC day on, and folds its hours again, in
-    one transaction. The caller keeps `since` inside open months. Repeated, it moves nothing.
+    one transaction. The caller keeps `since` inside open months, or asks with `keeps` that what an older price kept when its
+    month was closed stays. Repeated, it moves nothing.
     """
     canonical = classify.canonical_model(provider, model)
     at = _midnight(since)
@@ -135,41 +138,54 @@ def reprice(*, provider: str, model: str, since: date) -> Repriced:
         for _attempt in range(4):
             spans = _spans(price_usage.days_of(offerings=offerings, since=at))
             if _hold({span.price_id for span in spans}):
-                return price_usage.repoint(spans=spans, since=at)
+                return price_usage.repoint(spans=spans, since=at, keeps=keeps)
     raise PriceMoved(f"the prices of {provider}/{canonical} change all the time")
 
 
-def withdraw(*, set_by: str, now: datetime) -> int:
-    """Ends the prices that someone set, as if they had never been: usage gets the price it has without them.
+def withdraw(*, set_by: str, now: datetime, open_from: date | None = None) -> int:
+    """Ends the prices that someone set, as if they had never been: usage from `open_from` on gets the price it has without.
 
     The rows stay, with `known_to`. Returns how many prices ended; repeated, none.
     """
     with transaction.atomic():
         held = UnitPrice.objects.filter(provenance=OPERATOR, set_by=set_by, known_to=None)
         keys = sorted({(row.provider, row.model, row.valid_from.date()) for row in held})
-        ended = held.update(known_to=now)
+        ended = held.update(known_to=now, kept_until=open_from)
         for provider, model, since in keys:
-            reprice(provider=provider, model=model, since=since)
+            reprice(provider=provider, model=model, since=max(since, open_from or since))
             record.write(actor=set_by, act="price.withdrawn", subject=f"price:{provider}/{model}", at=now)
     return ended
 
 
 def refresh(*, now: datetime, open_from: date) -> int:
+    """`follow_list`; returns how many models moved; repeated, none."""
+    return len(follow_list(now=now, open_from=open_from))
+
+
+def follow_list(*, now: datetime, open_from: date) -> list[Repriced]:
     """Brings stored list prices to the installed list, after an update of it, and re-prices usage from `open_from`.
 
-    Rows whose price did not change stay. Conservative prices give way where the list has learned the model. Returns how
-    many models moved; repeated, none.
+    Rows whose price did not change stay. Conservative prices give way where the list has learned the model. Returns what
+    moved, by priced model; repeated, nothing.
     """
-    moved = 0
-    rows = UnitPrice.objects.filter(known_to=None).exclude(provenance=OPERATOR)
-    for key in sorted({(row.provider, row.model, row.service_tier) for row in rows if not _is_listed(row)}):
-        provider, model, tier = key
+    moved = []
+    for provider, model, tier in outdated():
         with transaction.atomic():
             stale = UnitPrice.objects.filter(provider=provider, model=model, service_tier=tier, known_to=None)
             gone = [row.pk for row in stale.exclude(provenance=OPERATOR).order_by("id") if not _is_listed(row)]
-            moved += UnitPrice.objects.filter(id__in=gone).update(known_to=now) > 0
-            reprice(provider=provider, model=model, since=open_from)
+            UnitPrice.objects.filter(id__in=gone).update(known_to=now, kept_until=open_from)
+            moved.append(reprice(provider=provider, model=model, since=open_from))
     return moved
+
+
+def outdated() -> dict[Key, list[int]]:
+    """The prices believed now of which the installed list says otherwise: the ids of their rows, by key."""
+    found: dict[Key, list[int]] = {}
+    rows = UnitPrice.objects.filter(known_to=None).exclude(provenance=OPERATOR)
+    for row in rows.order_by("provider", "model", "service_tier", "id"):
+        if not _is_listed(row):
+            found.setdefault((row.provider, row.model, row.service_tier), []).append(row.pk)
+    return found
 
 
 def unpriced(*, days: Days) -> list[Unpriced]:
@@ -177,23 +193,19 @@ def unpriced(*, days: Days) -> list[Unpriced]:
     return price_usage.unpriced(days=days)
 
 
-def unknown_tiers() -> list[tuple[str, str]]:
-    """Providers and tiers found on usage that are counted at the standard price because we know of none for them."""
-    found = Offering.objects.values_list("provider", "service_tier").distinct().order_by("provider", "service_tier")
-    return [(provider, tier) for provider, tier in found if not price_tiers.is_known(provider, tier)]
-
-
-def current(*, provider: str = "") -> list[UnitPrice]:
-    """The price rows that are believed now, for lists of prices."""
-    rows = UnitPrice.objects.filter(known_to=None)
-    rows = rows.filter(provider=provider) if provider else rows
-    return list(rows.order_by("provider", "model", "service_tier", "is_conservative", "context_from", "valid_from"))
-
-
 def key_of(wanted: Wanted) -> Key:
     """Under which provider, model and tier a combination is priced."""
     tier = price_tiers.canonical(wanted.provider, wanted.service_tier)
     return wanted.provider, classify.canonical_model(wanted.provider, wanted.model), tier
+
+
+def per_token(prices: Mapping[str, Decimal]) -> Prices:
+    """Complete prices of single tokens from those per 1M that a person gives. Raises BadPrice."""
+    tokens = {kind: price for kind, price in prices.items() if kind != "request"}
+    try:
+        return price_list.from_operator(tokens, prices.get("request", Decimal(0)))
+    except (KeyError, ValueError) as problem:
+        raise BadPrice(str(problem.args[0])) from problem
 
 
 def _current(keys: Collection[Key]) -> dict[Key, list[_Row]]:
@@ -256,27 +268,39 @@ def _replaced(keys: Collection[Key]) -> dict[Key, datetime]:
 
 
 def _replace_once_settled(
-    key: Key, start: datetime, prices: Prices, currency: str, set_by: str, now: datetime
+    key: Key,
+    start: datetime,
+    steps: Mapping[int, Prices],
+    currency: str,
+    set_by: str,
+    now: datetime,
+    open_from: date | None,
 ) -> dict[str, object] | None:
     """`_replace`, tried again when a load was just inserting a list price that nobody else could see yet."""
     for _attempt in range(4):
         try:
             with transaction.atomic():
-                return _replace(key, start, prices, currency, set_by, now)
+                return _replace(key, start, steps, currency, set_by, now, open_from)
         except IntegrityError:
             continue
     raise PriceMoved(f"could not settle the price of {'/'.join(key)}")
 
 
 def _replace(
-    key: Key, start: datetime, prices: Prices, currency: str, set_by: str, now: datetime
+    key: Key,
+    start: datetime,
+    steps: Mapping[int, Prices],
+    currency: str,
+    set_by: str,
+    now: datetime,
+    open_from: date | None,
 ) -> dict[str, object] | None:
-    """Closes the beliefs that the new row contradicts and inserts it; None when it says what is believed already."""
+    """Closes the beliefs that the new rows contradict and inserts them; None when they say what is believed already."""
     provider, model, tier = key
     rows = list(
         UnitPrice.objects.select_for_update()
         .filter(provider=provider, model=model, service_tier=tier, known_to=None)
-        .order_by("id")
+        .order_by("context_from", "id")
     )
     later = [row.valid_from for row in rows if row.provenance == OPERATOR and row.valid_from > start]
     end = min(later, default=None)
@@ -284,21 +308,23 @@ def _replace(
         row for row in rows if (end is None or row.valid_from < end) and (row.valid_to is None or row.valid_to > start)
     ]
     said = [
-        (row.valid_from, row.valid_to, price_rows.prices_of(row), row.currency)
+        (row.context_from, row.valid_from, row.valid_to, price_rows.prices_of(row), row.currency)
         for row in old
         if row.provenance == OPERATOR
     ]
-    if said == [(start, end, dict(prices), currency)]:
+    if said == [(step, start, end, dict(prices), currency) for step, prices in steps.items()]:
         return None
     if early := [row for row in old if row.known_from > now]:
         raise BadPrice(
             f"expected a time after {max(row.known_from for row in early):%Y-%m-%d %H:%M}Z, found {now:%Y-%m-%d %H:%M}Z"
         )
-    UnitPrice.objects.filter(id__in=[row.pk for row in old]).update(known_to=now)
+    UnitPrice.objects.filter(id__in=[row.pk for row in old]).update(known_to=now, kept_until=open_from)
     made = [part for row in old for part in _remainders(row, start, end, now)]
-    new = price_rows.unsaved(key, prices, OPERATOR, valid_from=start, valid_to=end, currency=currency)
-    new.set_by, new.known_from = set_by, now
-    UnitPrice.objects.bulk_create([*made, new])
+    for step, prices in steps.items():
+        new = price_rows.unsaved(key, prices, OPERATOR, step, start, end, currency)
+        new.set_by, new.known_from = set_by, now
+        made.append(new)
+    UnitPrice.objects.bulk_create(made)
     return _told(price_rows.prices_of(old[-1])) | {"provenance": old[-1].provenance} if old else {}
 
 
@@ -359,14 +385,6 @@ def _hold(price_ids: Collection[int]) -> bool:
             [sorted(price_ids)],
         )
         return len(cursor.fetchall()) == len(price_ids)
-
-
-def _per_token(prices: Mapping[str, Decimal]) -> Prices:
-    tokens = {kind: price for kind, price in prices.items() if kind != "request"}
-    try:
-        return price_list.from_operator(tokens, prices.get("request", Decimal(0)))
-    except (KeyError, ValueError) as problem:
-        raise BadPrice(str(problem.args[0])) from problem
 
 
 def _told(prices: Prices) -> dict[str, object]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
 from django.db import connection
 
@@ -63,6 +64,11 @@ SELECT * FROM unnest(%(offerings)s::bigint[], %(starts)s::timestamptz[], %(ends)
     %(high)s::bigint[], %(prices)s::bigint[]) AS span (offering_id, starts, ends, low, high, price_id)
 """
 
+# A load that closes while a price moves must not carry closed months along: what an older price kept stays.
+_OPEN = """
+(NOT %(keeps)s OR NOT EXISTS (
+    SELECT FROM ingest_unitprice kept WHERE kept.id = {row}.price_id AND kept.kept_until > ({at} AT TIME ZONE 'UTC')::date))
+"""
 _FITS = f"""
 e.offering_id = span.offering_id AND e.price_id <> span.price_id
     AND e.occurred_at >= span.starts AND (span.ends IS NULL OR e.occurred_at < span.ends)
@@ -73,6 +79,7 @@ e.offering_id = span.offering_id AND e.price_id <> span.price_id
 _REPOINT = f"""
 WITH span AS ({_SPANS}), moved AS (
     UPDATE ingest_usageevent e SET price_id = span.price_id FROM span WHERE e.occurred_at >= %(since)s AND {_FITS}
+        AND {_OPEN.format(row="e", at="e.occurred_at")}
     RETURNING e.source_id, e.attribute_set_id, e.offering_id, date_bin('1 hour', e.occurred_at, 'epoch') AS hour
 )
 INSERT INTO repriced_hour
@@ -110,6 +117,7 @@ WITH span AS ({_SPANS}), moved AS (
         AND h.offering_id = span.offering_id AND h.price_id <> span.price_id
         AND h.hour >= span.starts AND (span.ends IS NULL OR h.hour < span.ends)
         AND p.context_from >= span.low AND (span.high IS NULL OR p.context_from < span.high)
+        AND {_OPEN.format(row="h", at="h.hour")}
     RETURNING h.*, span.price_id AS new_price_id
 ) SELECT * FROM moved
 """  # only names of our own columns
@@ -127,9 +135,11 @@ ON CONFLICT (source_id, day) DO UPDATE SET version = old.version + 1
 """
 
 
-def repoint(*, spans: Sequence[Span], since: datetime) -> Repriced:
+def repoint(*, spans: Sequence[Span], since: datetime, keeps: bool = False) -> Repriced:
     """Points the events of the spans at their prices from `since` on, folds their hours again and marks their days as
     changed. Part of the caller's transaction; repeated, it moves nothing. No token is gained or lost.
+
+    With `keeps`, usage that an older price kept because its month was closed stays with it.
     """
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS repriced_hour")
@@ -137,7 +147,7 @@ def repoint(*, spans: Sequence[Span], since: datetime) -> Repriced:
             """CREATE TEMPORARY TABLE repriced_hour (hour timestamptz, source_id bigint, attribute_set_id bigint,
                    offering_id bigint, events bigint) ON COMMIT DROP"""
         )
-        cursor.execute(_REPOINT, {**_parameters(spans), "since": since})
+        cursor.execute(_REPOINT, {**_parameters(spans), "since": since, "keeps": keeps})
         cursor.execute(
             """SELECT coalesce(sum(events), 0), count(*), min(hour), max(hour),
                    array_agg(DISTINCT (hour AT TIME ZONE 'UTC')::date) FROM repriced_hour"""
@@ -149,18 +159,19 @@ def repoint(*, spans: Sequence[Span], since: datetime) -> Repriced:
             cursor.execute(_FOLD, {"first": first, "last": last})
             cursor.execute(_TOUCH)
         cursor.execute("DROP TABLE repriced_hour")
-    buckets = _repoint_buckets(spans=spans, since=since)
+    buckets = _repoint_buckets(spans=spans, since=since, keeps=keeps)
     return Repriced(int(events) + buckets.events, hours + buckets.hours, tuple(sorted({*(days or ()), *buckets.days})))
 
 
-def _repoint_buckets(*, spans: Sequence[Span], since: datetime) -> Repriced:
+def _repoint_buckets(*, spans: Sequence[Span], since: datetime, keeps: bool) -> Repriced:
     kinds = [kind.kind for kind in KINDS if kind.produces == "usage_buckets"]
     sources = list(Source.objects.filter(kind__in=kinds).values_list("pk", flat=True))
     if not sources:
         return Repriced(0, 0, ())
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE IF EXISTS repriced_bucket")
-        cursor.execute(_REPOINT_BUCKETS, {**_parameters(spans), "since": since, "buckets": sources})
+        values: dict[str, Any] = {**_parameters(spans), "since": since, "keeps": keeps, "buckets": sources}
+        cursor.execute(_REPOINT_BUCKETS, values)
         cursor.execute(_FOLD_BUCKETS)
         cursor.execute(_TOUCH.replace("repriced_hour", "repriced_bucket"))
         cursor.execute(
@@ -205,7 +216,7 @@ def unpriced(*, days: Days) -> list[Unpriced]:
         ]
 
 
-def _parameters(spans: Sequence[Span]) -> dict[str, list[object]]:
+def _parameters(spans: Sequence[Span]) -> dict[str, Any]:
     return {
         "offerings": [span.offering_id for span in spans],
         "starts": [span.valid_from for span in spans],

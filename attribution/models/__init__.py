@@ -4,6 +4,7 @@ from attribution.models.books import AllocatedCharge, DailyCost, DayFigures, Fin
 from attribution.models.books import AllocatedCharge, DailyCost, FineTuneCost, Pool
 from attribution.models.drafts import RulesetDraft
 from attribution.models.gpus import GpuShare, TokenWeights
+from attribution.models.known import KnownCost, KnownRuleset, RateFeed
 from attribution.models.owners import Ownership, Rule, RulesetVersion, Team
 from attribution.models.periods import ClosedTeam, ExchangeRate, PeriodBook
 from attribution.models.units import UnitTarget
@@ -16,9 +17,12 @@ __all__ = [
     "ExchangeRate",
     "FineTuneCost",
     "GpuShare",
+    "KnownCost",
+    "KnownRuleset",
     "Ownership",
     "PeriodBook",
     "Pool",
+    "RateFeed",
     "Rule",
     "RulesetDraft",
     "RulesetVersion",

@@ -9,6 +9,17 @@ from attribution.queries.energy import (
     gpu_energy,
     token_weights,
     watt_hours,
+from attribution.queries.as_of import (
+    KNOWN_DIMENSIONS,
+    KnownSpend,
+    News,
+    ThenNow,
+    adjusted_cost,
+    first_known_at,
+    known_moment,
+    news_since,
+    spend_as_of,
+    then_and_now,
 )
 from attribution.queries.explaining import (
     Explanation,
@@ -24,6 +35,8 @@ from attribution.queries.extents import currencies, currencies_of, extent, last_
 from attribution.queries.focus import FocusRow, focus_rows, service_categories
 from attribution.queries.gpus import GpuCost, GpuHourCell, GpuNodeCost, gpu_costs, gpu_node_costs, gpu_utilisation
 from attribution.queries.rules import RuleLine, RuleSpend, rule_spend, rules_in_force
+from attribution.queries.price_effects import TeamEffect, price_effects
+from attribution.queries.rules import RuleLine, rules_in_force
 from attribution.queries.runs import AgentRunLine, FineTuneLine, agent_runs, fine_tune_runs
 from attribution.queries.spending import (
     DaySpend,
@@ -72,6 +85,7 @@ from attribution.queries.values import MarkerLine, Quality, markers, quality
 
 __all__ = [
     "Adjusted",
+    "KNOWN_DIMENSIONS",
     "AgentRunLine",
     "BusinessValue",
     "CostParts",
@@ -93,8 +107,10 @@ __all__ = [
     "GpuEnergy",
     "GpuHourCell",
     "GpuNodeCost",
+    "KnownSpend",
     "MarkerLine",
     "Mover",
+    "News",
     "Quality",
     "Reconciliation",
     "Restated",
@@ -113,6 +129,10 @@ __all__ = [
     "UnitCost",
     "adjustments",
     "WeightsLine",
+    "TeamEffect",
+    "ThenNow",
+    "UnitCost",
+    "adjusted_cost",
     "agent_runs",
     "business_values",
     "currencies",
@@ -131,15 +151,19 @@ __all__ = [
     "extent",
     "fine_tune_run",
     "fine_tune_runs",
+    "first_known_at",
     "focus_rows",
     "gpu_costs",
     "gpu_energy",
     "gpu_node_costs",
     "gpu_utilisation",
+    "known_moment",
     "last_final_day",
     "markers",
     "movers",
+    "news_since",
     "other_currencies",
+    "price_effects",
     "quality",
     "reconciliation",
     "restatement",
@@ -147,9 +171,11 @@ __all__ = [
     "rules_in_force",
     "service_categories",
     "spend",
+    "spend_as_of",
     "spend_by_day",
     "statement",
     "token_weights",
+    "then_and_now",
     "total",
     "tuned_models",
     "unit_cost_by_day",

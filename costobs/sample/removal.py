@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from alerts import forget as alerts_forget
 from attribution import close, teams
 from attribution import forget as attribution_forget
+from attribution import known, teams
 from attribution import queries as attribution_queries
 from costobs import pipeline
 from costobs.sample import rules
@@ -29,6 +30,7 @@ def run(*, by: str, now: datetime) -> int:
     rules.take_prices_away(now=now)
     if shared:
         pipeline.restate(shared, now)
+    known.end_empty_days(now=now)
     return len(mine)
 
 

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 
-from attribution import own
+from attribution import own, periods
 from attribution.own import RuleDraft
 from costobs.embedded.sample import organisation
 from costobs.embedded.sample.story import Story
@@ -70,9 +70,10 @@ def add_prices(*, told: Story, now: datetime) -> None:
             },
             set_by=organisation.SET_BY,
             now=now,
+            open_from=periods.closed_until(),
         )
 
 
 def take_prices_away(*, now: datetime) -> None:
     """Ends the sample's prices. Usage of other sources that had them gets the price it would have had."""
-    price.withdraw(set_by=organisation.SET_BY, now=now)
+    price.withdraw(set_by=organisation.SET_BY, now=now, open_from=periods.closed_until())

@@ -95,9 +95,17 @@ def _sub(asked: filters.Asked, total: queries.SpendTotal) -> str:
 def _actions(request: HttpRequest) -> list[Link]:
     query = request.GET.urlencode()
     return [
+        Link("As we knew it", _as_of_url(request), icon="history"),
         Link("Export CSV", f"{reverse('explore_export')}?{query}", icon="download"),
         Link("Save view", f"{reverse('view_save')}?page=explore&{query}", icon="plus", primary=True),
     ]
+
+
+def _as_of_url(request: HttpRequest) -> str:
+    """The same days, as they were known earlier, with the filters that were kept."""
+    texts = [text for text in request.GET.getlist("f") if text.startswith(queries.KNOWN_DIMENSIONS)]
+    dropped = [name for name in request.GET if name not in {"preset", "from", "to", "basis"}]
+    return filters.url(request, path=reverse("as_of"), drop=dropped, **({"f": texts} if texts else {}))
 
 
 def _drill(request: HttpRequest, asked: filters.Asked, group: breakdown.Group) -> str:

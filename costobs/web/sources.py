@@ -1,7 +1,7 @@
 """Sources: is the data complete, fresh and fully priced?"""
 
 from datetime import date, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -11,16 +11,18 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from attribution import close, queries
+from costobs import repricing
 from costobs.access import scopes
-from costobs.kernel import fmt
+from costobs.kernel import fmt, money
 from costobs.kernel.period import Days
 from costobs.sample import install
 from costobs.web import csv_file, settings_source_tables
 from costobs.web.page import no_permission
 from costobs.web.page import page as page_view
 from costobs.web.parts import Cell, Column, Kpi, Link, Notice, Row, Table
-from ingest import price
+from ingest import price, price_changes, price_tiers
 from ingest import queries as ingest_queries
+from ingest.price_lines import Line
 from ingest.price_usage import Unpriced
 from ingest.queries import UnknownUsage
 
@@ -66,23 +68,26 @@ def page(request: HttpRequest) -> HttpResponse:
 @require_POST
 @page_view
 def set_price(request: HttpRequest) -> HttpResponse:
-    """The operator's price for a model; usage since then is priced anew within seconds."""
-    viewer = scopes.viewer(request.user)
+    """The operator's price for a model; the first one counts at once, one that moves much waits for another person."""
+    viewer, now = scopes.viewer(request.user), timezone.now()
     if not viewer.may_manage:
         return no_permission(request, "Only administrators set prices.")
+    change_id = 0
     try:
         amounts = {
-            kind: Decimal(request.POST[kind]) for kind in ("input", "output", "cache_read") if request.POST.get(kind)
+            kind: money.parse(request.POST[kind])
+            for kind in ("input", "output", "cache_read")
+            if request.POST.get(kind)
         }
-        moved = price.set_override(
-            provider=request.POST.get("provider", "").strip(),
-            model=request.POST.get("model", "").strip(),
-            valid_from=date.fromisoformat(request.POST.get("valid_from", "")),
-            prices=amounts,
-            set_by=viewer.name,
-            now=timezone.now(),
-        )
-    except (price.BadPrice, ValueError, InvalidOperation) as problem:
+        day = date.fromisoformat(request.POST.get("valid_from", ""))
+        provider, model = request.POST.get("provider", "").strip().lower(), request.POST.get("model", "").strip()
+        line = Line(provider, model, price_tiers.STANDARD, day, "USD", {0: amounts})
+        change_id = price_changes.propose(kind="price", lines=[line], by=viewer.name, now=now)
+        moved = repricing.apply(change_id=change_id, by=viewer.name, now=now)
+    except repricing.NotNow as problem:
+        messages.warning(request, f"The price is proposed and does not count yet: {problem}.")
+        return redirect("settings_price_change", change_id=change_id)
+    except (price.BadPrice, price.PriceMoved, ValueError) as problem:
         messages.error(request, f"The price was not set: {problem}")
         return redirect("sources")
     messages.success(request, f"The price is set; {fmt.integer(moved.events)} calls are priced anew.")

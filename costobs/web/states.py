@@ -61,6 +61,11 @@ STATES = {
     "estimated": State("Estimated", "circle-dashed", "stale"),
     "billed": State("Billed", "check", "ok"),
     "sample": State("Sample", "info", "stale"),
+    # changes of prices
+    "proposed": State("Proposed", "clock", "info"),
+    "approved": State("Approved", "check", "info"),
+    "applied": State("In force", "check", "ok"),
+    "withdrawn": State("Withdrawn", "undo-2", "stale"),
     # statements
     "open": State("Open", "circle", "stale"),
     "provisional": State("Provisional", "circle-dashed", "watch"),

@@ -4,6 +4,7 @@ from ingest.models.attributes import AttributeSet, Offering, UnitPrice
 from ingest.models.charges import Charge
 from ingest.models.deliveries import Authority, Backfill, Delivery, InboxBatch, Load, QuarantinedRow, Source, Touched
 from ingest.models.gpus import FineTuneRun, GpuHour, GpuSample
+from ingest.models.price_changes import PriceChange
 from ingest.models.usage import AgentRun, LatencyDay, UsageDay, UsageEvent, UsageHour
 from ingest.models.values import BusinessMetric, Marker, QualityScore
 
@@ -23,6 +24,7 @@ __all__ = [
     "Load",
     "Marker",
     "Offering",
+    "PriceChange",
     "QualityScore",
     "QuarantinedRow",
     "Source",

@@ -63,3 +63,6 @@ class UnitPrice(models.Model):
     audio_output_price = MoneyField()
     image_input_price = MoneyField()
     request_price = MoneyField()
+    change_id = models.BigIntegerField(null=True)  # the PriceChange that made it
+    # Usage before this day keeps this price although another is believed: its month was closed when that one came.
+    kept_until = models.DateField(null=True)

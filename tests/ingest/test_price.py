@@ -11,7 +11,7 @@ from django.db import connection, connections, transaction
 
 from costobs.audit.models import AuditEntry
 from costobs.kernel.period import Days
-from ingest import configure, load, partitions, price, price_list, price_usage
+from ingest import configure, load, partitions, price, price_book, price_list, price_usage
 from ingest.models import AttributeSet, Offering, Source, Touched, UnitPrice, UsageHour
 from ingest.price import Wanted
 from ingest.price_list import PRICED
@@ -148,7 +148,7 @@ def test_it_counts_an_unknown_tier_as_standard_and_says_so() -> None:
     found = price.resolve([SONNET, odd])
 
     assert found[odd] == found[SONNET]
-    assert price.unknown_tiers() == [("anthropic", "platinum")]
+    assert price_book.unknown_tiers() == [("anthropic", "platinum")]
 
 
 def test_it_prices_an_unknown_model_no_lower_than_any_known_price_of_its_provider() -> None:

@@ -22,13 +22,19 @@ pytestmark = pytest.mark.django_db
         ("/gpus/?view=node", "No node was paid for and no sample arrived"),
         ("/settings/rules/", "nothing in the books of"),
         ("/settings/rules/history/", "No version yet"),
+        ("/explore/as-of/", "Nothing was written down yet"),
+        ("/settings/prices/", "No price is needed yet"),
+        ("/settings/prices/", "Nothing was proposed yet"),
+        ("/settings/rates/", "No rates yet"),
     ],
 )
 def test_it_says_what_is_missing(ada: Client, path: str, expected: str) -> None:
     assert expected in reading.words(reading.shown(ada, path))
 
 
-@pytest.mark.parametrize("path", ["/unit-costs/export.csv", "/gpus/export.csv", "/budgets/?format=csv"])
+@pytest.mark.parametrize(
+    "path", ["/unit-costs/export.csv", "/gpus/export.csv", "/budgets/?format=csv", "/settings/prices/export.csv"]
+)
 def test_it_exports_the_header_alone(ada: Client, path: str) -> None:
     assert len(reading.shown(ada, path).content.decode().splitlines()) == 1
 

@@ -1,16 +1,19 @@
 """costobs price: what tokens cost: set an operator's price, list prices, find usage nobody priced."""
 
 from argparse import ArgumentParser
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from costobs import pipeline
+from costobs import pipeline, repricing
 from costobs.kernel import money
-from costobs.kernel.period import Days, day_of, month
-from ingest import price
+from costobs.kernel.period import Days, day_of
+from ingest import price, price_book, price_changes, price_lines, price_list
+from ingest.price_lines import Line
+from ingest.price_usage import Repriced
 from ingest.rows import DISJOINT_TOKEN_KINDS
 
 _MILLION = 6
@@ -38,10 +41,25 @@ class Command(BaseCommand):
         made.add_argument("--by", default="command line", help="who sets it, for the audit log")
         listed = acts.add_parser("list", help="the prices in force, per 1M tokens")
         listed.add_argument("--provider", default="")
-        renewed = acts.add_parser("refresh", help="after an update: follow the list where it has changed")
-        renewed.add_argument(
-            "--from", dest="start", default="", metavar="DATE", help="first open day (default: this month)"
+        listed.add_argument(
+            "--known-at", default="", metavar="DATE", help="as they were believed at the end of that UTC day"
         )
+        renewed = acts.add_parser(
+            "refresh", help="after an update: follow the list where it has changed, in open months"
+        )
+        renewed.add_argument("--by", default="command line", help="who does it, for the audit log")
+        table = acts.add_parser("import", help="set the prices of a CSV file, as the price book exports it")
+        table.add_argument("file")
+        table.add_argument("--by", default="command line", help="who sets them, for the audit log")
+        acts.add_parser("changes", help="the newest changes, and what became of them")
+        for verb, told in (
+            ("approve", "agree to a change that somebody else proposed"),
+            ("apply", "put a change in force"),
+            ("undo", "take a change back: open months get their former prices"),
+        ):
+            decided = acts.add_parser(verb, help=told)
+            decided.add_argument("change", type=int)
+            decided.add_argument("--by", default="command line", help="who decides, for the audit log")
         missing = acts.add_parser("unpriced", help="usage of models without a price, at a conservative price")
         missing.add_argument("--days", type=int, default=30, help="how many days back (default: 30)")
 
@@ -53,32 +71,86 @@ class Command(BaseCommand):
         try:
             prices = {name: money.parse(options[name]) for name in names if options.get(name)}
             start = date.fromisoformat(options["start"]) if options["start"] else day_of(now)
-            moved = price.set_override(
-                provider=options["provider"],
-                model=options["model"],
-                service_tier=options["tier"],
-                valid_from=start,
-                prices=prices,
-                currency=options["currency"],
-                set_by=options["by"],
-                now=now,
-            )
-        except (money.MoneyError, price.BadPrice, price.PriceMoved, ValueError) as problem:
+            what = (options["provider"], options["model"], options["tier"])
+            line = Line(*what, start, options["currency"].strip().upper(), {0: prices})
+            change_id = price_changes.propose(kind="price", lines=[line], by=options["by"], now=now)
+        except (money.MoneyError, price.BadPrice, ValueError) as problem:
             raise CommandError(str(problem)) from problem
+        moved = self._applied(change_id, options["by"], now)
         self.stdout.write(
             f"{options['provider']}/{options['model']} ({options['tier']}) from {start}:"
             f" {moved.events} calls of {len(moved.days)} days priced again"
         )
-        while pipeline.settle(datetime.now(UTC)):
-            continue
+        self._settle()
+
+    def _import(self, options: dict[str, Any], now: datetime) -> None:
+        path = Path(options["file"])
+        try:
+            lines, problems = price_lines.read(path.read_text(encoding="utf-8-sig"), file=path.name)
+            for problem in problems:
+                self.stderr.write(f"left out: {problem}")
+            change_id = price_changes.propose(kind="file", lines=lines, by=options["by"], now=now, problems=problems)
+        except (OSError, UnicodeDecodeError, price.BadPrice) as problem:
+            raise CommandError(str(problem)) from problem
+        moved = self._applied(change_id, options["by"], now)
+        self.stdout.write(f"{len(lines)} prices set; {moved.events} calls of {len(moved.days)} days priced again")
+        self._settle()
 
     def _refresh(self, options: dict[str, Any], now: datetime) -> None:
+        change_id = price_changes.propose_list(now=now)
+        if change_id is None:
+            waiting = [one for one in price_changes.listing(states=price_changes.OPEN_STATES) if one.kind == "list"]
+            if not waiting:
+                self.stdout.write(_not_followed())
+                return
+            change_id = waiting[0].pk
+        moved = self._applied(change_id, options["by"], now)
+        self.stdout.write(f"the prices follow the installed list; {moved.events} calls are priced again")
+        self._settle()
+
+    def _changes(self, options: dict[str, Any], _now: datetime) -> None:
+        lines = [["change", "state", "what", "proposed by", "approved by", "applied by"]]
+        lines += [
+            [str(one.pk), one.state, one.title, one.proposed_by, one.approved_by, one.applied_by]
+            for one in price_changes.listing()
+        ]
+        self._table(lines, "no price was proposed yet")
+
+    def _approve(self, options: dict[str, Any], now: datetime) -> None:
         try:
-            start = date.fromisoformat(options["start"]) if options["start"] else month(day_of(now)).start
-            moved = price.refresh(now=now, open_from=start)
-        except (price.PriceMoved, ValueError) as problem:
+            repricing.approve(change_id=options["change"], by=options["by"], now=now)
+        except repricing.NotNow as problem:
             raise CommandError(str(problem)) from problem
-        self.stdout.write(f"{moved} models have other prices now; usage from {start} on is priced again")
+        self.stdout.write(
+            f"change {options['change']} is approved; put it in force: costobs price apply {options['change']}"
+        )
+
+    def _apply(self, options: dict[str, Any], now: datetime) -> None:
+        moved = self._applied(options["change"], options["by"], now)
+        self.stdout.write(f"change {options['change']} is in force; {moved.events} calls are priced again")
+        self._settle()
+
+    def _undo(self, options: dict[str, Any], now: datetime) -> None:
+        try:
+            moved = repricing.undo(change_id=options["change"], by=options["by"], now=now)
+        except (repricing.NotNow, price.PriceMoved) as problem:
+            raise CommandError(str(problem)) from problem
+        self.stdout.write(f"change {options['change']} is taken back; {moved.events} calls have their former price")
+        self._settle()
+
+    def _applied(self, change_id: int, by: str, now: datetime) -> Repriced:
+        """Puts a change in force. Raises CommandError with the number of the change where another person has to agree."""
+        try:
+            return repricing.apply(change_id=change_id, by=by, now=now)
+        except repricing.NotNow as problem:
+            raise CommandError(
+                f"change {change_id} is proposed and does not count yet: {problem}."
+                f" In the browser: Settings, Prices; or: costobs price approve {change_id} --by NAME"
+            ) from problem
+        except (price.BadPrice, price.PriceMoved) as problem:
+            raise CommandError(str(problem)) from problem
+
+    def _settle(self) -> None:
         while pipeline.settle(datetime.now(UTC)):
             continue
 
@@ -95,9 +167,19 @@ class Command(BaseCommand):
                 row.currency,
                 row.provenance,
             ]
-            for row in price.current(provider=options["provider"])
+            for row in self._listed(options)
         ]
         self._table(lines, "no prices yet: they are looked up when the first usage is loaded")
+
+    def _listed(self, options: dict[str, Any]) -> list[Any]:
+        if not options["known_at"]:
+            return price_book.current(provider=options["provider"])
+        try:
+            day = date.fromisoformat(options["known_at"])
+        except ValueError as problem:
+            raise CommandError(str(problem)) from problem
+        at = datetime.combine(day + timedelta(days=1), time(0), UTC)
+        return price_book.believed(at=at, provider=options["provider"])
 
     def _unpriced(self, options: dict[str, Any], now: datetime) -> None:
         last = day_of(now) + timedelta(days=1)
@@ -115,7 +197,7 @@ class Command(BaseCommand):
             for row in price.unpriced(days=Days(last - timedelta(days=options["days"]), last))
         ]
         self._table(lines, "all usage has a price")
-        for provider, tier in price.unknown_tiers():
+        for provider, tier in price_book.unknown_tiers():
             self.stderr.write(f"{provider}: no price is known for tier {tier}; it counts at the standard price")
 
     def _table(self, lines: list[list[str]], empty: str) -> None:
@@ -125,6 +207,14 @@ class Command(BaseCommand):
         widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
         for line in lines:
             self.stdout.write("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _not_followed() -> str:
+    """Why there is nothing to follow: the prices are the list's, or somebody decided against them."""
+    if not price.outdated():
+        return "the prices in force are those of the installed list"
+    decided = next(one for one in price_changes.listing(limit=10_000) if one.list_version == price_list.PACKAGE)
+    return f"the update to {decided.list_version} was {decided.state} as change {decided.pk}; it is not proposed twice"
 
 
 def _per_million(per_token: Decimal) -> str:

@@ -2,7 +2,7 @@
 
 import csv
 from argparse import ArgumentParser
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -29,13 +29,24 @@ class Command(BaseCommand):
         parser.add_argument("--cost", default="effective", help=f"one of {', '.join(scope.COSTS)}")
         parser.add_argument("--currency", default=settings.COSTOBS_CURRENCY)
         parser.add_argument("--filter", action="append", default=[], metavar="DIM=VALUE[,VALUE]")
+        parser.add_argument(
+            "--known-at",
+            default="",
+            metavar="MOMENT",
+            help=f"as it was known then: a day (its end) or 2026-11-03T12:00Z; by {', '.join(queries.KNOWN_DIMENSIONS)}",
+        )
         parser.add_argument("--format", default="table", choices=["table", "csv", "json"])
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             asked = _scope(options)
             group_by = [name for name in options["group_by"].split(",") if name]
-            rows = queries.spend(scope=asked, group_by=group_by)
+            moment = _known_at(options["known_at"], datetime.now(UTC)) if options["known_at"] else None
+            rows: list[Any] = (
+                queries.spend(scope=asked, group_by=group_by)
+                if moment is None
+                else queries.spend_as_of(scope=asked, known_at=moment, group_by=group_by)
+            )
         except (scope.BadScope, ValueError) as problem:
             raise CommandError(str(problem)) from problem
         total = money.total(row.cost for row in rows)
@@ -43,8 +54,9 @@ class Command(BaseCommand):
             self.stderr.write(f"not included: spend in {other}; ask for it with --currency {other}")
         match options["format"]:
             case "json":
+                known = {} if moment is None else {"known_at": queries.known_moment(known_at=moment)}
                 self.stdout.write(
-                    orjson.dumps(_document(asked, group_by, rows, total), option=orjson.OPT_INDENT_2).decode()
+                    orjson.dumps(known | _document(asked, group_by, rows, total), option=orjson.OPT_INDENT_2).decode()
                 )
             case "csv":
                 writer = csv.writer(self.stdout)
@@ -79,6 +91,20 @@ def _scope(options: dict[str, Any]) -> scope.SpendScope:
     return scope.SpendScope(
         Days(start, max(start, end)), tuple(filters), options["cost"], options["currency"], teams=None
     )
+
+
+def _known_at(text: str, now: datetime) -> datetime:
+    """A day means its end; a moment must say its time zone."""
+    if len(text) == 10:
+        end = datetime.combine(date.fromisoformat(text) + timedelta(days=1), time(0), UTC)
+        found = min(end, now) if date.fromisoformat(text) <= now.date() else end
+    else:
+        found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError(f"expected --known-at with a time zone, such as 2026-11-03T12:00Z, found {text!r}")
+    if found > now:
+        raise ValueError(f"expected --known-at in the past, found {text!r}: nobody knows yet")
+    return found
 
 
 def _document(asked: scope.SpendScope, group_by: list[str], rows: list[Any], total: Decimal) -> dict[str, Any]:
