@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 
 from django.db import connection, transaction
 
 from attribution import causes, periods, sides
-from attribution.models import ReconciledCause, ReconciledCell, ReconciledDay
+from attribution.models import DriftThreshold, ReconciledCause, ReconciledCell, ReconciledDay
+from costobs.audit import record
 from costobs.kernel.period import Days, day_of
 from costobs.kernel.period import month as month_of
 
@@ -110,3 +112,40 @@ def _row(one: causes.Explained) -> ReconciledCell:
         contracted_cost=one.contracted_cost,
         covered_cost=one.covered_cost,
     )
+
+
+class BadThreshold(ValueError):
+    """A threshold that cannot be; the message says what was expected."""
+
+
+def set_threshold(*, provider: str, percent: Decimal, amount: Decimal, by: str, now: datetime) -> None:
+    """From when on people are told about a provider; "" is for all without one of their own. Repeated, it changes nothing."""
+    if not percent.is_finite() or not 0 < percent <= 1000:
+        raise BadThreshold(f"expected a percentage above 0 and at most 1000, found {percent}")
+    if not amount.is_finite() or amount < 0:
+        raise BadThreshold(f"expected an amount of 0 or more, found {amount}")
+    values = {"percent": percent.quantize(Decimal("0.001")), "amount": amount}
+    with transaction.atomic():
+        found = DriftThreshold.objects.select_for_update().filter(provider=provider).first()
+        before = {"percent": f"{found.percent:f}", "amount": f"{found.amount:f}"} if found else {}
+        after = {name: f"{value:f}" for name, value in values.items()}
+        if before == after:
+            return
+        DriftThreshold.objects.update_or_create(provider=provider, defaults={**values, "set_by": by, "set_at": now})
+        record.write(
+            actor=by,
+            act="drift_threshold.set",
+            subject=f"provider:{provider or '*'}",
+            at=now,
+            before=before,
+            after=after,
+        )
+
+
+def remove_threshold(*, provider: str, by: str, now: datetime) -> bool:
+    """The provider has the threshold of all others again; False where it had none of its own."""
+    with transaction.atomic():
+        gone, _kinds = DriftThreshold.objects.filter(provider=provider).delete()
+        if gone:
+            record.write(actor=by, act="drift_threshold.removed", subject=f"provider:{provider or '*'}", at=now)
+    return bool(gone)

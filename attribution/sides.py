@@ -134,7 +134,7 @@ class _Accounts:
             is_named = bool(account or project)
             named[provider].add(bool(known & {account, project}) if is_named else None)
         for provider, found in named.items():
-            known = self.billed.get(provider)
+            known = self.billed.get(provider, set())
             if known and ((False in found and True not in found) or (None in found and len(known) > 1)):
                 self.hidden.add(provider)
 
@@ -272,7 +272,9 @@ class _Currencies:
 
 
 def _currencies(month: Month, ids: set[int]) -> _Currencies:
-    rows = _fetch("SELECT id, currency, request_price FROM ingest_unitprice WHERE id = ANY(%(ids)s)", {"ids": list(ids)})
+    rows = _fetch(
+        "SELECT id, currency, request_price FROM ingest_unitprice WHERE id = ANY(%(ids)s)", {"ids": list(ids)}
+    )
     return _Currencies({row[0]: row[1] for row in rows}, {row[0] for row in rows if row[2]})
 
 
@@ -308,9 +310,7 @@ def _read_prices(month: Month, used: dict[int, tuple[str, str]], days: Days) -> 
         month.tiers.setdefault((provider_name(otel), model), []).extend(ids)
 
 
-def _in_other_tiers(
-    month: Month, otel: str, model: str, known: dict[str, list[int]], days: Days
-) -> list[int]:
+def _in_other_tiers(month: Month, otel: str, model: str, known: dict[str, list[int]], days: Days) -> list[int]:
     found = []
     standard = known.get(price_tiers.STANDARD, [])
     for tier in _TIERS:

@@ -1,6 +1,6 @@
 """What each cause is worth: tokens at our own price, prices at the billed tokens, the rest as the bill states it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -37,11 +37,13 @@ class _Sums:
     tokens: dict[str, Decimal] = field(default_factory=dict)
     evidence: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    def add(self, name: str, amount: Decimal, tokens: Decimal = ZERO, **evidence: str) -> None:
+    def add(
+        self, name: str, amount: Decimal, tokens: Decimal = ZERO, evidence: Mapping[str, str] | None = None
+    ) -> None:
         if amount:
             self.amounts[name] = self.amounts.get(name, ZERO) + amount
             self.tokens[name] = self.tokens.get(name, ZERO) + tokens
-            self.evidence.setdefault(name, {}).update(evidence)
+            self.evidence.setdefault(name, {}).update(evidence or {})
 
     def causes(self, difference: Decimal) -> tuple[Cause, ...]:
         """The causes, cut at 12 decimals; the largest takes what cutting leaves, so that they add to the difference."""
@@ -84,7 +86,7 @@ def _cell(counts: Counts, read: Read, at: At, extras: list[Extra]) -> Explained:
         for one in lines:
             sums.add(COMMITMENT if one.is_committed else DISCOUNT, one.billed_cost - one.list_cost)
         for extra in extras:
-            sums.add(extra.cause, extra.billed_cost, lines=str(extra.rows))
+            sums.add(extra.cause, extra.billed_cost, evidence={"lines": str(extra.rows)})
     listed = sum((one.list_cost for one in lines), ZERO)
     missed = sum((sums.amounts.get(name, ZERO) for name in (BYPASS, CANCELLED)), ZERO).quantize(_QUANTUM)
     return Explained(
@@ -120,7 +122,7 @@ def _tokens(counts: Counts, read: Read, at: At, sums: _Sums, rate: Decimal) -> N
     month, lines = counts.month, read.lines.get(at, [])
     for name, moved in counts.moves.changes.get(at, {}).items():
         evidence = counts.moves.evidence[at, name]
-        sums.add(name, _cost(month, moved, rate), total(moved), **evidence)
+        sums.add(name, _cost(month, moved, rate), total(moved), evidence)
     expected = counts.expected.get(at, {})
     if not lines:
         _nothing_to_compare(counts, at, sums, rate)
@@ -138,7 +140,7 @@ def _tokens(counts: Counts, read: Read, at: At, sums: _Sums, rate: Decimal) -> N
     else:
         sums.add(BYPASS if apart > 0 else UNKNOWN, left, apart)
     by_tier = at_list - _cost(month, expected, rate) - left
-    sums.add(TIER if _moved(billed, expected) else ROUNDING, by_tier, total(billed), **_tiers(month, lines))
+    sums.add(TIER if _moved(billed, expected) else ROUNDING, by_tier, total(billed), _tiers(month, lines))
 
 
 def _nothing_to_compare(counts: Counts, at: At, sums: _Sums, rate: Decimal) -> None:
@@ -147,11 +149,11 @@ def _nothing_to_compare(counts: Counts, at: At, sums: _Sums, rate: Decimal) -> N
     if total(expected):
         margin = counts.margin.get(at, _ONE)
         name = ROUNDING if abs(total(expected)) <= margin else UNKNOWN
-        sums.add(name, -_cost(counts.month, expected, rate), -total(expected), found="logged and not on the bill")
+        sums.add(name, -_cost(counts.month, expected, rate), -total(expected), {"found": "logged and not on the bill"})
     else:
         sums.add(ROUNDING, -_cost(counts.month, expected, rate))
     for one in listed:
-        sums.add(BYPASS, one.list_cost, one.tokens or ZERO, found="the model was never logged")
+        sums.add(BYPASS, one.list_cost, one.tokens or ZERO, {"found": "the model was never logged"})
 
 
 def _unit(lines: list[Priced], billed: Tokens, expected: Tokens, apart: Decimal) -> Decimal:
@@ -183,17 +185,18 @@ def _prices(month: Month, lines: list[Priced], sums: _Sums, source: str) -> None
     for one in lines:
         assert one.of is not None
         without_rate = one.line.list_cost / one.rate_factor
-        sums.add(FX, one.line.list_cost - without_rate, **_ratio("rate_ratio", one.rate_factor), rate=f"{one.rate:f}")
+        rates = {**_ratio("rate_ratio", one.rate_factor), "rate": f"{one.rate:f}"}
+        sums.add(FX, one.line.list_cost - without_rate, one.tokens, rates)
         apart = without_rate - one.tokens * one.expected
         if not one.tokens:
-            sums.add(UNKNOWN, apart, found="charged without a number of tokens")
+            sums.add(UNKNOWN, apart, evidence={"found": "charged without a number of tokens"})
             continue
         if one.price_factor == _ONE:
             sums.add(ROUNDING, apart)
             continue
         is_guess = one.of[0] != BLEND and month.prices[one.of[0]].is_conservative
         name = UNPRICED if is_guess else PRICE
-        sums.add(name, apart, one.tokens, **_ratio("price_ratio", one.price_factor))
+        sums.add(name, apart, one.tokens, _ratio("price_ratio", one.price_factor))
     if source and FX in sums.amounts:
         sums.evidence[FX]["rate_source"] = source
 

@@ -84,7 +84,9 @@ def _implied(month: Month, cell: Cell, day: date, currency: str) -> Decimal:
             continue
         of = main_class(month, other)
         price = month.price(of) if of and month.prices[of[0]].currency == currency else ZERO
-        found += [line.list_cost / line.tokens / price for line in lines if line.tokens and price and line.list_cost > 0]
+        found += [
+            line.list_cost / line.tokens / price for line in lines if line.tokens and price and line.list_cost > 0
+        ]
     return sorted(found)[len(found) // 2].quantize(Decimal("1e-9")) if found else _ONE
 
 
@@ -229,7 +231,7 @@ def _class(
     for of in one.options:
         factor = _off(one, of)
         is_near = _PRICES[0] <= factor <= _PRICES[1]
-        if of != first and of[0] != BLEND and is_near and (cell.provider, cell.account, of[0]) in accounts:
-            if likelihood(of)[0]:
-                return of
+        is_known = of != first and of[0] != BLEND and (cell.provider, cell.account, of[0]) in accounts
+        if is_known and is_near and likelihood(of)[0]:
+            return of
     return first

@@ -5,7 +5,7 @@ Each finding rests on numbers that agree to the token in several cells; what is 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 from attribution.causes.facts import (
@@ -14,6 +14,7 @@ from attribution.causes.facts import (
     DAY_BOUNDARY,
     DUPLICATES,
     ZERO,
+    Calls,
     Cell,
     Class,
     Line,
@@ -135,18 +136,9 @@ def _boundary(counts: Counts, account: Account) -> None:
     apart = {at: counts.excess(at) for at in ours}
     if not any(apart.values()):
         return
-    best, most = 0, 0
-    for offset in _OFFSETS:
-        votes = 0
-        for at in ours:
-            moved = total(_moved(counts.month, at, offset))
-            is_same = abs(apart[at] - moved) <= counts.margin[at]
-            # Only cells where the offset would make a difference have a voice.
-            if abs(moved) > counts.margin[at]:
-                votes += (apart[at] != 0 and is_same) - (apart[at] == 0 and not is_same)
-        if votes > most or (votes == most and votes and abs(offset) < abs(best)):
-            best, most = offset, votes
-    if most < _VOTES:
+    votes = {offset: _votes(counts, apart, offset) for offset in _OFFSETS}
+    best = max(votes, key=lambda offset: (votes[offset], -abs(offset), offset))
+    if votes[best] < _VOTES:
         return
     counts.shift[account] = best
     told = f"the days of the bill begin {abs(best)} h {'after' if best > 0 else 'before'} UTC midnight"
@@ -158,13 +150,26 @@ def _boundary(counts: Counts, account: Account) -> None:
                     counts.move(at, DAY_BOUNDARY, _moved(counts.month, at, best), offset_hours=str(best), found=told)
 
 
+def _votes(counts: Counts, apart: dict[At, Decimal], offset: int) -> int:
+    """How many more cells an offset makes equal than it makes unequal; those in which it moves nothing have no voice."""
+    votes = 0
+    for at, before in apart.items():
+        moved = total(_moved(counts.month, at, offset))
+        if abs(moved) > counts.margin[at]:
+            is_same = abs(before - moved) <= counts.margin[at]
+            votes += (before != 0 and is_same) - (before == 0 and not is_same)
+    return votes
+
+
 def _moved(month: Month, at: At, offset: int) -> Tokens:
     """What a day that begins `offset` hours later has more than the UTC day, without repeats."""
     cell, day = at
     start = month.start(day)
     moved = {}
     for of, one in month.logged[cell].items():
-        window = one.between(start + offset, start + offset + 24) - one.twice_between(start + offset, start + offset + 24)
+        window = one.between(start + offset, start + offset + 24) - one.twice_between(
+            start + offset, start + offset + 24
+        )
         moved[of] = Decimal(window - one.between(start, start + 24) + one.twice_between(start, start + 24))
     return moved
 
@@ -275,10 +280,11 @@ def _unmetered(counts: Counts) -> None:
     for cell, day in counts.billed:
         by_model.setdefault((cell.provider, cell.account, cell.model, day), []).append((cell, day))
     for key, ats in by_model.items():
-        unknown = _unknown_calls(counts, key)
+        calls = _calls(counts, key)
+        unknown = calls.unknown
         excess = {at: counts.excess(at) for at in ats if counts.excess(at) > 0}
         output = any(at[0].kind not in _INPUTS for at in excess)
-        if not unknown or not output or not _is_possible(counts, key, excess, unknown):
+        if not unknown or not output or not _is_possible(counts, calls, excess):
             continue
         for at, count in excess.items():
             of = _main(counts, at)
@@ -286,18 +292,22 @@ def _unmetered(counts: Counts) -> None:
                 counts.move(at, CANCELLED, {of: count}, calls=str(unknown), found=f"{unknown} calls of unknown usage")
 
 
-def _unknown_calls(counts: Counts, key: tuple[str, str, str, date]) -> int:
-    found = counts.month.calls.get(key)
-    return found.unknown if found else 0
+def _calls(counts: Counts, key: tuple[str, str, str, date]) -> Calls:
+    """The calls of a day of the bill, which lie on two UTC days where it begins at another hour."""
+    provider, account, model, day = key
+    offset = counts.shift.get((provider, account), 0)
+    days = {day, day + timedelta(days=(offset > 0) - (offset < 0))}
+    found = [one for each in days if (one := counts.month.calls.get((provider, account, model, each))) is not None]
+    return Calls(sum(one.requests for one in found), sum(one.unknown for one in found))
 
 
-def _is_possible(counts: Counts, key: tuple[str, str, str, date], excess: dict[At, Decimal], unknown: int) -> bool:
+def _is_possible(counts: Counts, calls: Calls, excess: dict[At, Decimal]) -> bool:
     """Only output is missing, or what is missing of all kinds is what so many calls of this model have."""
     if all(at[0].kind not in _INPUTS for at in excess) and all(at[0].kind for at in excess):
         return True
-    known = counts.month.calls[key].requests - unknown
+    known = calls.requests - calls.unknown
     return known > 0 and all(
-        count * known <= _LONGER * unknown * total(counts.expected.get(at, {})) for at, count in excess.items()
+        count * known <= _LONGER * calls.unknown * total(counts.expected.get(at, {})) for at, count in excess.items()
     )
 
 

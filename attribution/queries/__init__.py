@@ -12,6 +12,23 @@ from attribution.queries.explaining import (
 from attribution.queries.extents import currencies, extent, last_final_day
 from attribution.queries.focus import FocusRow, focus_rows, service_categories
 from attribution.queries.gpus import GpuCost, GpuHourCell, GpuNodeCost, gpu_costs, gpu_node_costs, gpu_utilisation
+from attribution.queries.reconciling import (
+    OF_THE_BILL,
+    BehindRow,
+    CauseRow,
+    CauseSum,
+    Comparison,
+    DayLine,
+    MonthReconciled,
+    ProviderLine,
+    Threshold,
+    behind,
+    cause_row,
+    cause_rows,
+    compared,
+    reconciled,
+    thresholds,
+)
 from attribution.queries.rules import RuleLine, rules_in_force
 from attribution.queries.runs import AgentRunLine, FineTuneLine, agent_runs, fine_tune_runs
 from attribution.queries.spending import (
@@ -33,8 +50,14 @@ from attribution.queries.unit_costs import DayUnitCost, UnitCost, unit_cost_by_d
 from attribution.queries.values import BusinessValue, MarkerLine, Quality, business_values, markers, quality
 
 __all__ = [
+    "OF_THE_BILL",
     "AgentRunLine",
+    "BehindRow",
     "BusinessValue",
+    "CauseRow",
+    "CauseSum",
+    "Comparison",
+    "DayLine",
     "DaySpend",
     "DayUnitCost",
     "EstimateLine",
@@ -50,7 +73,9 @@ __all__ = [
     "GpuHourCell",
     "GpuNodeCost",
     "MarkerLine",
+    "MonthReconciled",
     "Mover",
+    "ProviderLine",
     "Quality",
     "Reconciliation",
     "RuleLine",
@@ -58,9 +83,14 @@ __all__ = [
     "SpendTotal",
     "Statement",
     "StatementLine",
+    "Threshold",
     "UnitCost",
     "agent_runs",
+    "behind",
     "business_values",
+    "cause_row",
+    "cause_rows",
+    "compared",
     "currencies",
     "dimension_values",
     "estimated_versus_billed",
@@ -76,12 +106,14 @@ __all__ = [
     "movers",
     "other_currencies",
     "quality",
+    "reconciled",
     "reconciliation",
     "rules_in_force",
     "service_categories",
     "spend",
     "spend_by_day",
     "statement",
+    "thresholds",
     "total",
     "unit_cost_by_day",
     "unit_costs",

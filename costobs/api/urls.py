@@ -3,7 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from costobs.api import chargeback, gate, reports, spend, unit_costs, usage
+from costobs.api import chargeback, gate, reconciliation, reports, spend, unit_costs, usage
 
 urlpatterns = [
     path("schema", SpectacularAPIView.as_view(), name="api_schema"),
@@ -16,5 +16,6 @@ urlpatterns = [
     path("gate/policy", gate.Policy.as_view(), name="api_gate_policy"),
     path("spend", spend.Spend.as_view(), name="api_spend"),
     path("unit-costs", unit_costs.UnitCosts.as_view(), name="api_unit_costs"),
+    path("reconciliation", reconciliation.Reconciliation.as_view(), name="api_reconciliation"),
     path("chargeback/<str:month>", chargeback.Chargeback.as_view(), name="api_chargeback"),
 ]

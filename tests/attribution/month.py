@@ -20,7 +20,7 @@ from tests.attribution import world
 
 DAYS = [date(2026, 2, 1) + timedelta(days=number) for number in range(28)]
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
-_BEFORE, _AFTER = DAYS[0] - timedelta(days=1), DAYS[-1] + timedelta(days=1)
+BEFORE, AFTER = DAYS[0] - timedelta(days=1), DAYS[-1] + timedelta(days=1)
 KINDS = ("input_uncached", "cache_read", "output")
 CURRENCY = {"north": "USD", "south": "USD", "paris": "EUR"}
 PROVIDER = {"north": "openai", "south": "openai", "paris": "anthropic"}
@@ -96,10 +96,7 @@ def make(seed: str, faults: Iterable[str] = ()) -> Month:
     """A month with these faults, of random size at random places; the same for the same seed."""
     chance = random.Random(f"{seed} calls")
     month = Month(seed)
-    month.rates = {
-        day: Decimal(chance.randint(84000, 88000)) / 100000
-        for day in (_BEFORE, *DAYS, _AFTER)
-    }
+    month.rates = {day: Decimal(chance.randint(84000, 88000)) / 100000 for day in (BEFORE, *DAYS, AFTER)}
     for account, provider in PROVIDER.items():
         for model in MODELS[provider]:
             _live(month, chance, account, model, "standard")
@@ -115,7 +112,7 @@ def make(seed: str, faults: Iterable[str] = ()) -> Month:
 def _live(month: Month, chance: random.Random, account: str, model: str, tier: str) -> None:
     """Calls by the hour: a daily curve, quiet weekends, and now and then an hour without any; few fail without usage."""
     size = chance.randint(20, 90) * 1000
-    for day in (_BEFORE, *DAYS, _AFTER):
+    for day in (BEFORE, *DAYS, AFTER):
         for hour in range(24):
             busy = 1 + (3 if 7 <= hour <= 18 else 0) - (1 if day.weekday() > 4 and hour > 6 else 0)
             if busy <= 0 or chance.random() < 0.45:
@@ -155,10 +152,10 @@ def _bypass(month: Month, chance: random.Random, chosen: list[str]) -> None:
     account, model = chance.choice([place for place in places if place not in left])
     span, share, size = _span(chance), chance.uniform(0.1, 0.6), chance.uniform(0.2, 1.5)
     for call in month.calls:
-        if (call.account, call.model, call.tier) == (account, model, "standard") and _within(call.day, span):
-            if chance.random() < share:
-                tokens = tuple(int(count * size * chance.uniform(0.5, 1.5)) + 1 for count in call.tokens)
-                month.bill.append(replace(call, tokens=tokens, bypasses=True))  # type: ignore[arg-type]  # three of them
+        is_here = (call.account, call.model, call.tier) == (account, model, "standard") and _within(call.day, span)
+        if is_here and chance.random() < share:
+            tokens = tuple(int(count * size * chance.uniform(0.5, 1.5)) + 1 for count in call.tokens)
+            month.bill.append(replace(call, tokens=tokens, bypasses=True))  # type: ignore[arg-type]  # three of them
 
 
 def _duplicates(month: Month, chance: random.Random, _chosen: list[str]) -> None:
@@ -303,7 +300,12 @@ def _note_log(month: Month) -> None:
         billed = month.bill_day(call)
         if not call.is_known:
             lost = (0, 0, known[call.id].tokens[2])
-            month.add("cancelled", billed, call.account, _cost(call.model, call.tier, lost) * _rate(month, call.account, billed))
+            month.add(
+                "cancelled",
+                billed,
+                call.account,
+                _cost(call.model, call.tier, lost) * _rate(month, call.account, billed),
+            )
         if month.offset.get(call.account):
             worth = _cost(call.model, call.tier, call.tokens)
             if billed in DAYS:
@@ -341,12 +343,16 @@ def _line(month: Month, day: date, account: str, model: str, kind: str, tier: st
 def write(month: Month, *, digits: int | None = None) -> None:
     """Puts log, bill, prices and rates into their tables; with `digits`, the bill rounds each line."""
     lines = month.lines
-    partitions.ensure_days([_BEFORE, *DAYS, _AFTER])
-    partitions.ensure_months([_BEFORE, *DAYS, _AFTER])
+    partitions.ensure_days([BEFORE, *DAYS, AFTER])
+    partitions.ensure_months([BEFORE, *DAYS, AFTER])
     sources = [world.source("usage_log", "gateway"), world.source("otlp", "collector")]
     prices = {(model, tier): _stored_price(model, tier) for model in PRICES for tier in TIERS}
     offerings = {(model, tier): _offering(model, tier) for model in PRICES for tier in TIERS}
-    sets = {(which, account): world.attribute_set(sources[which], account=account) for which in (0, 1) for account in PROVIDER}
+    sets = {
+        (which, account): world.attribute_set(sources[which], account=account)
+        for which in (0, 1)
+        for account in PROVIDER
+    }
     events = [
         (
             sources[call.source].pk, call.id, call.at, sets[call.source, call.account], offerings[call.model, call.tier],
@@ -420,7 +426,9 @@ def _copy_charges(month: Month, bill: Source, lines: list[BillLine], digits: int
         delivered_at=NOW,
     )  # fmt: skip
     texts = [
-        each.name for each in Charge._meta.get_fields() if each.get_internal_type() == "TextField" and not each.primary_key
+        each.name
+        for each in Charge._meta.get_fields()
+        if each.get_internal_type() == "TextField" and not each.primary_key
     ]
     names = [
         *texts, "source_id", "delivery_id", "file_index", "row_number", "charge_period_start", "charge_period_end",
@@ -442,7 +450,7 @@ def _copy_charges(month: Month, bill: Source, lines: list[BillLine], digits: int
             copy.write_row(
                 (
                     *(told.get(name, "") for name in texts), bill.pk, delivery.pk, 0, number + 1, start,
-                    start + timedelta(days=1), DAYS[0], _AFTER, DAYS[0], cost, cost, cost, cost,
+                    start + timedelta(days=1), DAYS[0], AFTER, DAYS[0], cost, cost, cost, cost,
                     line.tokens or None, "{}", "{}", nobody,
                 )
             )  # fmt: skip

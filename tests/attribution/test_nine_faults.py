@@ -48,7 +48,9 @@ def _check(month: Month, found: dict[str, Sizes]) -> None:
     for cause, truth in truths.items():
         apart = _apart(found.get(cause, {}), truth)
         told = {name: f"{_size(sizes):.4f}" for name, sizes in found.items()}
-        assert apart <= _size(truth) * _ONE_PERCENT, f"{month.seed}: {cause} {_size(truth):.4f} is off by {apart:.4f}; {told}"
+        assert apart <= _size(truth) * _ONE_PERCENT, (
+            f"{month.seed}: {cause} {_size(truth):.4f} is off by {apart:.4f}; {told}"
+        )
     least = min(_size(truth) for truth in truths.values())
     others = {cause: _size(sizes) for cause, sizes in found.items() if cause not in truths}
     assert sum(others.values(), Decimal(0)) <= least * _ONE_PERCENT, f"{month.seed}: {others}, truths {list(truths)}"
@@ -59,7 +61,8 @@ def _sums_are_exact() -> bool:
     for cell, amount in ReconciledCause.objects.values_list("cell_id", "amount"):
         causes[cell] += amount
     return all(
-        causes[cell.pk] == cell.billed_cost - cell.estimated_cost for cell in ReconciledCell.objects.filter(is_billed=True)
+        causes[cell.pk] == cell.billed_cost - cell.estimated_cost
+        for cell in ReconciledCell.objects.filter(is_billed=True)
     )
 
 
