@@ -110,7 +110,9 @@ def _words(one: queries.CauseSum, currency: str) -> str:
 
 
 def _tell(item: DriftItem, kind: str, notice: Notice, now: datetime) -> None:
-    thread = f"drift:{item.provider}:{item.month:%Y-%m}:{item.currency}"
+    # It becomes a part of a Message-ID, where a name with spaces may not stand; the row's own number keeps names apart.
+    first = DriftItem.objects.filter(provider=item.provider, month=item.month, currency=item.currency).order_by("pk")
+    thread = f"drift:{first.values_list('pk', flat=True)[0]}:{item.month:%Y-%m}"
     Alert.objects.get_or_create(
         dedupe_key=f"{kind}:{thread}:{item.episode}",
         defaults={
