@@ -24,7 +24,10 @@ GROUP BY t.day HAVING bool_and(n.day <> t.day OR n.version <= n.rolled_up_versio
 """
 _DUE = f"""
 SELECT s.day FROM ({_SEEN}) s LEFT JOIN attribution_reconciledday r ON r.day = s.day
-WHERE r.seen IS DISTINCT FROM s.seen ORDER BY s.day DESC
+WHERE r.seen IS DISTINCT FROM s.seen
+UNION SELECT r.day FROM attribution_reconciledday r WHERE r.day >= %(start)s AND r.day < %(end)s
+    AND NOT EXISTS (SELECT FROM ingest_touched t WHERE t.day = r.day)  -- its sources are gone
+ORDER BY day DESC
 """
 _BATCH = 2000
 
@@ -120,9 +123,11 @@ class BadThreshold(ValueError):
 
 def set_threshold(*, provider: str, percent: Decimal, amount: Decimal, by: str, now: datetime) -> None:
     """From when on people are told about a provider; "" is for all without one of their own. Repeated, it changes nothing."""
-    if not percent.is_finite() or not 0 < percent <= 1000:
-        raise BadThreshold(f"expected a percentage above 0 and at most 1000, found {percent}")
-    if not amount.is_finite() or amount < 0:
+    if "\x00" in provider or len(provider) > 200:
+        raise BadThreshold("expected a provider as it is named on its bills")
+    if not Decimal("0.001") <= percent <= 1000:
+        raise BadThreshold(f"expected a percentage from 0.001 to 1000, found {percent}")
+    if not 0 <= amount < Decimal("1e15"):
         raise BadThreshold(f"expected an amount of 0 or more, found {amount}")
     values = {"percent": percent.quantize(Decimal("0.001")), "amount": amount}
     with transaction.atomic():

@@ -82,7 +82,7 @@ SELECT (c.charge_period_start AT TIME ZONE 'UTC')::date, p.provider, c.sub_accou
     c.billing_currency, c.commitment_discount_status = 'Used', k.cause, bool_and(v.complete_through IS NULL
         OR v.complete_through >= (date_trunc('day', c.charge_period_start AT TIME ZONE 'UTC') + interval '1 day')
             AT TIME ZONE 'UTC'),
-    CASE WHEN count(*) = count(t.tokens) AND sum(t.tokens) > 0 THEN sum(t.tokens) END, count(*),
+    max(v.complete_through), CASE WHEN count(*) = count(t.tokens) AND sum(t.tokens) > 0 THEN sum(t.tokens) END, count(*),
     max(scale(CASE WHEN c.list_cost <> 0 THEN c.list_cost ELSE c.billed_cost END)), sum(c.billed_cost),
     sum(c.effective_cost), sum(CASE WHEN c.list_cost <> 0 THEN c.list_cost ELSE c.billed_cost END), sum(c.contracted_cost)
 FROM ingest_charge c
@@ -94,7 +94,8 @@ CROSS JOIN LATERAL (SELECT CASE
     WHEN c.charge_category = 'Credit' THEN '{CREDIT}' WHEN c.charge_category = 'Tax' THEN '{TAX}'
     WHEN c.charge_category = 'Purchase' THEN '{COMMITMENT}'
     WHEN c.charge_category = 'Adjustment' OR c.charge_class = 'Correction' THEN '{ADJUSTMENT}'
-    WHEN c.cost_kind = ANY(%(beside)s) THEN '{NOT_CALLS}' ELSE '' END AS cause) k
+    WHEN c.cost_kind = ANY(%(beside)s) OR (c.cost_kind NOT IN ('', 'api_inference') AND c.token_kind = '')
+        THEN '{NOT_CALLS}' ELSE '' END AS cause) k
 WHERE c.charge_period_start >= %(start)s AND c.charge_period_start < %(end)s
     AND (k.cause <> '' OR c.charge_period_end <= c.charge_period_start + interval '1 day')
     AND (c.model <> '' OR p.provider = ANY(%(dedicated)s)
@@ -182,7 +183,7 @@ class _Shape:
         for row in charges:
             _day, provider, account, model, kind, currency, _used, cause = row[:8]
             key = (provider, accounts.of(provider, account))
-            currencies[key][currency] += abs(row[12])
+            currencies[key][currency] += abs(row[13])
             if not cause:
                 models[key].add(model)
                 if not kind:
@@ -216,9 +217,25 @@ def _bill_parameters() -> dict[str, Any]:
 
 def _read_charges(month: Month, charges: list[tuple[Any, ...]], shape: _Shape) -> None:
     complete: dict[str, set[date]] = defaultdict(set)
+    marks: dict[str, datetime] = {}
     waiting: set[tuple[str, date]] = set()
     for row in charges:
-        day, provider, account, model, kind, currency, is_used, cause, is_complete, tokens, count, digits, *sums = row
+        (
+            day,
+            provider,
+            account,
+            model,
+            kind,
+            currency,
+            is_used,
+            cause,
+            is_complete,
+            mark,
+            tokens,
+            count,
+            digits,
+            *sums,
+        ) = row
         account = shape.account(provider, account)
         costs = dict(zip(_COSTS, sums, strict=True))
         if not cause and not model and shape.names_models(provider, account):
@@ -232,20 +249,22 @@ def _read_charges(month: Month, charges: list[tuple[Any, ...]], shape: _Shape) -
             line = Line(tokens, **costs, quantum=quantum, is_committed=is_used)
             month.lines.setdefault((cell, day), []).append(line)
             complete[provider].add(day)
+            if mark is not None:
+                marks[provider] = max(marks.get(provider, mark), mark)
         if not is_complete:
             waiting.add((provider, day))
     for provider, days in complete.items():
         # A day inside what was delivered may have no charge at all.
-        last = max((day for day in days if (provider, day) not in waiting), default=None)
-        inside = [day for day in month.days if last is not None and day <= last and (provider, day) not in waiting]
-        month.complete.update((provider, day) for day in inside)
+        last = max((day for day in days if (provider, day) not in waiting), default=date.min)
+        if provider in marks:
+            last = max(last, marks[provider].date() - _DAY)
+        month.complete.update((provider, day) for day in month.days if day <= last and (provider, day) not in waiting)
 
 
 def _read_usage(
     month: Month, rows: list[tuple[Any, ...]], shape: _Shape, start: datetime, *, is_twice: bool = False
 ) -> dict[int, tuple[str, str]]:
     """Adds usage by hour; returns the provider name and OpenTelemetry name behind each price."""
-    size = 24 * (len(month.days) + 2)
     currencies = _currencies(month, {row[5] for row in rows})
     found: dict[int, tuple[str, str]] = {}
     for provider, otel, account, project, model, price, hour, requests, unknown, *counts in rows:
@@ -259,9 +278,8 @@ def _read_usage(
                 continue
             cell = shape.usage_cell(provider, account, model, kind, currencies.by_price[price])
             classes = month.logged.setdefault(cell, {})
-            one = classes.get((price, kind)) or classes.setdefault((price, kind), Logged([0] * size, [0] * size))
-            (one.twice if is_twice else one.hours)[at] += count
-            one.forget()
+            one = classes.get((price, kind)) or classes.setdefault((price, kind), Logged())
+            one.add(at, count, is_twice=is_twice)
     return found
 
 

@@ -1,5 +1,6 @@
 """What the comparison of estimate and bill is given, and what it answers: plain values, no table, no clock."""
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -77,28 +78,41 @@ class Line:
 class Logged:
     """What was logged of one class of a cell, by hour of the window; `twice` is the part that was logged before."""
 
-    hours: list[int]
-    twice: list[int]
-    _sums: tuple[list[int], list[int]] | None = None
+    hours: dict[int, int] = field(default_factory=dict)
+    twice: dict[int, int] = field(default_factory=dict)
+    _sums: dict[bool, tuple[list[int], list[int]]] = field(default_factory=dict)
 
-    def forget(self) -> None:
-        """The hours have changed: sums are made anew."""
-        self._sums = None
+    def add(self, hour: int, count: int, *, is_twice: bool = False) -> None:
+        """More tokens of an hour."""
+        hours = self.twice if is_twice else self.hours
+        hours[hour] = hours.get(hour, 0) + count
+        self._sums.clear()
+
+    def keep_repeats(self) -> None:
+        """What looked like repeats were calls of their own."""
+        self.twice.clear()
+        self._sums.clear()
 
     def between(self, start: int, end: int) -> int:
         """The tokens of the hours from `start` up to `end`."""
-        return self._between(0, start, end)
+        return self._between(False, start, end)
 
     def twice_between(self, start: int, end: int) -> int:
         """The part of them that was logged before."""
-        return self._between(1, start, end)
+        return self._between(True, start, end)
 
-    def _between(self, which: int, start: int, end: int) -> int:
-        if self._sums is None:
-            self._sums = (list(accumulate(self.hours, initial=0)), list(accumulate(self.twice, initial=0)))
-        sums = self._sums[which]
-        last = len(sums) - 1
-        return sums[max(0, min(end, last))] - sums[max(0, min(start, last))]
+    @property
+    def total(self) -> int:
+        """The tokens of the whole window."""
+        return sum(self.hours.values())
+
+    def _between(self, is_twice: bool, start: int, end: int) -> int:
+        if is_twice not in self._sums:
+            found = self.twice if is_twice else self.hours
+            at = sorted(found)
+            self._sums[is_twice] = (at, list(accumulate((found[hour] for hour in at), initial=0)))
+        at, sums = self._sums[is_twice]
+        return sums[bisect_left(at, end)] - sums[bisect_left(at, start)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ _OFFSETS = [offset for offset in range(-14, 13) if offset]
 _UNCACHED, _READ = "input_uncached", "cache_read"
 _INPUTS = frozenset({_UNCACHED, _READ, "cache_write_5m", "cache_write_1h", "audio_input", "image_input"})
 # A stream without usage may have had so many times the average output of its model; more must have come from elsewhere.
-_LONGER = 4
+_LONGER, _MUCH_LONGER = 4, 25
 _SAME_SHARE = Decimal("0.000001")
 _VOTES = 2
 
@@ -123,8 +123,7 @@ def _repeats(counts: Counts) -> None:
         if sum(is_own) * 2 > len(is_own):
             for (cell, _day), _twice in repeats:
                 for one in month.logged[cell].values():
-                    one.twice = [0] * len(one.hours)
-                    one.forget()
+                    one.keep_repeats()
             continue
         for at, twice in repeats:
             counts.move(at, DUPLICATES, twice, calls="the same event or the same content twice")
@@ -302,12 +301,12 @@ def _calls(counts: Counts, key: tuple[str, str, str, date]) -> Calls:
 
 
 def _is_possible(counts: Counts, calls: Calls, excess: dict[At, Decimal]) -> bool:
-    """Only output is missing, or what is missing of all kinds is what so many calls of this model have."""
-    if all(at[0].kind not in _INPUTS for at in excess) and all(at[0].kind for at in excess):
-        return True
+    """What is missing is what so many calls of this model have; where only output is, even of long answers."""
+    is_output = all(at[0].kind and at[0].kind not in _INPUTS for at in excess)
     known = calls.requests - calls.unknown
-    return known > 0 and all(
-        count * known <= _LONGER * calls.unknown * total(counts.expected.get(at, {})) for at, count in excess.items()
+    longer = _MUCH_LONGER if is_output else _LONGER
+    return (is_output and not known) or all(
+        count * known <= longer * calls.unknown * total(counts.expected.get(at, {})) for at, count in excess.items()
     )
 
 
@@ -323,12 +322,12 @@ def main_class(month: Month, cell: Cell) -> Class | None:
     """The class that most tokens of a cell have in the month, else the one they would have by the model's other kinds."""
     classes = month.logged.get(cell, {})
     if classes:
-        return max(classes, key=lambda of: (classes[of].between(0, len(classes[of].hours)), of))
+        return max(classes, key=lambda of: (classes[of].total, of))
     sizes: dict[int, int] = {}
     for other, found in month.logged.items():
         if (other.provider, other.model) == (cell.provider, cell.model):
             for (price, _kind), one in found.items():
-                sizes[price] = sizes.get(price, 0) + one.between(0, len(one.hours))
+                sizes[price] = sizes.get(price, 0) + one.total
     if sizes:
         return max(sizes, key=lambda price: (sizes[price], price)), cell.kind
     listed = month.tiers.get((cell.provider, cell.model))

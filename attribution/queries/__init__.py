@@ -26,6 +26,7 @@ from attribution.queries.reconciling import (
     cause_row,
     cause_rows,
     compared,
+    last_compared_day,
     reconciled,
     thresholds,
 )
@@ -101,6 +102,7 @@ __all__ = [
     "gpu_costs",
     "gpu_node_costs",
     "gpu_utilisation",
+    "last_compared_day",
     "last_final_day",
     "markers",
     "movers",

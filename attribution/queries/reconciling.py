@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -301,8 +301,12 @@ FROM ingest_charge c JOIN ingest_delivery v ON v.id = c.delivery_id AND v.state 
 JOIN ingest_source s ON s.id = c.source_id
 WHERE c.charge_period_start >= %(start)s AND c.charge_period_start < %(end)s
     AND {canonical_sql("c.service_provider_name")} = %(provider)s AND %(account)s IN ('', c.sub_account_id)
-    AND c.billing_currency = %(currency)s AND CASE WHEN %(category)s = '' THEN %(model)s IN ('', c.model)
-        AND %(kind)s IN ('', c.token_kind) AND c.charge_category = 'Usage' ELSE c.charge_category = %(category)s END
+    AND c.billing_currency = %(currency)s AND CASE %(cause)s WHEN 'credit' THEN c.charge_category = 'Credit'
+        WHEN 'tax' THEN c.charge_category = 'Tax'
+        WHEN 'commitment' THEN c.charge_category = 'Purchase' OR c.commitment_discount_status = 'Used'
+        WHEN 'adjustment' THEN c.charge_category = 'Adjustment' OR c.charge_class = 'Correction'
+        WHEN 'not_calls' THEN c.charge_category = 'Usage' AND (c.model = '' OR c.cost_kind NOT IN ('', 'api_inference'))
+        ELSE c.charge_category = 'Usage' AND %(model)s IN ('', c.model) AND %(kind)s IN ('', c.token_kind) END
 ORDER BY abs(c.billed_cost) DESC, c.row_number LIMIT %(limit)s
 """
 _USAGE_WHERE = f"""
@@ -328,7 +332,6 @@ FROM ingest_usagehour u JOIN ingest_offering f ON f.id = u.offering_id
 JOIN ingest_attributeset a ON a.id = u.attribute_set_id JOIN ingest_source s ON s.id = u.source_id
 WHERE u.hour >= %(start)s AND u.hour < %(end)s AND {_USAGE_WHERE} ORDER BY u.hour, s.name, u.price_id LIMIT %(limit)s
 """
-_CATEGORIES = {"credit": "Credit", "tax": "Tax", "commitment": "Purchase", "adjustment": "Adjustment"}
 
 
 def behind(*, scope: SpendScope, row: CauseRow, cause: str, limit: int = 500) -> list[BehindRow]:
@@ -340,15 +343,23 @@ def behind(*, scope: SpendScope, row: CauseRow, cause: str, limit: int = 500) ->
     day = Days(row.day, date.fromordinal(row.day.toordinal() + 1))
     values = {
         "start": day.start_at, "end": day.end_at, "provider": row.provider, "account": row.account, "model": row.model,
-        "kind": row.token_kind, "currency": row.currency, "category": _CATEGORIES.get(cause, ""), "cause": cause,
+        "kind": row.token_kind, "currency": row.currency, "cause": cause,
         "limit": limit,
     }  # fmt: skip
     found = fetch(_CHARGES, values)
     if cause in {"duplicates", "cancelled"}:
         found += fetch(_EVENTS, values)
     elif cause not in OF_THE_BILL:
-        found += fetch(_HOURS, values)
+        # Hours of the days around it are what a day boundary moved.
+        around = timedelta(days=1) if cause == "day_boundary" else timedelta(0)
+        found += fetch(_HOURS, {**values, "start": day.start_at - around, "end": day.end_at + around})
     return [BehindRow(*one) for one in found]
+
+
+def last_compared_day() -> date | None:
+    """The newest day on which a bill was compared."""
+    found: date | None = fetch("SELECT max(day) FROM attribution_reconciledcell WHERE is_billed")[0][0]
+    return found
 
 
 def thresholds() -> list[Threshold]:

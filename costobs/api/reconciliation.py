@@ -15,6 +15,7 @@ from attribution import queries
 from costobs.access.authentication import MayRead
 from costobs.api import scope
 from costobs.kernel import money
+from costobs.kernel.scope import BadScope
 
 _PARAMETERS = [
     *(one for one in scope.PARAMETERS if one.name in {"from", "to"}),
@@ -37,6 +38,8 @@ class Reconciliation(APIView):
             raise PermissionDenied(
                 "bills are about all teams at once; this needs the role admin or finance, or a token without teams"
             )
+        if "\x00" in request.query_params.get("provider", ""):
+            raise BadScope("expected a provider as it is named on its bills, found a null character")
         found = queries.compared(scope=asked, provider=request.query_params.get("provider", ""))
         return Response(_document(found))
 

@@ -45,7 +45,7 @@ def _for_those_who_see_all(view: View) -> View:
 def page(request: HttpRequest) -> HttpResponse:
     """The bridge from estimate to bill, by cause, provider and day."""
     if "from" not in request.GET and "preset" not in request.GET:
-        newest = reconciliation_parts.newest_days(timezone.now().date())
+        newest = reconciliation_parts.newest_days()
         if newest is not None:
             changes: dict[str, Any] = {"preset": "custom", "from": newest.start, "to": newest.last}
             return redirect(filters.url(request, **changes))
@@ -119,6 +119,8 @@ def _read(request: HttpRequest) -> filters.Asked:
     asked = filters.read(request, groups=())
     if asked.scope.filters:
         raise BadScope("bills are compared by provider: use provider=NAME instead of a filter")
+    if "\x00" in request.GET.get("provider", ""):
+        raise BadScope("expected a provider as it is named on its bills, found a null character")
     currency = request.GET.get("currency", asked.scope.currency)
     scope = replace(asked.scope, currency=currency)
     hidden = [(name, request.GET[name]) for name in ("provider", "currency", "cause") if name in request.GET]

@@ -1,6 +1,5 @@
 """The parts of the reconciliation page: the bridge, causes, providers, days and thresholds, in words."""
 
-from datetime import date
 from decimal import Decimal
 from urllib.parse import urlencode
 
@@ -37,14 +36,10 @@ CAUSES = {
 _SMALL_SHARE = Decimal("0.05")
 
 
-def newest_days(today: date) -> Days | None:
-    """The newest of the last twelve months in which something was compared."""
-    month = month_of(today)
-    for _back in range(12):
-        if queries.reconciled(month=month.start).days_compared:
-            return month
-        month = month_of(date.fromordinal(month.start.toordinal() - 1))
-    return None
+def newest_days() -> Days | None:
+    """The newest month in which something was compared."""
+    last = queries.last_compared_day()
+    return month_of(last) if last is not None else None
 
 
 class Parts:

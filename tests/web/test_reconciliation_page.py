@@ -55,7 +55,9 @@ def _march() -> object:
 def words(client: Client, url: str, status: int = 200) -> str:
     response = client.get(url)
     assert response.status_code == status, response.content[:2000]
-    return re.sub(r"\s+", " ", unescape(re.sub(r"<script.*?</script>|<[^>]+>", " ", response.content.decode(), flags=re.S)))
+    return re.sub(
+        r"\s+", " ", unescape(re.sub(r"<script.*?</script>|<[^>]+>", " ", response.content.decode(), flags=re.S))
+    )
 
 
 def test_it_states_the_difference_and_how_much_of_it_is_explained(month: Month, sign_in: SignIn) -> None:
@@ -122,7 +124,9 @@ def test_it_exports_the_rows_with_every_digit(month: Month, sign_in: SignIn) -> 
     assert sum((Decimal(line.split(",")[at]) for line in lines[1:]), Decimal(0)) == found.difference
 
 
-@pytest.mark.parametrize("path", ["/reconciliation/", "/reconciliation/rows/?cause=bypass", "/reconciliation/export.csv"])
+@pytest.mark.parametrize(
+    "path", ["/reconciliation/", "/reconciliation/rows/?cause=bypass", "/reconciliation/export.csv"]
+)
 def test_it_tells_a_lead_that_bills_are_about_all_teams(path: str, sign_in: SignIn) -> None:
     assert "all teams at once" in words(sign_in("lead", "search"), path, 403)
     assert "no role yet" in words(sign_in("none"), path, 403)
@@ -145,14 +149,24 @@ def test_it_says_what_is_missing_where_nothing_was_loaded(sign_in: SignIn) -> No
 
 @pytest.mark.parametrize(
     "query",
-    ["cause=weather", "cause=price&page=0", "cause=price&page=x", "cause=price&cell=-1", "cause=price&f=team:a", ""],
+    [
+        "cause=weather",
+        "cause=price&page=0",
+        "cause=price&page=x",
+        "cause=price&cell=-1",
+        "cause=price&f=team:a",
+        "cause=price&provider=%00",
+        "",
+    ],
 )
 def test_it_says_what_is_wrong_with_an_address(query: str, sign_in: SignIn) -> None:
     assert "unknown" in words(sign_in("finance"), f"/reconciliation/rows/?{query}", 400)
 
 
 def test_it_says_that_a_cell_is_gone(month: Month, sign_in: SignIn) -> None:
-    assert "compared again" in words(sign_in("finance"), f"/reconciliation/rows/?{QUERY}&cause=price&cell=999999999", 404)
+    assert "compared again" in words(
+        sign_in("finance"), f"/reconciliation/rows/?{QUERY}&cause=price&cell=999999999", 404
+    )
 
 
 def test_it_sets_a_threshold_once_and_writes_it_down(month: Month, sign_in: SignIn) -> None:
@@ -162,7 +176,9 @@ def test_it_sets_a_threshold_once_and_writes_it_down(month: Month, sign_in: Sign
     for _twice in range(2):
         finance.post("/reconciliation/thresholds/", asked)
 
-    line = next(one for one in queries.compared(scope=SpendScope(FEBRUARY, teams=None)).providers if one.provider == "OpenAI")
+    line = next(
+        one for one in queries.compared(scope=SpendScope(FEBRUARY, teams=None)).providers if one.provider == "OpenAI"
+    )
     assert (line.threshold.percent, line.threshold.amount) == (Decimal("0.5"), 1)
     assert line.is_over
     entry = AuditEntry.objects.get(act="drift_threshold.set")

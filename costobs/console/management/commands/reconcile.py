@@ -2,6 +2,7 @@
 
 import json
 from argparse import ArgumentParser
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
@@ -48,15 +49,13 @@ def _lines(found: queries.Comparison) -> list[str]:
         f"{f', {money.text(one.waiting_cost)} waits for its bill' if one.waiting_cost else ''}"
         for one in found.providers
     ]
-    lines += [
-        f"  {one.cause}: {money.text(one.amount)} in {one.cells} cells on {one.days} days" for one in found.causes
-    ]
+    lines += [f"  {one.cause}: {money.text(one.amount)}, cells {one.cells}, days {one.days}" for one in found.causes]
     lines.append(f"explained: {_share(found.explained_share)}")
     others = [currency for currency in found.currencies if currency != found.currency]
     return [*lines, f"other currencies: {', '.join(others)} (--currency)"] if others else lines
 
 
-def _share(ratio: Any) -> str:
+def _share(ratio: Decimal | None) -> str:
     return "nothing to compare" if ratio is None else fmt.percent(ratio)
 
 
@@ -70,7 +69,7 @@ def _document(found: queries.Comparison) -> dict[str, Any]:
         "billed_cost": money.text(found.billed_cost),
         "difference": money.text(found.difference),
         "waiting_cost": money.text(found.waiting_cost),
-        "explained_share": None if found.explained_share is None else money.text(found.explained_share),
+        "explained_share": _ratio(found.explained_share),
         "causes": [{"cause": one.cause, "amount": money.text(one.amount), "cells": one.cells} for one in found.causes],
         "providers": [
             {
@@ -79,9 +78,13 @@ def _document(found: queries.Comparison) -> dict[str, Any]:
                 "billed_cost": money.text(one.billed_cost),
                 "drift_cost": money.text(one.drift_cost),
                 "unknown_cost": money.text(one.unknown_cost),
-                "coverage": None if one.coverage is None else money.text(one.coverage),
+                "coverage": _ratio(one.coverage),
                 "is_over": one.is_over,
             }
             for one in found.providers
         ],
     }
+
+
+def _ratio(value: Decimal | None) -> str | None:
+    return None if value is None else money.text(value.quantize(Decimal("1e-6")))
