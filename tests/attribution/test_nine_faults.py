@@ -4,12 +4,14 @@ import itertools
 from collections import defaultdict
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from attribution import reconcile
 from attribution.models import ReconciledCause, ReconciledCell
 from costobs.kernel.period import Days
+from ingest import partitions
 from tests.attribution import month as months
 from tests.attribution.month import DAYS, FAULTS, Month
 
@@ -17,7 +19,16 @@ pytestmark = pytest.mark.django_db
 
 FEBRUARY = Days(DAYS[0], date(2026, 3, 1))
 _ONE_PERCENT = Decimal("0.01")
+
 Sizes = dict[tuple[date, str], Decimal]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _partitions(django_db_setup: None, django_db_blocker: Any) -> None:
+    """The days of the month once, for they outlast what each test rolls back."""
+    with django_db_blocker.unblock():
+        partitions.ensure_days([months.BEFORE, *DAYS, months.AFTER])
+        partitions.ensure_months([months.BEFORE, *DAYS, months.AFTER])
 
 
 def _found() -> dict[str, Sizes]:

@@ -22,6 +22,7 @@ PAGES = (
     "/budgets/new/",
     f"/gpus/?{DAYS}",
     "/chargeback/2026-10/",
+    "/reconciliation/",
     "/sources/",
     "/settings/sources/",
     "/settings/sources/new/",
