@@ -15,6 +15,7 @@ from attribution.causes.facts import (
     CREDIT,
     NOT_CALLS,
     TAX,
+    TOKEN_KINDS,
     Calls,
     Cell,
     Extra,
@@ -32,7 +33,7 @@ from attribution.dimensions import (
     provider_name,
     provider_name_sql,
 )
-from attribution.staging import BESIDE_CALLS, TOKEN_KINDS, UNIT
+from attribution.staging import BESIDE_CALLS, UNIT
 from costobs.kernel.period import Days
 from ingest import price_list, price_tiers
 

@@ -164,10 +164,9 @@ def _unit(lines: list[Priced], billed: Tokens, expected: Tokens, apart: Decimal)
         surplus = {}
     from_logged = {of: -count for of, count in surplus.items() if count < 0}
     weights = from_logged or ({of: count for of, count in surplus.items() if count > 0} if apart > 0 else {})
+    weights = {of: count for of, count in weights.items() if of in options}
     whole = total(weights)
-    if not whole:
-        return unit_of(options)
-    return total({of: count * options[of] for of, count in weights.items() if of in options}) / whole
+    return total({of: count * options[of] for of, count in weights.items()}) / whole if whole else unit_of(options)
 
 
 def _moved(billed: Tokens, expected: Tokens) -> bool:
@@ -202,4 +201,6 @@ def _prices(month: Month, lines: list[Priced], sums: _Sums, source: str) -> None
 
 
 def _ratio(name: str, factor: Decimal) -> dict[str, str]:
+    if not factor:
+        return {"found": "free on one side"}
     return {name: f"{factor.quantize(Decimal('1e-6')).normalize():f}"}

@@ -33,6 +33,18 @@ CAUSES = (
     ADJUSTMENT, NOT_CALLS, ROUNDING, UNKNOWN,
 )  # fmt: skip
 
+# The kinds that partition the tokens of a call, each with a price of its own.
+TOKEN_KINDS = (
+    "input_uncached",
+    "cache_read",
+    "cache_write_5m",
+    "cache_write_1h",
+    "output",
+    "audio_input",
+    "audio_output",
+    "image_input",
+)
+
 # A token counts at the price row it was logged at and as the kind it is: together they say what it should cost.
 Class = tuple[int, str]
 # Tokens by class.

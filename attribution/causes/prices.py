@@ -197,7 +197,7 @@ def _tiers_and_prices(lines: list[Priced]) -> None:
     seen = Counter((*_kind(one), _short(_off(one, next(iter(one.options))))) for one in left)
     for one in left:
         one.of = _class(one, sure, accounts, seen)
-        one.price_factor = _off(one, one.of) or _ONE
+        one.price_factor = _off(one, one.of)  # zero where we know the model as free
 
 
 def _kind(one: Priced) -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from attribution.causes.facts import TOKEN_KINDS
 from attribution.dimensions import canonical_sql, provider_name_sql
 from attribution.queries.scoped import fetch
 from costobs.kernel.period import Days
@@ -326,8 +327,10 @@ WHERE {_USAGE_WHERE} AND CASE WHEN %(cause)s = 'duplicates' THEN e.is_twice ELSE
 ORDER BY e.occurred_at, e.event_id, e.source_id LIMIT %(limit)s
 """
 _HOURS = f"""
-SELECT s.name, 'hour', u.hour, '', concat_ws(', ', u.requests || ' calls', f.service_tier, 'price ' || u.price_id),
-    u.input_uncached + u.cache_read + u.cache_write_5m + u.cache_write_1h + u.output, NULL::numeric
+SELECT s.name, 'hour', u.hour, '', concat_ws(', ', u.requests || CASE WHEN u.requests = 1 THEN ' call' ELSE ' calls' END,
+        nullif(f.service_tier, '')),
+    CASE %(kind)s {" ".join(f"WHEN '{kind}' THEN u.{kind}" for kind in TOKEN_KINDS)}
+        ELSE {" + ".join(f"u.{kind}" for kind in TOKEN_KINDS)} END, NULL::numeric
 FROM ingest_usagehour u JOIN ingest_offering f ON f.id = u.offering_id
 JOIN ingest_attributeset a ON a.id = u.attribute_set_id JOIN ingest_source s ON s.id = u.source_id
 WHERE u.hour >= %(start)s AND u.hour < %(end)s AND {_USAGE_WHERE} ORDER BY u.hour, s.name, u.price_id LIMIT %(limit)s

@@ -155,13 +155,17 @@ def _cell(request: HttpRequest, asked: filters.Asked, cause: str) -> HttpRespons
         "page": "reconciliation",
         "scope": None,
         "heading": f"{CAUSES[cause][0]}: {amount} on {fmt.day(row.day)}",
-        "sub": f"{where}. {_evidence(row.evidence)}",
+        "sub": f"{where}. {_sentence(_evidence(row.evidence))}",
         "back": back,
         "table": _behind(row, behind),
         "caption": "The charges of the bill and the calls of the log on this UTC day; at most"
         f" {fmt.integer(_BEHIND)} of each.",
     }
     return render(request, "pages/reconciliation_rows.html", context)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _behind(row: queries.CauseRow, behind: list[queries.BehindRow]) -> Table:

@@ -117,3 +117,13 @@ def test_it_names_and_sizes_two_faults_at_once(pair: tuple[str, str], seed: int)
 
     _check(month, found)
     assert _sums_are_exact()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_its_causes_add_up_whatever_comes_together(seed: int) -> None:
+    month = months.make(f"all {seed}", FAULTS)
+
+    found = _reconciled(month, digits=6)
+
+    assert _sums_are_exact()
+    assert {"duplicates", "credit", "price"} <= set(found)

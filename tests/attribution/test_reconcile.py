@@ -339,3 +339,35 @@ def test_it_keeps_what_others_do_while_it_reads() -> None:
         cursor.execute("UPDATE ingest_touched SET version = version + 1, rolled_up_version = rolled_up_version + 1")
 
     assert reconcile.due(now=world.NOW) == [MARCH]
+
+
+def test_it_names_the_price_of_a_model_we_know_as_free() -> None:
+    world.usage(world.source("usage_log", "log"), unit_price=world.price(per_token="0"), input_uncached=6000)
+    world.llm_charge(world.source(), "8", consumed_quantity=Decimal(6000))
+
+    compare()
+
+    assert causes() == {"price": 8}
+
+
+def test_it_names_a_conservative_price_as_an_unpriced_model() -> None:
+    guess = world.price(per_token="0.004", is_conservative=True)
+    world.usage(world.source("usage_log", "log"), unit_price=guess, input_uncached=6000)
+    world.llm_charge(world.source(), "9", consumed_quantity=Decimal(6000))
+
+    compare()
+
+    assert causes() == {"unpriced": -15}
+
+
+def test_it_compares_each_account_with_its_own_calls() -> None:
+    bill = world.source()
+    for name, account in (("log", "a"), ("other", "b")):
+        world.usage(world.source("usage_log", name), attributes={"account": account}, input_uncached=6000)
+    for account in ("a", "b"):
+        world.llm_charge(bill, "6", consumed_quantity=Decimal(6000), sub_account_id=account)
+
+    compare()
+
+    assert causes() == {}
+    assert {row[2] for row in rows()} == {"a", "b"}
