@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
 from django.db import connection, transaction
 
-from attribution import causes, periods, sides
+from attribution import calls, causes, periods, sides
 from attribution.models import DriftThreshold, ReconciledCause, ReconciledCell, ReconciledDay
 from costobs.audit import record
 from costobs.kernel.period import Days, day_of
@@ -68,11 +69,20 @@ def run(*, month: Days, now: datetime) -> Reconciled:
             cursor.execute("SET LOCAL jit = off")
             cursor.execute(_SEEN, {"start": written.start, "end": written.end})
             seen: dict[date, str] = dict(cursor.fetchall())
-        found = [one for one in causes.explain(sides.gather(days=days)) if one.day in written]
-        return _write(found, written, seen, now)
+        known = ReconciledDay.objects.filter(day__gte=days.start, day__lt=days.end, repeats__isnull=False)
+        kept = {one.day: calls.from_json(one.repeats or []) for one in known if seen.get(one.day) == one.seen}
+        facts, repeats = sides.gather(days=days, kept=kept)
+        found = [one for one in causes.explain(facts) if one.day in written]
+        return _write(found, written, seen, {day: calls.to_json(rows) for day, rows in repeats.items()}, now)
 
 
-def _write(found: Sequence[causes.Explained], days: Days, seen: dict[date, str], now: datetime) -> Reconciled:
+def _write(
+    found: Sequence[causes.Explained],
+    days: Days,
+    seen: dict[date, str],
+    repeats: dict[date, list[list[Any]]],
+    now: datetime,
+) -> Reconciled:
     ReconciledCause.objects.filter(day__gte=days.start, day__lt=days.end).delete()
     ReconciledCell.objects.filter(day__gte=days.start, day__lt=days.end).delete()
     cells = ReconciledCell.objects.bulk_create([_row(one) for one in found], batch_size=_BATCH)
@@ -91,7 +101,10 @@ def _write(found: Sequence[causes.Explained], days: Days, seen: dict[date, str],
     ReconciledCause.objects.bulk_create(told, batch_size=_BATCH)
     ReconciledDay.objects.filter(day__gte=days.start, day__lt=days.end).delete()
     ReconciledDay.objects.bulk_create(
-        [ReconciledDay(day=day, seen=state, reconciled_at=now) for day, state in sorted(seen.items())]
+        [
+            ReconciledDay(day=day, seen=state, reconciled_at=now, repeats=repeats.get(day))
+            for day, state in sorted(seen.items())
+        ]
     )
     return Reconciled(len(seen), len(cells), len(told))
 

@@ -1,7 +1,7 @@
 """The two sides of a comparison, read from the tables: what was logged by hour, and what was billed by day."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import connection
 
+from attribution import calls
 from attribution.causes.facts import (
     ADJUSTMENT,
     COMMITMENT,
@@ -31,7 +32,6 @@ from attribution.dimensions import (
     SELF_HOSTED,
     canonical_sql,
     provider_name,
-    provider_name_sql,
 )
 from attribution.staging import BESIDE_CALLS, UNIT
 from costobs.kernel.period import Days
@@ -41,40 +41,6 @@ _DAY = timedelta(days=1)
 _REQUEST = "request"
 _TIERS = ("standard", "batch", "flex", "priority", "fast")
 _COSTS = ("billed_cost", "effective_cost", "list_cost", "contracted_cost")
-
-# Only usage that counts, as the books of the day decided it.
-_COUNTED = """
-JOIN ingest_usageday d ON d.day = (u.hour AT TIME ZONE 'UTC')::date AND d.source_id = u.source_id
-    AND d.attribute_set_id = u.attribute_set_id AND d.offering_id = u.offering_id AND d.price_id = u.price_id AND d.is_current
-"""
-_WHOSE = f"""{provider_name_sql("f.provider")}, f.provider, coalesce(a.attributes->>'account', ''),
-    coalesce(a.attributes->>'project', ''), f.model, u.price_id, u.hour"""
-_USAGE = f"""
-SELECT {_WHOSE}, sum(u.requests)::bigint, sum(u.unknown_usage)::bigint,
-    {", ".join(f"sum(u.{kind})::bigint" for kind in TOKEN_KINDS)}
-FROM ingest_usagehour u {_COUNTED}
-JOIN ingest_offering f ON f.id = u.offering_id AND f.provider <> '{SELF_HOSTED}'
-JOIN ingest_attributeset a ON a.id = u.attribute_set_id
-WHERE u.hour >= %(start)s AND u.hour < %(end)s GROUP BY 1, 2, 3, 4, 5, 6, 7
-"""
-# Calls that the log holds twice: one event told by two sources, or the same content under two ids of one source.
-_INPUT = "e.input_uncached + e.cache_read + e.cache_write_5m + e.cache_write_1h"
-_TWICE = f"""
-WITH seen AS (
-    SELECT e.*, row_number() OVER (PARTITION BY e.event_id, {_INPUT}, e.output ORDER BY e.source_id, e.occurred_at) AS by_id,
-        row_number() OVER (PARTITION BY e.source_id, e.attribute_set_id, e.offering_id, e.occurred_at, {_INPUT}, e.cache_read,
-            e.output, e.latency_ms, e.trace_id, e.session_id ORDER BY e.event_id) AS by_content
-    FROM ingest_usageevent e
-    JOIN ingest_usageday d ON d.day = %(day)s AND d.source_id = e.source_id AND d.attribute_set_id = e.attribute_set_id
-        AND d.offering_id = e.offering_id AND d.price_id = e.price_id AND d.is_current
-    WHERE e.occurred_at >= %(start)s AND e.occurred_at < %(end)s AND {_INPUT} + e.output > 0
-), u AS (
-    SELECT s.*, date_bin('1 hour', s.occurred_at, 'epoch') AS hour FROM seen s WHERE s.by_id > 1 OR s.by_content > 1
-)
-SELECT {_WHOSE}, count(*), 0, {", ".join(f"sum(u.{kind})::bigint" for kind in TOKEN_KINDS)}
-FROM u JOIN ingest_offering f ON f.id = u.offering_id AND f.provider <> '{SELF_HOSTED}'
-JOIN ingest_attributeset a ON a.id = u.attribute_set_id GROUP BY 1, 2, 3, 4, 5, 6, 7
-"""
 
 # The charges of providers of models: calls, and what stands on the same bill. A second source of the same money does not count.
 # A charge for more than a day belongs to no day. What an amount may be off by: half its last digit, for each row.
@@ -151,26 +117,27 @@ class _Accounts:
         return account or project
 
 
-def gather(*, days: Days) -> Month:
-    """Everything that is known about consecutive days: usage with a day before and after, charges, prices and rates."""
+def gather(*, days: Days, kept: Mapping[date, list[calls.Row]]) -> tuple[Month, dict[date, list[calls.Row]]]:
+    """Everything that is known about consecutive days: usage with a day before and after, charges, prices and rates; and the
+    repeats in the log of those days that were looked through. `kept` are those of days that did not change since.
+    """
     month = Month(list(days))
-    window = {"start": days.start_at - _DAY, "end": days.end_at + _DAY}
+    start = days.start_at - _DAY
     charges = _fetch(_LINES, {**_bill_parameters(), "start": days.start_at, "end": days.end_at})
-    usage = _fetch(_USAGE, window)
+    usage = calls.by_hour(start=start, end=days.end_at + _DAY)
     accounts = _Accounts()
     for _day, provider, account, *_rest in (row for row in charges if not row[7]):
         accounts.billed[provider].add(account)
     accounts.learn(usage)
     shape = _Shape(accounts, charges)
     _read_charges(month, charges, shape)
-    otel = _read_usage(month, usage, shape, window["start"])
+    otel = _read_usage(month, usage, shape, start)
     _read_prices(month, otel, days)
     _read_rates(month, days)
-    for day in _apart(month):
-        span = Days(day, day + _DAY)
-        rows = _fetch(_TWICE, {"day": day, "start": span.start_at, "end": span.end_at})
-        _read_usage(month, rows, shape, window["start"], is_twice=True)
-    return month
+    repeats = {day: kept[day] if day in kept else calls.twice(day=day) for day in _apart(month)}
+    for rows in repeats.values():
+        _read_usage(month, rows, shape, start, is_twice=True)
+    return month, repeats
 
 
 class _Shape:

@@ -17,6 +17,7 @@ class Migration(migrations.Migration):
                 ("day", models.DateField(unique=True)),
                 ("seen", models.TextField()),
                 ("reconciled_at", models.DateTimeField()),
+                ("repeats", models.JSONField(null=True)),
             ],
         ),
         migrations.CreateModel(

@@ -11,6 +11,8 @@ class ReconciledDay(models.Model):
     day = models.DateField(unique=True)
     seen = models.TextField()  # versions of the day's sources and of the exchange rates, as they were read
     reconciled_at = models.DateTimeField()
+    # What the log of the day has twice, as it was found, so that only changed days are looked through; null: not looked.
+    repeats = models.JSONField(null=True)
 
 
 class ReconciledCell(models.Model):

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from alerts.models import Alert
-from attribution import queries, reconcile
+from attribution import calls, queries, reconcile
 from attribution.models import PeriodBook, ReconciledCause, ReconciledCell, ReconciledDay, RulesetVersion
 from costobs import pipeline
 from costobs.kernel.period import Days
@@ -339,6 +339,24 @@ def test_it_keeps_what_others_do_while_it_reads() -> None:
         cursor.execute("UPDATE ingest_touched SET version = version + 1, rolled_up_version = rolled_up_version + 1")
 
     assert reconcile.due(now=world.NOW) == [MARCH]
+
+
+def test_it_looks_for_repeats_only_on_days_that_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, bill = world.source("usage_log", "log"), world.source()
+    for number in (0, 5):
+        day = world.DAY + timedelta(days=number)
+        world.usage(log, hour=world.at(5, day=day), input_uncached=6000)
+        world.llm_charge(bill, "8", starts=world.at(day=day), consumed_quantity=Decimal(8000))
+    looked: list[date] = []
+    found = calls.twice
+    monkeypatch.setattr(calls, "twice", lambda *, day: looked.append(day) or found(day=day))
+    compare()
+
+    world.usage(log, hour=world.at(6), input_uncached=1000)
+    compare()
+
+    assert looked == [world.DAY, world.DAY + timedelta(days=5), world.DAY]
+    assert causes() == {"bypass": 3}
 
 
 def test_it_names_the_price_of_a_model_we_know_as_free() -> None:
