@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
 from alerts import wording
 from alerts.rows import BudgetLine, Button, Fact, Notice, RunLine
+from attribution.queries import ProviderLine
 from costobs.kernel import fmt
+from costobs.kernel.period import month as month_of
 
 _TONES = {"on_track": "ok", "watch": "watch", "throttled": "thr", "over": "over", "stopped": "stop"}
 _FULL_BAR = Decimal(100)
@@ -158,6 +160,59 @@ def ended(line: BudgetLine, run: RunLine, *, why: str) -> Notice:
         buttons=(Button("Open budget", _budget_path(line), "primary"),),
         tone="ok",
     )
+
+
+def drifted(line: ProviderLine, *, month: date, causes: Sequence[str]) -> Notice:
+    """Estimates and bills of a provider are further apart than its threshold allows; `causes` are words, the largest first."""
+    apart = fmt.money(abs(line.drift_cost), line.currency)
+    side = "below" if line.drift_cost > 0 else "above"
+    share = fmt.percent(abs(line.drift_cost) / line.billed_cost) if line.billed_cost > 0 else "all"
+    unknown = fmt.money(line.unknown_cost, line.currency)
+    return Notice(
+        about=f"Reconciliation · {line.provider}",
+        first_line=f"{line.provider}, {fmt.month(month)}: estimates are {apart} ({share}) {side} the bill",
+        header=f"Drift: {line.provider} {fmt.month(month)}",
+        lead=f"Estimated {fmt.money(line.estimated_cost, line.currency)}, billed"
+        f" {fmt.money(line.billed_cost, line.currency)}. {unknown} of it has no known cause.",
+        facts=(
+            Fact("Month", fmt.month(month)),
+            Fact("Days compared", fmt.integer(line.days)),
+            Fact("Logged share of the bill", fmt.percent(line.coverage) if line.coverage is not None else "unknown"),
+            Fact("Told from", _drift_limit(line)),
+        ),
+        steps=tuple(causes),
+        consequence=causes[0] if causes else "No cause is known.",
+        buttons=(Button("Open reconciliation", _reconciliation_path(month, line.currency), "primary"),),
+        footer=f"Without what the bill adds by itself: credits, discounts, taxes · Billed cost in {line.currency}",
+        tone="over" if line.unknown_cost > abs(line.drift_cost) / 2 else "watch",
+    )
+
+
+def drift_ended(provider: str, *, month: date, currency: str, line: ProviderLine | None) -> Notice:
+    """Estimates and bills of a provider are back within the threshold."""
+    apart = fmt.money(abs(line.drift_cost), currency) if line else "nothing"
+    return Notice(
+        about=f"Reconciliation · {provider}",
+        first_line=f"{provider}, {fmt.month(month)}: estimates agree with the bill again, {apart} apart",
+        header=f"Ended: drift of {provider} {fmt.month(month)}",
+        lead=f"Estimates and bill are {apart} apart, within the threshold.",
+        facts=(Fact("Month", fmt.month(month)), *((Fact("Told from", _drift_limit(line)),) if line else ())),
+        steps=(),
+        consequence="Nothing is left to do.",
+        buttons=(Button("Open reconciliation", _reconciliation_path(month, currency), "primary"),),
+        footer=f"Billed cost in {currency}",
+        tone="ok",
+    )
+
+
+def _drift_limit(line: ProviderLine) -> str:
+    limit = line.threshold
+    return f"{fmt.percent(limit.percent / 100)} of the bill and {fmt.money(limit.amount, line.currency)}"
+
+
+def _reconciliation_path(month: date, currency: str) -> str:
+    last = month_of(month).last
+    return f"/reconciliation/?preset=custom&from={month}&to={last}&currency={currency}"
 
 
 def _about_run(

@@ -119,7 +119,7 @@ class Alert(models.Model):
     thread = models.TextField(db_default="", default="")  # alerts of one open item share it: budget:7:2026-11-01
     kind = (
         models.TextField()
-    )  # budget_threshold, action_waiting, action_done, action_failed, action_undone, action_ended
+    )  # budget_threshold, action_waiting, action_done, action_failed, action_undone, action_ended, drift, drift_ended
     budget = models.ForeignKey(Budget, models.CASCADE, null=True)
     action_run = models.ForeignKey(ActionRun, models.CASCADE, null=True)
     title = models.TextField()
@@ -140,6 +140,27 @@ class AlertDelivery(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["alert", "channel"], name="alert_delivery_once")]
+
+
+class DriftItem(models.Model):
+    """Estimates of a provider that are too far from its bills of a month; open until they are back under the threshold."""
+
+    provider = models.TextField()
+    month = models.DateField()
+    currency = models.TextField()
+    episode = models.IntegerField()  # how often it was opened in this month
+    opened_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["provider", "month", "currency", "episode"], name="drift_item_once"),
+            models.UniqueConstraint(
+                fields=["provider", "month", "currency"],
+                condition=Q(closed_at__isnull=True),
+                name="drift_item_one_open",
+            ),
+        ]
 
 
 class Gate(models.Model):

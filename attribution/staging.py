@@ -31,7 +31,7 @@ TOKEN_KINDS = (
 )
 
 # What a provider of models sells beside the calls: no call pays for it.
-_BESIDE_CALLS = ("fine_tuning", "storage", "vector_store", "network")
+BESIDE_CALLS = ("fine_tuning", "storage", "vector_store", "network")
 
 _TABLES = """
 CREATE TEMPORARY TABLE IF NOT EXISTS book_charge (
@@ -66,7 +66,7 @@ DELETE FROM book_charge; DELETE FROM book_usage; DELETE FROM book_part; DELETE F
 """
 
 # A quantity in tokens, however the vendor counts them: Tokens, 1K tokens, 1000 Tokens, 1M Token, million tokens.
-_UNIT = """
+UNIT = """
 (CASE WHEN {unit} !~* 'tok' THEN NULL
     WHEN {unit} ~* '(1|^|\\s)\\s*m(illion)?\\M|1,?000,?000|mtok|million' THEN 1000000
     WHEN {unit} ~* '(1|^|\\s)\\s*k\\M|1,?000|ktok|thousand' THEN 1000 ELSE 1 END)
@@ -78,8 +78,8 @@ SELECT c.source_id, c.attribute_set_id, p.provider,
     c.charge_period_start, c.charge_period_end, c.billing_account_id, c.sub_account_id, c.service_provider_name,
     c.invoice_issuer_name, c.billing_currency, c.service_category, c.service_name, c.charge_category, c.charge_class,
     c.charge_description, c.sku_id, c.resource_id, c.resource_name, c.resource_type, c.region_id, c.model, c.token_kind,
-    c.cost_kind, c.purchase_option, c.tags, coalesce(c.consumed_quantity * {_UNIT.format(unit="c.consumed_unit")},
-        c.pricing_quantity * {_UNIT.format(unit="c.pricing_unit")}),
+    c.cost_kind, c.purchase_option, c.tags, coalesce(c.consumed_quantity * {UNIT.format(unit="c.consumed_unit")},
+        c.pricing_quantity * {UNIT.format(unit="c.pricing_unit")}),
     v.complete_through IS NULL OR v.complete_through >= %(end)s,
     c.charge_category = 'Usage' AND c.cost_kind <> ALL(%(beside)s) AND (c.model <> '' OR (p.provider = ANY(%(dedicated)s))
         OR (c.service_category = '{AI_CATEGORY}' AND c.service_subcategory = 'Generative AI')),
@@ -119,7 +119,7 @@ def fill(*, day: date) -> None:
     days = Days(day, date.fromordinal(day.toordinal() + 1))
     values: dict[str, Any] = {  # parameters of SQL
         "day": day,
-        "beside": list(_BESIDE_CALLS),
+        "beside": list(BESIDE_CALLS),
         "start": days.start_at,
         "end": days.end_at,
         "dedicated": _dedicated(),

@@ -10,8 +10,8 @@ from celery import shared_task
 from django.conf import settings
 from django.db import connection, transaction
 
-from alerts import deliver, escalate, evaluate, execute, gates
-from attribution import books, known, own, rates
+from alerts import deliver, drift, escalate, evaluate, execute, gates
+from attribution import books, known, own, rates, reconcile
 from attribution import forget as attribution_forget
 from costobs.audit import record
 from ingest import backfill, configure, inbox, load, partitions, price_changes, removal
@@ -51,6 +51,18 @@ def act(now: datetime) -> None:
     evaluate.run(now=now)
     escalate.run(now=now)
     execute.run(now=now)
+
+
+def compare(now: datetime, *, limit: int = 1) -> int:
+    """Compares estimates with bills in at most `limit` months that have changed days, the newest first, and tells people where
+    they drift apart; returns how many months it did.
+    """
+    months = reconcile.due(now=now)[:limit]
+    for month in months:
+        reconcile.run(month=month, now=now)
+    if months:
+        drift.run(now=now)
+    return len(months)
 
 
 def run_once(now: datetime) -> int:
@@ -121,6 +133,15 @@ def tick(**_: Any) -> None:
 def tell(**_: Any) -> None:
     """Every two seconds: alerts go out. Two at once share the work."""
     deliver.run(now=datetime.now(UTC))
+
+
+# A month of a large bill takes longer than other tasks may.
+@shared_task(name="costobs.pipeline.reconcile", ignore_result=True, soft_time_limit=1700, time_limit=1800)
+def reconcile_month(**_: Any) -> None:
+    """Each minute: one month of estimates against bills, where something changed. Two never run at once."""
+    with _slot("costobs reconcile", 1) as is_free:
+        if is_free:
+            compare(datetime.now(UTC))
 
 
 @shared_task(name="costobs.pipeline.sync", ignore_result=True)

@@ -8,12 +8,14 @@ from attribution.models.known import KnownCost, KnownRuleset, RateFeed
 from attribution.models.owners import Ownership, Rule, RulesetVersion, Team
 from attribution.models.periods import ClosedTeam, ExchangeRate, PeriodBook
 from attribution.models.units import UnitTarget
+from attribution.models.reconcile import DriftThreshold, ReconciledCause, ReconciledCell, ReconciledDay
 
 __all__ = [
     "AllocatedCharge",
     "ClosedTeam",
     "DailyCost",
     "DayFigures",
+    "DriftThreshold",
     "ExchangeRate",
     "FineTuneCost",
     "GpuShare",
@@ -23,6 +25,9 @@ __all__ = [
     "PeriodBook",
     "Pool",
     "RateFeed",
+    "ReconciledCause",
+    "ReconciledCell",
+    "ReconciledDay",
     "Rule",
     "RulesetDraft",
     "RulesetVersion",

@@ -4,6 +4,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
 from costobs.api import chargeback, gate, reports, spend, unit_costs, units, usage
+from costobs.api import chargeback, gate, reconciliation, reports, spend, unit_costs, usage
 
 urlpatterns = [
     path("schema", SpectacularAPIView.as_view(), name="api_schema"),
@@ -17,5 +18,6 @@ urlpatterns = [
     path("spend", spend.Spend.as_view(), name="api_spend"),
     path("unit-costs", unit_costs.UnitCosts.as_view(), name="api_unit_costs"),
     path("units", units.Units.as_view(), name="api_units"),
+    path("reconciliation", reconciliation.Reconciliation.as_view(), name="api_reconciliation"),
     path("chargeback/<str:month>", chargeback.Chargeback.as_view(), name="api_chargeback"),
 ]

@@ -8,7 +8,12 @@ from costobs.access import tokens
 from tests.api.conftest import Person, Program
 from tests.api.october import MONTH, Ledger
 
-READS = ("/api/v1/spend", "/api/v1/unit-costs", f"/api/v1/chargeback/{MONTH}")
+READS = (
+    "/api/v1/spend",
+    "/api/v1/unit-costs",
+    "/api/v1/reconciliation",
+    f"/api/v1/chargeback/{MONTH}",
+)
 
 pytestmark = pytest.mark.django_db
 

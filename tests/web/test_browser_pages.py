@@ -27,6 +27,7 @@ PAGES = (
     "/budgets/new/",
     f"/gpus/?{DAYS}",
     "/chargeback/2026-10/",
+    "/reconciliation/",
     "/sources/",
     "/settings/rules/",
     "/settings/rules/history/",

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.django_db
         ("/unit-costs/?unit=agent_run", "No call was logged"),
         ("/unit-costs/?unit=fine_tune_run", "No fine-tune run in these days"),
         ("/unit-costs/?unit=gpu_hour", "No GPU was paid for in these days"),
+        ("/reconciliation/", "Nothing was compared in these days"),
+        ("/reconciliation/rows/?cause=bypass", "Nothing of this cause in these days"),
         ("/gpus/", "No node was paid for and no sample arrived"),
         ("/gpus/?view=node", "No node was paid for and no sample arrived"),
         ("/settings/rules/", "nothing in the books of"),
@@ -34,6 +36,7 @@ def test_it_says_what_is_missing(ada: Client, path: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "path", ["/unit-costs/export.csv", "/gpus/export.csv", "/budgets/?format=csv", "/settings/prices/export.csv"]
+    "path", ["/unit-costs/export.csv", "/gpus/export.csv", "/reconciliation/export.csv", "/budgets/?format=csv"]
 )
 def test_it_exports_the_header_alone(ada: Client, path: str) -> None:
     assert len(reading.shown(ada, path).content.decode().splitlines()) == 1
