@@ -215,6 +215,4 @@ class StatementDispatch(models.Model):
     error = models.TextField(db_default="", default="")
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["schedule", "month", "version"], name="statement_dispatch_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["schedule", "month", "version"], name="statement_dispatch_once")]

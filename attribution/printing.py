@@ -1,8 +1,8 @@
-"""A statement as it is printed: cents that add up along every row and down every column, its name, and a checksum of the figures."""
+"""A statement as it is printed: cents that add up along every row and every column, its name, and a checksum of the figures."""
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -68,17 +68,30 @@ def printed(statement: Statement) -> PrintedStatement:
         money.largest_remainder(converted, currency, target=with_others - whole),
         money.largest_remainder(markups, currency, target=charged - with_others),
     )
-    rows = tuple(_row(line, *amounts, currency) for line, *amounts in zip(lines, *columns, strict=True))
+    rows = tuple(
+        _row(line, total, other, markup, currency) for line, total, other, markup in zip(lines, *columns, strict=True)
+    )
     return PrintedStatement(rows, _summed(rows))
 
 
 def cut(statement: Statement, sheet: PrintedStatement, *, cost_centre: str) -> tuple[Statement, PrintedStatement]:
     """The statement of one cost centre: the same cents as its rows have in the whole one. Invoices are about all of them."""
-    rows = tuple(row for row in sheet.rows if row.cost_centre == cost_centre)
+    return _only(statement, sheet, lambda one: one.cost_centre == cost_centre)
+
+
+def only(statement: Statement, sheet: PrintedStatement, *, teams: Sequence[str]) -> tuple[Statement, PrintedStatement]:
+    """The statement of some teams, likewise."""
+    return _only(statement, sheet, lambda one: one.team in teams)
+
+
+def _only(
+    statement: Statement, sheet: PrintedStatement, keep: Callable[[StatementLine | Printed | Conversion], bool]
+) -> tuple[Statement, PrintedStatement]:
+    rows = tuple(row for row in sheet.rows if keep(row))
     own = replace(
         statement,
-        lines=tuple(line for line in statement.lines if line.cost_centre == cost_centre),
-        conversions=tuple(one for one in statement.conversions if one.cost_centre == cost_centre),
+        lines=tuple(line for line in statement.lines if keep(line)),
+        conversions=tuple(one for one in statement.conversions if keep(one)),
         reconciliation=(),
     )
     return own, PrintedStatement(rows, _summed(rows))

@@ -14,7 +14,10 @@ class Migration(migrations.Migration):
                 ("name", models.TextField(unique=True)),
                 ("trigger", models.TextField()),
                 ("day_of_month", models.IntegerField(null=True)),
-                ("cost_centres", django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), default=list)),
+                (
+                    "cost_centres",
+                    django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), default=list),
+                ),
                 ("formats", django.contrib.postgres.fields.ArrayField(base_field=models.TextField())),
                 ("cost", models.TextField(db_default="effective", default="effective")),
                 ("destination", models.TextField()),

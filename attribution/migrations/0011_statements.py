@@ -1,6 +1,6 @@
 from django.db import migrations, models
 
-# btree_gist is there since ingest's tables.
+# btree_gist comes with the tables of ingest, hence the dependency.
 _ADD = """
 ALTER TABLE attribution_markup ADD CONSTRAINT markup_one_a_month
 EXCLUDE USING gist (cost_centre WITH =, daterange(first_month, end_month) WITH &&)
@@ -9,7 +9,7 @@ _DROP = "ALTER TABLE attribution_markup DROP CONSTRAINT markup_one_a_month"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("attribution", "0010_units")]
+    dependencies = [("attribution", "0010_units"), ("ingest", "0002_partitioned")]
 
     operations = [
         migrations.CreateModel(

@@ -1,5 +1,6 @@
 """Everything pages, exports, alerts and programs may ask of the books. Every answer obeys the scope it is asked in."""
 
+from attribution.queries.conversions import Conversion
 from attribution.queries.explaining import (
     Explanation,
     FromDelivery,
@@ -28,15 +29,33 @@ from attribution.queries.spending import (
     spend_by_day,
     total,
 )
+from attribution.queries.statement_rows import (
+    BookRow,
+    ChargeRow,
+    Counted,
+    DetailLine,
+    PartRow,
+    Rows,
+    counted,
+    every_row,
+    statement_detail,
+    statement_rows,
+)
+from attribution.queries.statement_terms import MarkupLine, Terms, markups, terms
 from attribution.queries.statements import Reconciliation, Statement, StatementLine, reconciliation, statement
 from attribution.queries.unit_costs import DayUnitCost, UnitCost, unit_cost_by_day, unit_costs
 from attribution.queries.values import BusinessValue, MarkerLine, Quality, business_values, markers, quality
 
 __all__ = [
     "AgentRunLine",
+    "BookRow",
     "BusinessValue",
+    "ChargeRow",
+    "Conversion",
+    "Counted",
     "DaySpend",
     "DayUnitCost",
+    "DetailLine",
     "EstimateLine",
     "Explanation",
     "FineTuneLine",
@@ -50,20 +69,26 @@ __all__ = [
     "GpuHourCell",
     "GpuNodeCost",
     "MarkerLine",
+    "MarkupLine",
     "Mover",
+    "PartRow",
     "Quality",
     "Reconciliation",
+    "Rows",
     "RuleLine",
     "SpendRow",
     "SpendTotal",
     "Statement",
     "StatementLine",
+    "Terms",
     "UnitCost",
     "agent_runs",
     "business_values",
+    "counted",
     "currencies",
     "dimension_values",
     "estimated_versus_billed",
+    "every_row",
     "explain",
     "extent",
     "fine_tune_runs",
@@ -73,6 +98,7 @@ __all__ = [
     "gpu_utilisation",
     "last_final_day",
     "markers",
+    "markups",
     "movers",
     "other_currencies",
     "quality",
@@ -82,6 +108,9 @@ __all__ = [
     "spend",
     "spend_by_day",
     "statement",
+    "statement_detail",
+    "statement_rows",
+    "terms",
     "total",
     "unit_cost_by_day",
     "unit_costs",

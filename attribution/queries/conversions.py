@@ -126,7 +126,8 @@ def _believed(currency: str, scope: SpendScope) -> _Rates | None:
     """Rates from `currency` into the scope's, from the publisher's base that knows both."""
     sql = """
         SELECT base, currency, day, rate, publisher FROM attribution_exchangerate
-        WHERE known_to IS NULL AND day >= %(since)s AND day < %(end)s AND (currency = ANY(%(both)s) OR base = ANY(%(both)s)) ORDER BY base, day"""
+        WHERE known_to IS NULL AND day >= %(since)s AND day < %(end)s
+            AND (currency = ANY(%(both)s) OR base = ANY(%(both)s)) ORDER BY base, day"""
     both = [currency, scope.currency]
     by_base: dict[str, dict[str, dict[date, Decimal]]] = {}
     publishers: dict[str, str] = {}

@@ -30,7 +30,9 @@ class StatementLine:
     idle_cost: Decimal
     overhead_cost: Decimal
     unallocated_cost: Decimal
-    adjustment_cost: Decimal  # corrections, adjustments and credits, whoever they belong to, and what changed after a close
+    adjustment_cost: (
+        Decimal  # corrections, adjustments and credits, whoever they belong to, and what changed after a close
+    )
     tax_cost: Decimal
     total_cost: Decimal
     billed_cost: Decimal
@@ -194,7 +196,8 @@ def _charged(
 
 
 def _empty(one: Conversion) -> StatementLine:
-    return StatementLine(one.cost_centre, one.team, *([_ZERO] * 10))
+    zero = _ZERO
+    return StatementLine(one.cost_centre, one.team, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero)
 
 
 def reconciliation(*, scope: SpendScope) -> list[Reconciliation]:

@@ -17,4 +17,6 @@ urlpatterns = [
     path("spend", spend.Spend.as_view(), name="api_spend"),
     path("unit-costs", unit_costs.UnitCosts.as_view(), name="api_unit_costs"),
     path("chargeback/<str:month>", chargeback.Chargeback.as_view(), name="api_chargeback"),
+    path("statements/", chargeback.Statements.as_view(), name="api_statements"),
+    path("statements/<path:statement_id>", chargeback.Statement.as_view(), name="api_statement"),
 ]

@@ -66,6 +66,8 @@ STATES = {
     "provisional": State("Provisional", "circle-dashed", "watch"),
     "reviewed": State("Reviewed", "check", "info"),
     "closed": State("Closed", "lock", "ok"),
+    "showback": State("Showback", "eye", "stale"),
+    "chargeback": State("Chargeback", "banknote", "ok"),
     "matched": State("Matched", "check", "ok"),
     "explained": State("Explained", "info", "watch"),
     "unexplained": State("Unexplained", "octagon-x", "over"),

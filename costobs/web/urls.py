@@ -6,6 +6,7 @@ from costobs.web import (
     budget_forms,
     budgets,
     chargeback,
+    chargeback_detail,
     explore,
     gpus,
     loads,
@@ -13,6 +14,8 @@ from costobs.web import (
     saved_views,
     session,
     settings_backfill,
+    settings_chargeback,
+    settings_deliveries,
     settings_source_detail,
     settings_source_removal,
     settings_sources,
@@ -39,6 +42,13 @@ urlpatterns = [
     path("gpus/export.csv", gpus.export, name="gpus_export"),
     path("chargeback/", chargeback.latest, name="chargeback"),
     path("chargeback/<str:month>/", chargeback.page, name="chargeback_month"),
+    # A cost centre may be called anything: what else stands below a month comes before it.
+    path("chargeback/<str:month>/<str:cost_centre>/", chargeback_detail.page, name="chargeback_cost_centre"),
+    path(
+        "chargeback/<str:month>/<str:cost_centre>/lines.csv", chargeback_detail.lines_csv, name="chargeback_lines_csv"
+    ),
+    path("chargeback/<str:month>/<str:cost_centre>/rows/", chargeback_detail.rows, name="chargeback_rows"),
+    path("chargeback/<str:month>/<str:cost_centre>/rows.csv", chargeback_detail.rows_csv, name="chargeback_rows_csv"),
     path("sources/", sources.page, name="sources"),
     path("sources/prices/", sources.set_price, name="price_set"),
     path("sources/sample/remove/", sources.remove_sample, name="sample_remove"),
@@ -65,6 +75,20 @@ urlpatterns = [
         "settings/sources/<int:source_id>/quarantined.csv",
         settings_source_detail.quarantined,
         name="settings_source_quarantined",
+    ),
+    path("settings/chargeback/", settings_chargeback.page, name="settings_chargeback"),
+    path("settings/chargeback/company/", settings_chargeback.company, name="chargeback_company"),
+    path("settings/chargeback/journal/", settings_chargeback.journal, name="chargeback_journal"),
+    path("settings/chargeback/markups/", settings_chargeback.markup, name="chargeback_markup"),
+    path(
+        "settings/chargeback/markups/<int:markup_id>/end/", settings_chargeback.end_markup, name="chargeback_markup_end"
+    ),
+    path("settings/chargeback/deliveries/new/", settings_deliveries.new, name="statement_schedule_new"),
+    path("settings/chargeback/deliveries/<int:schedule_id>/", settings_deliveries.page, name="statement_schedule"),
+    path(
+        "settings/chargeback/deliveries/<int:schedule_id>/<str:verb>/",
+        settings_deliveries.decide,
+        name="statement_schedule_decide",
     ),
     path("views/save/", saved_views.save, name="view_save"),
     path("values/", values.listing, name="values"),
