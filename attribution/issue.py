@@ -140,6 +140,8 @@ def _cut(
         own, printed = printing.cut(own, printed, cost_centre=cost_centre)
     if teams is not None:
         own, printed = printing.only(own, printed, teams=teams)
+    if teams is not None and scope.teams is not None:
+        teams = tuple(team for team in teams if team in scope.teams)
     visible = scope.teams if teams is None else teams
     if visible is not None:
         own = replace(own, reconciliation=())
