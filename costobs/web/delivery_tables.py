@@ -62,7 +62,7 @@ def dispatches(one: ScheduleLine) -> Table:
         Column("Attempts", numeric=True),
         Column("When, UTC"),
     ]
-    columns += [Column("What was said", wide=True), Column("")]
+    columns += [Column("What was said", wide=True), Column("Act")]
     first = "the next month that closes" if one.trigger == "closed" else f"day {one.day_of_month} of the next month"
     empty = Notice("empty", "Nothing was sent yet", f"It begins with {first}.")
     return Table("Months", columns, rows, empty=empty)
