@@ -267,14 +267,13 @@ _COSTS = [Column("Billed", numeric=True), Column("Effective", numeric=True)]
 
 
 def _charges(found: Any) -> tuple[list[Column], list[Row]]:  # rows of one kind
-    columns = [Column("Source"), Column("File", wide=True), Column("Row", numeric=True), Column("Period, UTC")]
-    columns += [Column("What", wide=True), Column("Resource", wide=True), Column("Team"), *_COSTS]
+    columns = [Column("Source"), Column("File and row"), Column("Period, UTC"), Column("What", wide=True)]
+    columns += [Column("Resource"), Column("Team"), *_COSTS]
     rows = [
         Row(
             [
                 Cell(one.source),
-                Cell(one.file or fmt.NOT_APPLICABLE, mono=True),
-                Cell(fmt.integer(one.row_number)),
+                Cell(one.file or fmt.NOT_APPLICABLE, mono=True, note=f"row {fmt.integer(one.row_number)}"),
                 Cell(f"{one.charge_period_start:%Y-%m-%d %H:%M}", note=f"to {one.charge_period_end:%Y-%m-%d %H:%M}"),
                 Cell(one.charge_description or one.service_name, note=f"{one.charge_category}, {one.service_name}"),
                 Cell(one.resource_id or fmt.NOT_APPLICABLE, mono=bool(one.resource_id)),

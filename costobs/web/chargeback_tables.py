@@ -160,8 +160,9 @@ def bars(view: View) -> ChartCard | None:
         for name in names
     ]
     kept = [one for one in series if any(one.values)]
-    labels = [centre or "No cost centre" for centre, _ in shown]
-    top, row = shown[0]
+    # In words: Plotly takes a bare number for a place on the axis.
+    labels = [f"Cost centre {centre}" if centre else "No cost centre" for centre, _ in shown]
+    _, row = shown[0]
     return ChartCard(
         id="centres",
         title="What each cost centre is charged for",
@@ -174,7 +175,7 @@ def bars(view: View) -> ChartCard | None:
             totals=[view.money(one.charged) for _, one in shown],
             height="small" if len(shown) < 4 else "secondary",
         ),
-        summary=f"{top or 'No cost centre'} has the most: {view.money(row.charged)} of"
+        summary=f"{labels[0]} has the most: {view.money(row.charged)} of"
         f" {view.money(view.sheet.total.charged)}.",
     )
 
