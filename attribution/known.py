@@ -25,7 +25,8 @@ _STATEMENTS = (
     f"""CREATE TEMPORARY TABLE IF NOT EXISTS known_now (provider_name text, basis text, team text, currency text,
         {", ".join(f"{cost} numeric" for cost in COSTS)}) ON COMMIT DELETE ROWS""",
     "DELETE FROM known_now",
-    f"""INSERT INTO known_now SELECT d.provider_name, d.basis, {ownership.TEAM}, d.currency, {", ".join(f"sum(d.{cost})" for cost in COSTS)}
+    f"""INSERT INTO known_now
+        SELECT d.provider_name, d.basis, {ownership.TEAM}, d.currency, {", ".join(f"sum(d.{cost})" for cost in COSTS)}
         FROM attribution_dailycost d {{owners}}
         WHERE d.day = %(day)s AND d.is_current GROUP BY 1, 2, 3, 4
         HAVING {" OR ".join(f"sum(d.{cost}) <> 0" for cost in COSTS)}""",

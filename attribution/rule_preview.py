@@ -154,7 +154,7 @@ LEFT JOIN attribution_ownership o ON o.ruleset_id = (SELECT id FROM attribution_
 LEFT JOIN attribution_ownership m ON m.ruleset_id = (SELECT id FROM attribution_rulesetversion WHERE is_current)
     AND m.attribute_set_id = d.attribute_set_id AND m.model = d.model AND m.model <> ''
     AND d.day >= m.valid_from AND d.day < m.valid_to
-WHERE d.is_current AND d.day = %s GROUP BY 1, 2
+WHERE d.is_current AND d.origin_day IS NULL AND d.day = %s GROUP BY 1, 2
 """
 
 
@@ -244,7 +244,8 @@ class _Touched:
 _SPEND = """
 WITH spend AS MATERIALIZED (
     SELECT d.attribute_set_id, d.model, d.currency, sum(d.effective_cost) AS cost
-    FROM attribution_dailycost d WHERE d.is_current AND d.day >= %(start)s AND d.day < %(end)s GROUP BY 1, 2, 3
+    FROM attribution_dailycost d
+    WHERE d.is_current AND d.origin_day IS NULL AND d.day >= %(start)s AND d.day < %(end)s GROUP BY 1, 2, 3
 )
 SELECT s.attribute_set_id, s.model, s.currency, s.cost, CASE WHEN m.id IS NOT NULL THEN m.id ELSE o.id END
 FROM spend s

@@ -10,7 +10,7 @@ from celery import shared_task
 from django.conf import settings
 from django.db import connection, transaction
 
-from alerts import deliver, drift, escalate, evaluate, execute, gates
+from alerts import deliver, dispatch, drift, escalate, evaluate, execute, gates
 from attribution import books, known, own, rates, reconcile
 from attribution import forget as attribution_forget
 from costobs.audit import record
@@ -142,6 +142,15 @@ def reconcile_month(**_: Any) -> None:
     with _slot("costobs reconcile", 1) as is_free:
         if is_free:
             compare(datetime.now(UTC))
+
+
+# Writing and sending the files of many cost centres takes longer than other tasks may.
+@shared_task(name="costobs.pipeline.send_statements", ignore_result=True, soft_time_limit=780, time_limit=840)
+def send_statements(**_: Any) -> None:
+    """Each minute: statements that are due go to where they were asked for. One at a time leaves workers for the tick."""
+    with _slot("costobs send_statements", 1) as is_free:
+        if is_free:
+            dispatch.run(now=datetime.now(UTC))
 
 
 @shared_task(name="costobs.pipeline.sync", ignore_result=True)

@@ -1,14 +1,5 @@
 """Everything pages, exports, alerts and programs may ask of the books. Every answer obeys the scope it is asked in."""
 
-from attribution.queries.closed_months import Adjusted, Restated, adjustments, restatement
-from attribution.queries.energy import (
-    EnergyUse,
-    GpuEnergy,
-    WeightsLine,
-    energy_use,
-    gpu_energy,
-    token_weights,
-    watt_hours,
 from attribution.queries.as_of import (
     KNOWN_DIMENSIONS,
     KnownSpend,
@@ -21,6 +12,24 @@ from attribution.queries.as_of import (
     spend_as_of,
     then_and_now,
 )
+from attribution.queries.closed_months import (
+    Adjusted,
+    Restated,
+    adjustments,
+    restatement,
+)
+from attribution.queries.conversions import (
+    Conversion,
+)
+from attribution.queries.energy import (
+    EnergyUse,
+    GpuEnergy,
+    WeightsLine,
+    energy_use,
+    gpu_energy,
+    token_weights,
+    watt_hours,
+)
 from attribution.queries.explaining import (
     Explanation,
     FromDelivery,
@@ -31,11 +40,29 @@ from attribution.queries.explaining import (
     FromSplit,
     explain,
 )
-from attribution.queries.extents import currencies, currencies_of, extent, last_final_day
-from attribution.queries.focus import FocusRow, focus_rows, service_categories
-from attribution.queries.gpus import GpuCost, GpuHourCell, GpuNodeCost, gpu_costs, gpu_node_costs, gpu_utilisation
-from attribution.queries.rules import RuleLine, RuleSpend, rule_spend, rules_in_force
-from attribution.queries.price_effects import TeamEffect, price_effects
+from attribution.queries.extents import (
+    currencies,
+    currencies_of,
+    extent,
+    last_final_day,
+)
+from attribution.queries.focus import (
+    FocusRow,
+    focus_rows,
+    service_categories,
+)
+from attribution.queries.gpus import (
+    GpuCost,
+    GpuHourCell,
+    GpuNodeCost,
+    gpu_costs,
+    gpu_node_costs,
+    gpu_utilisation,
+)
+from attribution.queries.price_effects import (
+    TeamEffect,
+    price_effects,
+)
 from attribution.queries.reconciling import (
     OF_THE_BILL,
     BehindRow,
@@ -54,8 +81,18 @@ from attribution.queries.reconciling import (
     reconciled,
     thresholds,
 )
-from attribution.queries.rules import RuleLine, rules_in_force
-from attribution.queries.runs import AgentRunLine, FineTuneLine, agent_runs, fine_tune_runs
+from attribution.queries.rules import (
+    RuleLine,
+    RuleSpend,
+    rule_spend,
+    rules_in_force,
+)
+from attribution.queries.runs import (
+    AgentRunLine,
+    FineTuneLine,
+    agent_runs,
+    fine_tune_runs,
+)
 from attribution.queries.spending import (
     DaySpend,
     EstimateLine,
@@ -70,7 +107,31 @@ from attribution.queries.spending import (
     spend_by_day,
     total,
 )
-from attribution.queries.statements import Reconciliation, Statement, StatementLine, reconciliation, statement
+from attribution.queries.statement_rows import (
+    BookRow,
+    ChargeRow,
+    Counted,
+    DetailLine,
+    PartRow,
+    Rows,
+    counted,
+    every_row,
+    statement_detail,
+    statement_rows,
+)
+from attribution.queries.statement_terms import (
+    MarkupLine,
+    Terms,
+    markups,
+    terms,
+)
+from attribution.queries.statements import (
+    Reconciliation,
+    Statement,
+    StatementLine,
+    reconciliation,
+    statement,
+)
 from attribution.queries.tuned_models import (
     RunDay,
     RunDetail,
@@ -88,7 +149,10 @@ from attribution.queries.unit_costs import (
     unit_costs,
     unit_report,
 )
-from attribution.queries.unit_targets import Target, unit_targets
+from attribution.queries.unit_targets import (
+    Target,
+    unit_targets,
+)
 from attribution.queries.unit_values import (
     BusinessValue,
     CostParts,
@@ -99,24 +163,34 @@ from attribution.queries.unit_values import (
     defined_units,
     unit_values,
 )
-from attribution.queries.values import MarkerLine, Quality, markers, quality
+from attribution.queries.values import (
+    MarkerLine,
+    Quality,
+    markers,
+    quality,
+)
 
 __all__ = [
-    "Adjusted",
     "KNOWN_DIMENSIONS",
     "OF_THE_BILL",
+    "Adjusted",
     "AgentRunLine",
     "BehindRow",
+    "BookRow",
     "BusinessValue",
-    "CostParts",
     "CauseRow",
     "CauseSum",
+    "ChargeRow",
     "Comparison",
+    "Conversion",
+    "CostParts",
+    "Counted",
     "DayLine",
     "DaySpend",
     "DayUnitCost",
-    "EnergyUse",
     "DefinedUnit",
+    "DetailLine",
+    "EnergyUse",
     "EstimateLine",
     "Explanation",
     "FineTuneLine",
@@ -133,13 +207,16 @@ __all__ = [
     "GpuNodeCost",
     "KnownSpend",
     "MarkerLine",
+    "MarkupLine",
     "MonthReconciled",
     "Mover",
     "News",
+    "PartRow",
     "ProviderLine",
     "Quality",
     "Reconciliation",
     "Restated",
+    "Rows",
     "RuleLine",
     "RuleSpend",
     "RunDay",
@@ -150,34 +227,33 @@ __all__ = [
     "Statement",
     "StatementLine",
     "Target",
+    "TeamEffect",
+    "Terms",
+    "ThenNow",
+    "Threshold",
     "TunedModel",
     "TunedRun",
-    "Threshold",
     "UnitCost",
-    "adjustments",
+    "UnitReport",
+    "UnitValue",
+    "UnitValues",
     "WeightsLine",
-    "TeamEffect",
-    "ThenNow",
-    "UnitCost",
     "adjusted_cost",
+    "adjustments",
     "agent_runs",
     "behind",
     "business_values",
     "cause_row",
     "cause_rows",
     "compared",
+    "counted",
     "currencies",
     "currencies_of",
-    "UnitReport",
-    "UnitValue",
-    "UnitValues",
-    "agent_runs",
-    "business_values",
-    "currencies",
     "defined_units",
     "dimension_values",
     "energy_use",
     "estimated_versus_billed",
+    "every_row",
     "explain",
     "extent",
     "fine_tune_run",
@@ -192,6 +268,7 @@ __all__ = [
     "last_compared_day",
     "last_final_day",
     "markers",
+    "markups",
     "movers",
     "news_since",
     "other_currencies",
@@ -207,15 +284,18 @@ __all__ = [
     "spend_as_of",
     "spend_by_day",
     "statement",
-    "token_weights",
+    "statement_detail",
+    "statement_rows",
+    "terms",
     "then_and_now",
     "thresholds",
+    "token_weights",
     "total",
     "tuned_models",
     "unit_cost_by_day",
     "unit_costs",
-    "watt_hours",
     "unit_report",
     "unit_targets",
     "unit_values",
+    "watt_hours",
 ]

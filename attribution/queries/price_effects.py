@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from attribution.queries.scoped import OWNER_JOIN, TEAM, fetch
+from attribution.queries import ownership
+from attribution.queries.ownership import TEAM
+from attribution.queries.scoped import fetch
 from costobs.kernel.scope import SpendScope
 
 
@@ -30,7 +32,7 @@ def price_effects(*, scope: SpendScope) -> list[TeamEffect]:
     seen = "" if scope.teams is None else f"AND {TEAM} = ANY(%(viewer_teams)s)"
     sql = f"""
         SELECT {TEAM}, d.currency, sum(d.old_cost), sum(d.new_cost)
-        FROM price_effect d {OWNER_JOIN.format(model="d.model")}
+        FROM price_effect d {ownership.owner_join(ownership.every_pin(), model="d.model", day="d.day")}
         WHERE d.day >= %(start)s AND d.day < %(end)s {seen}
         GROUP BY 1, 2 ORDER BY abs(sum(d.new_cost) - sum(d.old_cost)) DESC, 1, 2"""
     values = {

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from attribution import rules
 from attribution.models import Rule
-from attribution.queries.scoped import TEAM, books, fetch
+from attribution.queries.ownership import TEAM
+from attribution.queries.scoped import books, fetch
 from attribution.rules import words
 from costobs.kernel import money
 from costobs.kernel.scope import SpendScope

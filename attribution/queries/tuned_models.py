@@ -8,8 +8,9 @@ from typing import Any
 
 from attribution import lineage
 from attribution.lineage import Try
+from attribution.queries.ownership import TEAM
 from attribution.queries.runs import RUN
-from attribution.queries.scoped import TEAM, Scoped, books, fetch, usage
+from attribution.queries.scoped import Scoped, books, fetch, usage
 from attribution.queries.unit_sums import COUNTED, USED
 from costobs.kernel.period import Days
 from costobs.kernel.scope import SpendScope

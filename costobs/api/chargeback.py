@@ -1,57 +1,81 @@
-"""Chargeback for programs: the statement of the page as JSON, CSV and FOCUS CSV, with every digit."""
+"""Chargeback for programs: statements by month and by their lasting id, in every form they can be had in."""
 
+import base64
 import hashlib
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from datetime import date
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
+from rest_framework import serializers
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from attribution import printing, queries
+from attribution import issue, printing
+from attribution.exports import KINDS, Document, Export
 from costobs.access.authentication import MayRead
-from costobs.api import focus, renderers, scope
+from costobs.api import renderers, scope
 from costobs.api.errors import Bad
 from costobs.kernel import money
-from costobs.kernel.period import parse_month
-from costobs.kernel.scope import SpendScope
+from costobs.kernel.period import Days, month, parse_month
+from costobs.kernel.scope import BadScope, SpendScope
 
-FORMS = ("json", "csv", "focus")
-COSTS = ("effective", "billed")
+FORMS = KINDS.names()
+COSTS = issue.COLUMNS
+_MOST_MONTHS = 36
+_FORMAT = OpenApiParameter(
+    "format", str, enum=FORMS, description="Which file. Default: json, or csv when Accept prefers it."
+)
+_HELD = OpenApiParameter(
+    "If-None-Match", str, OpenApiParameter.HEADER, description="The ETag of the answer that is held."
+)
+_COST = OpenApiParameter("cost", str, enum=list(COSTS), description="Which cost column. Default: effective.")
+_CURRENCY = OpenApiParameter("currency", str, description="ISO 4217 code. Default: the reporting currency.")
 _PARAMETERS = [
     OpenApiParameter("month", str, OpenApiParameter.PATH, description="The calendar month as YYYY-MM."),
-    OpenApiParameter("format", str, enum=list(FORMS), description="Default: json, or csv when Accept prefers it."),
-    OpenApiParameter("cost", str, enum=list(COSTS), description="Which cost column. Default: effective."),
-    OpenApiParameter("currency", str, description="ISO 4217 code."),
+    _FORMAT,
+    _COST,
+    _CURRENCY,
+    OpenApiParameter("cost_centre", str, description="The statement of one; empty for spend without a cost centre."),
     OpenApiParameter("team", str, description="The statement of one team; empty for spend nobody owns."),
-    OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER, description="The ETag of the answer that is held."),
+    _HELD,
 ]
-_CSV = (
-    "statement_id",
-    "month",
-    "state",
-    "currency",
-    "cost_column",
-    "cost_centre",
-    "team",
-    *(f"{name}_cost" for name in printing.PARTS),
-    "total_cost",
-    *(f"{name}_cost" for name in printing.TIES),
-    "printed_total_cost",
-    "statement_sha256",
+_ANSWERS: dict[Any, Any] = {
+    (200, "application/json"): OpenApiTypes.OBJECT,
+    (200, "text/csv"): OpenApiTypes.STR,
+    (200, "application/pdf"): OpenApiTypes.BINARY,
+    (200, "application/octet-stream"): OpenApiTypes.BINARY,
+    304: None,
+}
+_LISTED = inline_serializer(
+    "StatementList",
+    {
+        "statements": serializers.ListField(
+            child=inline_serializer(
+                "StatementEntry",
+                {
+                    "id": serializers.CharField(),
+                    "url": serializers.CharField(),
+                    "sha256": serializers.CharField(),
+                    "month": serializers.CharField(),
+                    "currency": serializers.CharField(),
+                    "cost": serializers.CharField(),
+                    "cost_centre": serializers.CharField(allow_null=True),
+                    "kind": serializers.ChoiceField(["showback", "chargeback"]),
+                    "state": serializers.CharField(),
+                    "version": serializers.IntegerField(),
+                    "total_cost": serializers.CharField(),
+                    "charged_cost": serializers.CharField(),
+                },
+            )
+        )
+    },
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    scope: SpendScope
-    teams: tuple[str, ...] | None  # what the statement is narrowed to, for its id
 
 
 class Chargeback(APIView):
@@ -60,53 +84,121 @@ class Chargeback(APIView):
     permission_classes = [MayRead]
     content_negotiation_class = renderers.JsonAlways
 
-    @extend_schema(
-        parameters=_PARAMETERS,
-        responses={
-            (200, "application/json"): OpenApiTypes.OBJECT,
-            (200, "text/csv"): OpenApiTypes.STR,
-            304: None,
-        },
-    )
+    @extend_schema(parameters=_PARAMETERS, responses=_ANSWERS)
     def get(self, request: Request, month: str) -> HttpResponseBase:
         """Lines by cost centre and team, what ties them to the invoices, and a checksum; the same figures as the page."""
-        form, asked = renderers.form(request, forms=FORMS), _read(request, month)
-        if form == "focus":
-            return _focus(request, asked)
-        found = _narrowed(queries.statement(scope=asked.scope), asked)
-        checksum = printing.checksum(found)
-        headers = _headers(f"{checksum}-{form}")
-        if _is_held(request, headers["ETag"]):
-            return HttpResponse(status=304, headers=headers)
-        if form == "csv":
-            rows = _csv_rows(asked, found, checksum)
-            return renderers.csv_stream(name=f"{_name(asked)}.csv", columns=_CSV, rows=rows, headers=headers)
-        return Response(_document(asked, found, checksum), headers=headers)
+        export = KINDS[renderers.form(request, forms=FORMS)]()
+        asked = _scope(request, _month(month))
+        team, centre = request.query_params.get("team"), request.query_params.get("cost_centre")
+        for name, value in (("team", team), ("cost_centre", centre)):
+            if value is not None and "\x00" in value:
+                raise Bad(f"a value of {name} holds a null character, which no name has")
+        teams = asked.teams if team is None else (team,) if asked.teams is None or team in asked.teams else ()
+        return _answer(request, issue.document(scope=asked, cost_centre=centre, teams=teams), asked, export)
 
 
-def _read(request: Request, month: str) -> _Asked:
+class Statements(APIView):
+    """Every statement there is."""
+
+    permission_classes = [MayRead]
+    content_negotiation_class = renderers.JsonAlways
+
+    @extend_schema(
+        operation_id="api_v1_statements_list",
+        parameters=[
+            OpenApiParameter("month", str, description="Only this month, as YYYY-MM."),
+            OpenApiParameter(
+                "months", int, description=f"How many months, the newest first; 12, at most {_MOST_MONTHS}."
+            ),
+            _COST,
+            _CURRENCY,
+        ],
+        responses={200: _LISTED},
+    )
+    def get(self, request: Request) -> Response:
+        """The whole statement and the one of each cost centre, by month, with ids and checksums."""
+        found = [
+            _entry(one)
+            for start in _months(request)
+            for one in issue.all_documents(scope=_scope(request, month(start)))
+            if one.statement.lines
+        ]
+        return Response({"statements": found})
+
+
+class Statement(APIView):
+    """One statement by its id."""
+
+    permission_classes = [MayRead]
+    content_negotiation_class = renderers.JsonAlways
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter(
+                "statement_id", str, OpenApiParameter.PATH, description="As 2026-10/USD/effective/4410/v1."
+            ),
+            _FORMAT,
+            _HELD,
+        ],
+        responses={**_ANSWERS, 404: OpenApiTypes.OBJECT},
+    )
+    def get(self, request: Request, statement_id: str) -> HttpResponseBase:
+        """The statement in force under this id. A version that was reopened is not found any more; the answer names what is."""
+        export = KINDS[renderers.form(request, forms=FORMS)]()
+        try:
+            shown, asked = issue.by_id(issue.parse(statement_id), teams=scope.viewer(request).teams)
+        except issue.NoStatement as problem:
+            raise NotFound(str(problem)) from problem
+        return _answer(request, shown, asked, export)
+
+
+def _month(text: str) -> Days:
     try:
-        days = parse_month(month)
+        return parse_month(text)
     except (ValueError, OverflowError) as problem:
-        raise Bad(f"expected a month as YYYY-MM, found {month!r}") from problem
+        raise Bad(f"expected a month as YYYY-MM, found {text!r}") from problem
+
+
+def _months(request: Request) -> list[date]:
+    """The months asked for, the newest first."""
+    if wanted := request.query_params.get("month"):
+        return [_month(wanted).start]
+    count = request.query_params.get("months", "12")
+    if not (count.isascii() and count.isdigit()) or not 1 <= int(count) <= _MOST_MONTHS:
+        raise Bad(f"expected months as a number from 1 to {_MOST_MONTHS}, found {count!r}")
+    return issue.months()[::-1][: int(count)]
+
+
+def _scope(request: Request, days: Days) -> SpendScope:
     cost = request.query_params.get("cost", "effective")
     if cost not in COSTS:
         raise Bad(f"unknown cost {cost!r}; a statement is in one of: {', '.join(COSTS)}")
-    visible = scope.viewer(request).teams
-    asked = SpendScope(days, (), cost, request.query_params.get("currency", settings.COSTOBS_CURRENCY), visible)
-    team = request.query_params.get("team")
-    if team is None:
-        return _Asked(asked, visible)
-    return _Asked(asked.where("team", team), (team,))
+    currency = request.query_params.get("currency", settings.COSTOBS_CURRENCY)
+    try:
+        return SpendScope(days, (), cost, currency, scope.viewer(request).teams)
+    except BadScope as problem:
+        raise Bad(str(problem)) from problem
 
 
-def _narrowed(found: queries.Statement, asked: _Asked) -> queries.Statement:
-    """Invoices are about all teams at once: a statement of some of them has no reconciliation."""
-    return found if asked.teams is None else replace(found, reconciliation=())
-
-
-def _headers(tag: str) -> dict[str, str]:
-    return {"ETag": f'"{tag}"', "Cache-Control": "private, no-cache", "Vary": "Accept, Authorization, Cookie"}
+def _answer(request: Request, shown: Document, asked: SpendScope, export: Export) -> HttpResponseBase:
+    full = issue.for_export(shown, export, scope=asked)
+    headers = {
+        "ETag": f'"{export.tag(full)}"',
+        "Cache-Control": "private, no-cache",
+        "Vary": "Accept, Authorization, Cookie",
+        "X-Costobs-Statement": full.id,
+        "X-Costobs-Statement-SHA256": full.sha256,
+    }
+    if _is_held(request, headers["ETag"]):
+        return HttpResponse(status=304, headers=headers)
+    if export.kind == "json":
+        return HttpResponse(b"".join(export.write(full)), content_type=export.media_type, headers=headers)
+    headers["Content-Disposition"] = f'attachment; filename="{export.file_name(full)}"'
+    if export.media_type.startswith("text/csv"):
+        return StreamingHttpResponse(export.write(full), content_type=export.media_type, headers=headers)
+    content = b"".join(export.write(full))
+    headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
+    return HttpResponse(content, content_type=export.media_type, headers=headers)
 
 
 def _is_held(request: Request, etag: str) -> bool:
@@ -114,91 +206,19 @@ def _is_held(request: Request, etag: str) -> bool:
     return etag in held or "*" in held
 
 
-def _name(asked: _Asked) -> str:
-    return f"chargeback-{asked.scope.days.start:%Y-%m}-{asked.scope.cost}"
-
-
-def _document(asked: _Asked, found: queries.Statement, checksum: str) -> dict[str, Any]:
-    sheet = printing.printed(found)
+def _entry(one: Document) -> dict[str, Any]:
+    found = one.statement
     return {
-        "id": printing.identity(found, teams=asked.teams),
-        "sha256": checksum,
+        "id": one.id,
+        "url": f"/api/v1/statements/{one.id}",
+        "sha256": one.sha256,
         "month": f"{found.month:%Y-%m}",
         "currency": found.currency,
         "cost": found.cost,
-        "state": printing.state(found),
-        "is_final": found.is_final,
-        "lines": [
-            {
-                "id": f"{line.cost_centre}/{line.team}",
-                "cost_centre": line.cost_centre,
-                "team": line.team,
-                **_figures(line),
-                "printed": _printed(row),
-            }
-            for line, row in zip(found.lines, sheet.rows, strict=True)
-        ],
-        "total": {**_totals(found), "printed": _printed(sheet.total)},
-        "reconciliation": [_reconciled(one) for one in found.reconciliation],
+        "cost_centre": one.cost_centre,
+        "kind": printing.kind(found),
+        "state": found.state,
+        "version": found.version,
+        "total_cost": money.text(found.total_cost),
+        "charged_cost": money.text(found.charged_cost),
     }
-
-
-def _figures(line: queries.StatementLine) -> dict[str, str]:
-    figures = {**printing.exact_parts(line), "total": line.total_cost, **printing.exact_ties(line)}
-    return {f"{name}_cost": money.text(amount) for name, amount in figures.items()}
-
-
-def _totals(found: queries.Statement) -> dict[str, str]:
-    sums: dict[str, list[Decimal]] = {name: [] for name in (*printing.PARTS, "total", *printing.TIES)}
-    for line in found.lines:
-        figures = {**printing.exact_parts(line), "total": line.total_cost, **printing.exact_ties(line)}
-        for name, amount in figures.items():
-            sums[name].append(amount)
-    return {f"{name}_cost": money.text(money.total(amounts)) for name, amounts in sums.items()}
-
-
-def _printed(row: printing.Printed) -> dict[str, str]:
-    figures = {**row.parts, "total": row.total, **row.ties}
-    return {f"{name}_cost": money.text(amount) for name, amount in figures.items()}
-
-
-def _reconciled(one: queries.Reconciliation) -> dict[str, Any]:
-    return {
-        "invoice_issuer_name": one.invoice_issuer_name,
-        "provider_name": one.provider_name,
-        "invoices": sorted(one.invoices),
-        "invoiced_cost": money.text(one.invoiced_cost),
-        "in_books_cost": money.text(one.in_books_cost),
-        "other_authority_cost": money.text(one.other_authority_cost),
-        "difference": money.text(one.difference),
-    }
-
-
-def _csv_rows(asked: _Asked, found: queries.Statement, checksum: str) -> list[list[str]]:
-    sheet = printing.printed(found)
-    head = [
-        printing.identity(found, teams=asked.teams),
-        f"{found.month:%Y-%m}",
-        printing.state(found),
-        found.currency,
-        found.cost,
-    ]
-    return [
-        [*head, line.cost_centre, line.team, *_figures(line).values(), money.text(row.total), checksum]
-        for line, row in zip(found.lines, sheet.rows, strict=True)
-    ]
-
-
-def _focus(request: Request, asked: _Asked) -> HttpResponseBase:
-    rows = queries.focus_rows(scope=asked.scope)
-    # A finer grain than the statement: a feature may change its owner while every line stays what it was.
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(repr(row).encode())
-    headers = _headers(f"{digest.hexdigest()}-focus")
-    if _is_held(request, headers["ETag"]):
-        return HttpResponse(status=304, headers=headers)
-    categories = queries.service_categories(scope=asked.scope)
-    written = focus.rows(rows, currency=asked.scope.currency, categories=categories)
-    name = f"{_name(asked)}-focus.csv"
-    return renderers.csv_stream(name=name, columns=focus.COLUMNS, rows=written, headers=headers)

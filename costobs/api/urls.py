@@ -3,8 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from costobs.api import chargeback, gate, reports, spend, unit_costs, units, usage
-from costobs.api import chargeback, gate, reconciliation, reports, spend, unit_costs, usage
+from costobs.api import chargeback, gate, reconciliation, reports, spend, unit_costs, units, usage
 
 urlpatterns = [
     path("schema", SpectacularAPIView.as_view(), name="api_schema"),
@@ -20,4 +19,6 @@ urlpatterns = [
     path("units", units.Units.as_view(), name="api_units"),
     path("reconciliation", reconciliation.Reconciliation.as_view(), name="api_reconciliation"),
     path("chargeback/<str:month>", chargeback.Chargeback.as_view(), name="api_chargeback"),
+    path("statements/", chargeback.Statements.as_view(), name="api_statements"),
+    path("statements/<path:statement_id>", chargeback.Statement.as_view(), name="api_statement"),
 ]

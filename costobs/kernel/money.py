@@ -8,6 +8,7 @@ SPLIT_QUANTUM = Decimal(1).scaleb(-SPLIT_PLACES)
 
 # Wide enough for 10^20 with 30 decimals; an operation that would lose a digit raises instead.
 EXACT = Context(prec=60, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
+DIVISION = Context(prec=60, traps=[InvalidOperation, DivisionByZero, Overflow])  # half even
 _WIDE = Context(prec=60, rounding=ROUND_DOWN, traps=[InvalidOperation, DivisionByZero, Overflow])
 
 MINOR_UNITS = {"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "VND": 0, "BHD": 3, "KWD": 3, "OMR": 3, "TND": 3, "JOD": 3}

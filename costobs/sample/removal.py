@@ -3,9 +3,8 @@
 from datetime import date, datetime, timedelta
 
 from alerts import forget as alerts_forget
-from attribution import close, teams
+from attribution import close, known, teams
 from attribution import forget as attribution_forget
-from attribution import known, teams
 from attribution import queries as attribution_queries
 from costobs import pipeline
 from costobs.sample import rules

@@ -72,6 +72,8 @@ STATES = {
     "reviewed": State("Reviewed", "check", "info"),
     "closed": State("Closed", "lock", "ok"),
     "waived": State("Waived", "ban", "watch"),
+    "showback": State("Showback", "eye", "stale"),
+    "chargeback": State("Chargeback", "banknote", "ok"),
     "matched": State("Matched", "check", "ok"),
     "explained": State("Explained", "info", "watch"),
     "unexplained": State("Unexplained", "octagon-x", "over"),

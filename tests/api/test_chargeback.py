@@ -40,7 +40,7 @@ def scope(cost: str = "effective") -> SpendScope:
 def test_it_adds_every_line_and_the_total_to_the_last_digit(ledger: Ledger, program: Program) -> None:
     found = read(program("read"))
 
-    parts = ("direct", "shared", "idle", "overhead", "unallocated", "adjustment")
+    parts = ("direct", "shared", "idle", "overhead", "unallocated", "adjustment", "tax")
     ties = ("estimated", "timing", "billed")
     for line in [*found["lines"], found["total"]]:
         for names in (parts, ties):
@@ -189,7 +189,7 @@ def test_it_shows_a_lead_and_a_narrow_token_their_own_team_only(
 
         assert {line["team"] for line in found["lines"]} == {"search"}
         assert found["reconciliation"] == []
-        assert found["id"] == f"{MONTH}/USD/effective/search"
+        assert found["id"] == f"{MONTH}/USD/effective/@search/showback"
         assert read(client, "?team=growth")["lines"] == []
         assert {row["x_Team"] for row in rows(client, "?format=focus")} == {"search"}
 
@@ -197,7 +197,7 @@ def test_it_shows_a_lead_and_a_narrow_token_their_own_team_only(
 def test_it_narrows_to_a_team_and_says_so_in_its_id(ledger: Ledger, program: Program) -> None:
     found = read(program("read"), "?team=growth&cost=billed")
 
-    assert found["id"] == f"{MONTH}/USD/billed/growth"
+    assert found["id"] == f"{MONTH}/USD/billed/@growth/showback"
     assert {line["team"] for line in found["lines"]} == {"growth"}
     assert found["reconciliation"] == []
 
@@ -208,7 +208,7 @@ def test_it_refuses_what_it_does_not_know(ledger: Ledger, program: Program) -> N
     for url in (
         "/api/v1/chargeback/2026-13",
         "/api/v1/chargeback/9999-12",
-        f"{URL}?format=pdf",
+        f"{URL}?format=docx",
         f"{URL}?cost=list",
         f"{URL}?team=%00",
         f"{URL}?currency=%00",

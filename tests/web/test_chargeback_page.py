@@ -163,7 +163,7 @@ def line(team: str, *amounts: str) -> StatementLine:
     direct, shared, idle = (Decimal(text) for text in amounts)
     zero = Decimal(0)
     total = direct + shared + idle
-    return StatementLine("1", team, direct, shared, idle, zero, zero, zero, total, total, zero)
+    return StatementLine("1", team, direct, shared, idle, zero, zero, zero, zero, total, total, zero)
 
 
 def test_it_prints_cents_that_add_up_whatever_the_digits() -> None:

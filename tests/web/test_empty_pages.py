@@ -35,8 +35,14 @@ def test_it_says_what_is_missing(ada: Client, path: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/unit-costs/export.csv", "/gpus/export.csv", "/budgets/?format=csv", "/settings/prices/export.csv"]
-    "path", ["/unit-costs/export.csv", "/gpus/export.csv", "/reconciliation/export.csv", "/budgets/?format=csv"]
+    "path",
+    [
+        "/unit-costs/export.csv",
+        "/gpus/export.csv",
+        "/reconciliation/export.csv",
+        "/budgets/?format=csv",
+        "/settings/prices/export.csv",
+    ],
 )
 def test_it_exports_the_header_alone(ada: Client, path: str) -> None:
     assert len(reading.shown(ada, path).content.decode().splitlines()) == 1

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
+from typing import ClassVar
 
 import orjson
 
+from attribution.exports import plain
+from attribution.exports.base import Document, Export
 from attribution.queries import FocusRow
 from costobs.kernel import money
 from costobs.kernel.period import month
@@ -33,6 +36,7 @@ COLUMNS = (
     "RegionId",
     "ServiceCategory",
     "ServiceName",
+    "ServiceSubcategory",
     "SubAccountId",
     "Tags",
     "x_Team",
@@ -46,7 +50,31 @@ COLUMNS = (
     "x_PurchaseOption",
     "x_Basis",
 )
+AMOUNTS = {"BilledCost", "ContractedCost", "EffectiveCost", "ListCost"}
+MOMENTS = {"BillingPeriodEnd", "BillingPeriodStart", "ChargePeriodEnd", "ChargePeriodStart"}
 _AI = "AI and Machine Learning"
+# https://focus.finops.org/focus-specification/v1-2/ (read 2026-11-28), ServiceCategory.
+_CATEGORIES = {
+    _AI,
+    "Analytics",
+    "Business Applications",
+    "Compute",
+    "Databases",
+    "Developer Tools",
+    "Identity",
+    "Integration",
+    "Internet of Things",
+    "Management and Governance",
+    "Media",
+    "Migration",
+    "Mobile",
+    "Multicloud",
+    "Networking",
+    "Other",
+    "Security",
+    "Storage",
+    "Web",
+}
 _SHARES = {
     "direct": "direct use",
     "shared": "part of a shared charge",
@@ -57,17 +85,38 @@ _SHARES = {
 }
 
 
-def rows(
-    found: list[FocusRow], *, currency: str, categories: Mapping[tuple[str, str], str]
-) -> Iterator[tuple[str, ...]]:
+class Focus(Export):
+    """The rows of the books in the month as FOCUS 1.2 charges, all four costs with every digit, the owner in tags."""
+
+    kind: ClassVar = "focus"
+    title: ClassVar = "FOCUS 1.2 CSV"
+    extension: ClassVar = "focus.csv"
+    media_type: ClassVar = "text/csv; charset=utf-8"
+    needs_focus: ClassVar = True
+
+    def write(self, document: Document) -> Iterator[bytes]:
+        return plain.lines(COLUMNS, rows(document))
+
+    def basis(self, document: Document) -> Iterator[bytes]:
+        return basis(document)
+
+
+def rows(document: Document) -> Iterator[tuple[str, ...]]:
     """One row of COLUMNS for each row of the books; amounts keep every digit."""
-    for row in found:
-        yield _row(row, currency, categories)
+    for row in document.focus_rows:
+        yield _row(row, document.statement.currency, document.categories)
+
+
+def basis(document: Document) -> Iterator[bytes]:
+    """A finer grain than the statement: a feature may change its owner while every line stays what it was."""
+    yield repr(sorted(document.categories.items())).encode()
+    for row in document.focus_rows:
+        yield repr(row).encode()
 
 
 def _row(row: FocusRow, currency: str, categories: Mapping[tuple[str, str], str]) -> tuple[str, ...]:
     period = month(row.day)
-    category = categories.get((row.provider_name, row.service_name)) or (_AI if row.model else "Other")
+    category, subcategory = _category(row, categories)
     return (
         money.text(row.billed_cost),
         row.source,
@@ -92,6 +141,7 @@ def _row(row: FocusRow, currency: str, categories: Mapping[tuple[str, str], str]
         row.region,
         category,
         row.service_name or row.provider_name,
+        subcategory,
         row.sub_account,
         _tags(row),
         row.team,
@@ -105,6 +155,13 @@ def _row(row: FocusRow, currency: str, categories: Mapping[tuple[str, str], str]
         row.purchase_option,
         row.basis,
     )
+
+
+def _category(row: FocusRow, categories: Mapping[tuple[str, str], str]) -> tuple[str, str]:
+    """As the bill names it, if FOCUS knows the name. One service has one subcategory, so it follows from the category."""
+    named = categories.get((row.provider_name, row.service_name)) or (_AI if row.model else "Other")
+    category = named if named in _CATEGORIES else "Other"
+    return category, "Generative AI" if category == _AI else f"Other ({category})"
 
 
 def _tags(row: FocusRow) -> str:
