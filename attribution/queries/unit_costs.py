@@ -106,8 +106,10 @@ class _Counts:
 
 
 _NO_COSTS, _NO_COUNTS = _Costs(), _Counts()
-# What tokens pay for: a fine-tune run is not an inference, and a bypass has no tokens.
-_BY_USAGE = "(d.basis = 'estimated' OR d.method = 'tie_out' OR (d.method = 'gpu_share' AND d.token_kind <> ''))"
+# What tokens pay for: a fine-tune run is not an inference, a bypass has no tokens, and the tokens behind an adjustment are
+# those of a closed month.
+_BY_USAGE = """((d.basis = 'estimated' AND d.method <> 'adjustment') OR d.method = 'tie_out'
+    OR (d.method = 'gpu_share' AND d.token_kind <> ''))"""
 _USED = f"{_BY_USAGE} AND d.share_kind IN ('direct', 'shared')"
 _LOADED = f"({_USED} OR (d.method = 'gpu_share' AND d.share_kind IN ('idle_workload', 'overhead')))"
 
