@@ -114,17 +114,13 @@ def fingerprint(*, month: Days, exchange_rates: object) -> str:
     """
     pins = ownership.every_pin()
     day = "coalesce(d.origin_day, d.day)" if pins.books else "d.day"
-    said = ", ".join(_SAID)
-    sums = ", ".join(f"trim_scale(sum(d.{cost}))" for cost in COSTS)
-    places = ", ".join(str(index + 1) for index in range(len(_SAID)))
-    columns = ", ".join(f"c{index}" for index in range(len(_SAID) + len(COSTS)))
+    said = ", ".join([*_SAID, *(f"trim_scale(d.{cost})" for cost in COSTS)])
     ((digest, rows),) = fetch(
         f"""SELECT encode(sha256(coalesce(string_agg(x.said, ''::bytea ORDER BY x.said), ''::bytea)), 'hex'), count(*)
-            FROM (SELECT sha256(convert_to(jsonb_build_array({columns})::text, 'UTF8')) AS said
-                  FROM (SELECT {said}, {sums} FROM attribution_dailycost d
-                        JOIN ingest_source s ON s.id = d.source_id JOIN ingest_attributeset a ON a.id = d.attribute_set_id
-                        {ownership.owner_join(pins, model="d.model", day=day)} {ownership.team_join(pins, day=day)}
-                        WHERE d.day >= %(start)s AND d.day < %(end)s GROUP BY {places}) y ({columns})) x""",
+            FROM (SELECT sha256(convert_to(ROW({said})::text, 'UTF8')) AS said FROM attribution_dailycost d
+                  JOIN ingest_source s ON s.id = d.source_id JOIN ingest_attributeset a ON a.id = d.attribute_set_id
+                  {ownership.owner_join(pins, model="d.model", day=day)} {ownership.team_join(pins, day=day)}
+                  WHERE d.day >= %(start)s AND d.day < %(end)s) x""",
         {"start": month.start, "end": month.end},
     )
     document = {"month": month.start, "rows": rows, "books": digest, "exchange_rates": exchange_rates}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
+from attribution import periods
 from attribution.queries.ownership import TEAM
 from attribution.queries.scoped import books, fetch, usage
 from attribution.splitting import COSTS
@@ -119,9 +120,7 @@ def explain(*, scope: SpendScope) -> Explanation:
     return Explanation(
         rows=sum(one.rows for one in current),
         cost=sum((one.cost for one in current), Decimal(0)),
-        ruleset_version=next(
-            (row[0] for row in fetch("SELECT id FROM attribution_rulesetversion WHERE is_current")), None
-        ),
+        ruleset_version=_ruleset_version(scope),
         sources=tuple(sources),
         methods=tuple(_methods(scope)),
         rules=tuple(_rules(scope)),
@@ -129,6 +128,13 @@ def explain(*, scope: SpendScope) -> Explanation:
         deliveries=tuple(_deliveries(scope)) if scope.teams is None else (),
         splits=tuple(_splits(scope)),
     )
+
+
+def _ruleset_version(scope: SpendScope) -> int | None:
+    """The rules in force on the last day of the scope: those of its closed month, else the current ones."""
+    pinned = periods.ruleset_of(scope.days.last) if len(scope.days) else None
+    current = fetch("SELECT id FROM attribution_rulesetversion WHERE is_current")
+    return pinned or next((row[0] for row in current), None)
 
 
 def _sources(scope: SpendScope) -> list[FromSource]:

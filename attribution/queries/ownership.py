@@ -41,15 +41,23 @@ class Pins:
 
     def ruleset(self, day: str) -> str:
         """The ruleset of a row as SQL; `day` is its owner day."""
+        return f"(CASE {self._rulesets(day)} ELSE {CURRENT} END)" if self.differ else CURRENT
+
+    def apart(self, day: str, *, by_month: bool) -> str:
+        """What keeps rows apart when they are folded over their days, as SQL, "" for nothing: the rules their owners come
+        from, or with `by_month` the closed month itself.
+        """
+        if by_month:
+            return self.month(day)
+        return f"(CASE {self._rulesets(day)} END)" if self.differ else ""
+
+    def _rulesets(self, day: str) -> str:
         arms: list[tuple[date, int]] = []
         for month, ruleset in self.books:
             if arms and arms[-1][1] == ruleset:
                 arms.pop()
             arms.append((add_months(month, 1), ruleset))
-        if not self.differ:
-            return CURRENT
-        whens = " ".join(f"WHEN {day} < DATE '{end}' THEN {ruleset}" for end, ruleset in arms)
-        return f"(CASE {whens} ELSE {CURRENT} END)"
+        return " ".join(f"WHEN {day} < DATE '{end}' THEN {ruleset}" for end, ruleset in arms)
 
     def month(self, day: str) -> str:
         """The closed month of a row as SQL, NULL in open ones. Days before a closed month that had no rows belong to it."""

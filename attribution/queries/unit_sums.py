@@ -14,8 +14,10 @@ COLUMNS = ("requests", "errors", "refused", "unknown_usage", *COUNTED, "reasonin
 KEPT = ("basis", "method", "token_kind", "share_kind")
 _PERMILLES = {"p50_ms": 500, "p90_ms": 900, "p95_ms": 950, "p99_ms": 990}
 
-# What tokens pay for: a fine-tune run is not an inference, and a bypass has no tokens.
-_BY_USAGE = "(d.basis = 'estimated' OR d.method = 'tie_out' OR (d.method = 'gpu_share' AND d.token_kind <> ''))"
+# What tokens pay for: a fine-tune run is not an inference, a bypass has no tokens, and the tokens behind an adjustment are
+# those of a closed month.
+_BY_USAGE = """((d.basis = 'estimated' AND d.method <> 'adjustment') OR d.method = 'tie_out'
+    OR (d.method = 'gpu_share' AND d.token_kind <> ''))"""
 USED = f"({_BY_USAGE} AND d.share_kind = 'direct')"
 LOADED = f"({USED} OR (d.method = 'gpu_share' AND d.share_kind IN ('idle_workload', 'overhead')))"
 

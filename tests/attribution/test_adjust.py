@@ -273,3 +273,50 @@ def test_it_conserves_every_amount_through_closes_and_late_rows(first, late, lat
             books.rebuild(day=day, now=LATER)
         assert in_month(AFTER) == once
         transaction.set_rollback(True)
+
+
+_call = st.tuples(
+    st.sampled_from([MONTH, NEXT - timedelta(days=1), NEXT]), st.sampled_from(["a", "b"]), st.integers(1, 3000)
+)
+_line = st.tuples(st.sampled_from([MONTH, NEXT - timedelta(days=1), NEXT]), _amount, st.integers(0, 4000))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    calls=st.lists(_call, max_size=4, unique_by=lambda one: one[:2]),
+    billed=st.lists(_line, max_size=2),
+    late_calls=st.lists(_call, max_size=3, unique_by=lambda one: one[:2]),
+    late_billed=st.lists(_line, max_size=3),
+)
+def test_it_conserves_estimates_and_bills_that_replace_them_late(calls, billed, late_calls, late_billed) -> None:
+    def use(rows, hour: int) -> None:
+        for day, team, tokens in rows:
+            world.usage(log, input_uncached=tokens, hour=world.at(hour, day=day), attributes={"team": team})
+
+    def bill_for(rows) -> None:
+        for day, cost, tokens in rows:
+            world.llm_charge(bill, cost, starts=world.at(day=day), consumed_quantity=Decimal(tokens))
+
+    with transaction.atomic():
+        log, bill = world.source("usage_log", "log"), world.source()
+        use(calls, 9)
+        bill_for(billed)
+        world.settle()
+        closed()
+        march, usage = (
+            in_month(),
+            world.fetch("SELECT * FROM ingest_usageday WHERE day < '2026-04-01' ORDER BY 1, 2, 3"),
+        )
+        use(late_calls, 10)
+        bill_for(late_billed)
+        world.settle(newest_first=True)
+
+        assert in_month() == march
+        assert world.fetch("SELECT * FROM ingest_usageday WHERE day < '2026-04-01' ORDER BY 1, 2, 3") == usage
+        assert verify.run().failures == ()
+        once = in_month(NEXT)
+        world.touch(log, MONTH)
+        world.touch(bill, NEXT)
+        world.settle()
+        assert in_month(NEXT) == once
+        transaction.set_rollback(True)

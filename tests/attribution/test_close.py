@@ -467,26 +467,32 @@ def test_it_forgets_months_that_hold_nothing_but_what_goes() -> None:
     assert not Delivery.objects.filter(is_pinned=True).exists()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_it_waits_for_a_month_that_is_being_closed_before_it_rebuilds_a_day() -> None:
     month()
-    with child.session() as other, connection.cursor() as cursor:
+    with child.session() as other:
         other.execute("SELECT pg_advisory_lock(hashtext('costobs close'))")
-        cursor.execute("SET LOCAL lock_timeout = '200ms'")
 
         with pytest.raises(OperationalError, match="lock timeout"), transaction.atomic():
+            _waits("200ms")
             books.rebuild(day=world.DAY, now=NOW)
         other.execute("SELECT pg_advisory_unlock(hashtext('costobs close'))")
-        cursor.execute("SET LOCAL lock_timeout = '20s'")
 
-        assert books.rebuild(day=world.DAY, now=NOW) == 1
+    assert books.rebuild(day=world.DAY, now=NOW) == 1
 
 
+def _waits(timeout: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = '{timeout}'")
+
+
+@pytest.mark.django_db(transaction=True)
 def test_it_lets_days_be_rebuilt_at_once_but_no_month_close_meanwhile() -> None:
     month()
-    with child.session() as other, connection.cursor() as cursor:
+    with child.session() as other:
         other.execute("SELECT pg_advisory_lock_shared(hashtext('costobs close'))")
-        cursor.execute("SET LOCAL lock_timeout = '200ms'")
 
         assert books.rebuild(day=world.DAY, now=NOW) == 1
         with pytest.raises(OperationalError, match="lock timeout"), transaction.atomic():
+            _waits("200ms")
             close.review(month=MONTH, by="ada", now=NOW)

@@ -1,12 +1,13 @@
 """Days of usage from real loads: tokens, latency, agent runs; each call once."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import orjson
 import pytest
 
 from attribution import queries, verify
+from attribution.models import PeriodBook, RulesetVersion
 from costobs.kernel.period import Days, day_of
 from ingest import configure, load
 from tests.attribution import world
@@ -70,6 +71,25 @@ def test_it_keeps_a_run_over_midnight_whole_on_its_first_day(tmp_path: Path) -> 
     assert (run.requests, day_of(run.started_at)) == (2, world.DAY)
     second = world.scope(days=Days(run.ended_at.date(), run.ended_at.date().replace(day=12)))
     assert queries.agent_runs(scope=second) == []
+
+
+def test_it_leaves_a_run_that_began_in_a_closed_month_as_it_was(tmp_path: Path) -> None:
+    rows = _events(4)
+    for row, at in zip(rows, ("02-28T23:58", "02-28T23:59", "03-01T00:05", "02-28T23:50"), strict=True):
+        row["occurred_at"] = f"2026-{at}:00Z"
+    _load(tmp_path, rows[:2])
+    world.settle()
+    PeriodBook.objects.create(
+        month=date(2026, 2, 1), state="closed", ruleset=RulesetVersion.objects.get(is_current=True), closed_at=NOW
+    )
+    before = world.fetch("SELECT * FROM ingest_agentrun")
+
+    _load(tmp_path, rows)
+    world.settle(newest_first=True)
+
+    assert [row for row in world.fetch("SELECT * FROM ingest_agentrun") if row in before] == before
+    usage = world.fetch("SELECT day, requests FROM ingest_usageday WHERE is_current ORDER BY day")
+    assert usage == [(date(2026, 2, 28), 2), (date(2026, 3, 1), 1)]
 
 
 def test_it_does_not_call_a_single_call_a_run(tmp_path: Path) -> None:
