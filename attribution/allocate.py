@@ -183,7 +183,7 @@ ORDER BY 1
 # What other days may be weighed by: direct cost, usage that counts, and business figures.
 _FIGURES = f"""
 INSERT INTO attribution_dayfigures AS old (day, version, digest)
-SELECT %(day)s, 1, coalesce(sum(hashtextextended(row_text, 0)), 0) FROM (
+SELECT %(day)s, least(count(row_text), 1), coalesce(sum(hashtextextended(row_text, 0)), 0) FROM (
     SELECT concat_ws('|', 'cost', currency, provider_name, sub_account, service_name, deployment, attribute_set_id, model,
         charge_category, trim_scale(sum(effective_cost))) AS row_text
     FROM attribution_dailycost
@@ -251,6 +251,11 @@ def due(*, since: date | None) -> list[date]:
     Safe at any time: what is not yet committed makes its day due once it is.
     """
     return [day for (day,) in fetch(_DUE, {"open": since})]
+
+
+def reads_owners(*, day: date) -> bool:
+    """Whether any split of the day is weighed by owners, so that every set has to have one before `run`."""
+    return any(rule.reads_owners or "unowned" in rule.pools for _, rule in _rules(day))
 
 
 def jobs(*, day: date) -> int:

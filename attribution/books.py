@@ -25,7 +25,8 @@ def rebuild(*, day: date, now: datetime) -> int:
             usage_rollup.run(day=day)
         allocate.jobs(day=day)
         tie_out.run(day=day, now=now)
-        own.run(now=now)  # sets that came after the caller asked; splits are weighed by owner
+        if allocate.reads_owners(day=day):
+            own.run(now=now)  # for sets that have come since the caller asked
         allocate.run(day=day, now=now)
         own.run(now=now)  # the sets that splits have made
         roll_up.lay()

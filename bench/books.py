@@ -2,13 +2,13 @@
 
     python -m bench.books [--lines 1000000] [--events 1000000]
 
-The rows are made in PostgreSQL, in the tables and partitions that loads fill: charge lines of a cloud (40 teams, 2,000
-attribute sets, 12 services) and of a provider of models, with support, taxes and credits; and events (1,000 sets, 5 models, a
-tenth of them in agent runs) folded to hours as a load does. The lines lie as in eight files, each in the order of time, the
-events as they came in. Then every day is allocated and rolled up, oldest first, with rules
-that split support by direct cost, taxes evenly and give credits to the owners of what they credit. What the split costs shows
-in a second pass without rules. The bare GROUP BY sums the same columns of the same lines by the columns DailyCost has, and the
-same events by day, set, model and price, in the same server, and keeps nothing. `verify` then proves the month.
+The rows are made in PostgreSQL, in the tables and partitions that loads fill: charge lines of a cloud (40 teams, 12 services, an
+attribute set for each 5,000 lines) and of a provider of models, with support, taxes and credits; and events (5 models, a set for
+each 10,000, a tenth in agent runs) folded to hours as a load does. The lines lie as in eight files, each in the order of time,
+the events as they came in. Then every day is allocated and rolled up, oldest first, with rules that split support by direct
+cost, taxes evenly and give credits to the owners of what they credit. What the split costs shows in a second pass without
+rules. The bare GROUP BY sums the same columns of the same lines by the columns DailyCost has, and the same events by day, set,
+model and price, in the same server, and keeps nothing. `verify` then proves the month.
 """
 
 import argparse
@@ -24,7 +24,9 @@ from bench import ingest as timing
 
 FIRST, DAYS = date(2026, 9, 1), 30
 NOW = datetime(2026, 10, 3, tzinfo=UTC)
-SETS, LOGGED_SETS, MODELS = 2000, 1000, 5
+MODELS = 5
+# As many sets as make the books as dense at every size: 2,000 and 1,000 for ten million rows.
+LINES_A_SET, EVENTS_A_SET = 5_000, 10_000
 
 _SETS = """
 INSERT INTO ingest_attributeset (source_id, digest, attributes, seen_at)
@@ -172,11 +174,11 @@ def _fill(lines: int, events: int) -> None:
             **dict.fromkeys(kinds, "0.000001"),
         )
     values = {"now": NOW, "first": FIRST, "last": FIRST + timedelta(days=DAYS), "lines": lines, "events": events}
-    _run(_SETS, {**values, "source": bill.pk, "sets": SETS})
-    _run(_SETS, {**values, "source": log.pk, "sets": LOGGED_SETS})
+    _run(_SETS, {**values, "source": bill.pk, "sets": _sets(lines, LINES_A_SET)})
+    _run(_SETS, {**values, "source": log.pk, "sets": _sets(events, EVENTS_A_SET)})
     with timing._timed() as filling:
-        _run(_lines_sql(), {**values, "source": bill.pk, "delivery": delivery.pk})
-        _run(_EVENTS.format(days=DAYS, sets=LOGGED_SETS, models=MODELS), {**values, "source": log.pk})
+        _run(_lines_sql(_sets(lines, LINES_A_SET)), {**values, "source": bill.pk, "delivery": delivery.pk})
+        _run(_EVENTS.format(days=DAYS, sets=_sets(events, EVENTS_A_SET), models=MODELS), {**values, "source": log.pk})
         _run(_FOLD, {})
     _run(
         "INSERT INTO ingest_touched (source_id, day) SELECT s, d FROM unnest(%(s)s::bigint[]) s, unnest(%(d)s::date[]) d",
@@ -187,7 +189,11 @@ def _fill(lines: int, events: int) -> None:
     print(f"{lines:,} lines and {events:,} events made in {timing._told(filling[0])}; {size}", flush=True)
 
 
-def _lines_sql() -> str:
+def _sets(rows: int, each: int) -> int:
+    return max(rows // each, 10)
+
+
+def _lines_sql(sets: int) -> str:
     """The statement for the lines, with every text column that is not drawn left blank."""
     from ingest.models import Charge
 
@@ -195,7 +201,7 @@ def _lines_sql() -> str:
     texts = [f.column for f in Charge._meta.concrete_fields if f.get_internal_type() == "TextField"]
     blank = [name for name in texts if f"{name}," not in named.replace("\n", " ")]
     return _LINES.format(
-        texts=", ".join(blank), blanks=", ".join("''" for _ in blank), days=DAYS, models=MODELS, sets=SETS
+        texts=", ".join(blank), blanks=", ".join("''" for _ in blank), days=DAYS, models=MODELS, sets=sets
     )
 
 
