@@ -40,7 +40,7 @@ def page(request: HttpRequest) -> HttpResponse:
     context = {
         "page": "settings",
         "scope": None,
-        "heading": _heading(found, spend, now),
+        "heading": _heading(len(queries.rules_in_force()), spend, now),
         "sub": f"Version {found.current}, as of {fmt.moment(now)}. {rule_words.closed_words(periods.closed_until())}",
         "actions": _actions(may_manage=viewer.may_manage),
         "teams": teams.listing(),
@@ -129,8 +129,7 @@ def _scope(now: datetime) -> SpendScope:
     return SpendScope(rule_words.last_month(now), (), "effective", settings.COSTOBS_CURRENCY, None)
 
 
-def _heading(found: Draft, spend: RuleSpend, now: datetime) -> str:
-    active = sum(line.rule.is_active for line in found.lines)
+def _heading(active: int, spend: RuleSpend, now: datetime) -> str:
     month = fmt.month(rule_words.last_month(now).start)
     words = f"{active} rule{'s' if active != 1 else ''}"
     whole = spend.whole
