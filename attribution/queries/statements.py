@@ -201,14 +201,21 @@ def _empty(one: Conversion) -> StatementLine:
 
 
 def reconciliation(*, scope: SpendScope) -> list[Reconciliation]:
-    """The vendors' current deliveries of the scope's days against the books, by issuer and provider, largest first."""
+    """The vendors' deliveries of the scope's days against the books, by issuer and provider, largest first.
+
+    An open month is held against the deliveries that count now, a closed one against those it was closed with. What corrects a
+    closed month belongs to the invoices of that month, not to those of the month it is booked in.
+    """
     if scope.teams is not None:
         return []
-    sql = """
+    book = statement_terms.book(scope.days.start)
+    is_pinned = book is not None and book.state == "closed" and bool(book.deliveries)
+    counts = "v.id = ANY(%(deliveries)s)" if is_pinned else "v.state = 'current'"
+    sql = f"""
         WITH invoiced AS (
             SELECT c.invoice_issuer_name, c.service_provider_name AS provider_name, sum(c.billed_cost) AS cost,
                 array_agg(DISTINCT c.invoice_id) FILTER (WHERE c.invoice_id <> '') AS invoices
-            FROM ingest_charge c JOIN ingest_delivery v ON v.id = c.delivery_id AND v.state = 'current'
+            FROM ingest_charge c JOIN ingest_delivery v ON v.id = c.delivery_id AND {counts}
             WHERE c.charge_period_start >= %(start_at)s AND c.charge_period_start < %(end_at)s
                 AND c.billing_currency = %(currency)s
             GROUP BY 1, 2
@@ -216,12 +223,15 @@ def reconciliation(*, scope: SpendScope) -> list[Reconciliation]:
             SELECT invoice_issuer_name, provider_name, coalesce(sum(billed_cost) FILTER (WHERE is_current), 0) AS cost,
                 coalesce(sum(billed_cost) FILTER (WHERE NOT is_current), 0) AS other
             FROM attribution_dailycost
-            WHERE day >= %(start)s AND day < %(end)s AND currency = %(currency)s AND basis = 'billed' GROUP BY 1, 2
+            WHERE day >= %(start)s AND day < %(end)s AND currency = %(currency)s AND basis = 'billed'
+                AND origin_day IS NULL
+            GROUP BY 1, 2
         )
-        SELECT invoice_issuer_name, provider_name, coalesce(invoices, '{}'), coalesce(i.cost, 0), coalesce(b.cost, 0),
+        SELECT invoice_issuer_name, provider_name, coalesce(invoices, '{{}}'), coalesce(i.cost, 0), coalesce(b.cost, 0),
             coalesce(b.other, 0)
         FROM invoiced i FULL JOIN booked b USING (invoice_issuer_name, provider_name) ORDER BY 4 DESC, 1, 2"""
     days = scope.days
-    parameters = {"start": days.start, "end": days.end, "start_at": days.start_at, "end_at": days.end_at}
+    parameters: dict[str, object] = {"deliveries": list(book.deliveries) if book else []}
+    parameters |= {"start": days.start, "end": days.end, "start_at": days.start_at, "end_at": days.end_at}
     rows = fetch(sql, parameters | {"currency": scope.currency})
     return [Reconciliation(issuer, provider, tuple(invoices), *rest) for issuer, provider, invoices, *rest in rows]

@@ -175,8 +175,7 @@ def bars(view: View) -> ChartCard | None:
             totals=[view.money(one.charged) for _, one in shown],
             height="small" if len(shown) < 4 else "secondary",
         ),
-        summary=f"{labels[0]} has the most: {view.money(row.charged)} of"
-        f" {view.money(view.sheet.total.charged)}.",
+        summary=f"{labels[0]} has the most: {view.money(row.charged)} of {view.money(view.sheet.total.charged)}.",
     )
 
 
