@@ -187,7 +187,7 @@ def _page(
         "page": "settings",
         "scope": None,
         "heading": _heading(held, plans),
-        "sub": "Closed months keep the terms they were closed with.",
+        "sub": "Closed months keep their markups. Name and columns count for every file from now on.",
         "may_manage": may_manage,
         "company": found.company,
         "actions": [Link("Deliver statements", reverse("statement_schedule_new"), icon="send")] if may_manage else [],

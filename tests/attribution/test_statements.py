@@ -12,6 +12,7 @@ from attribution.queries.statements import Statement, StatementLine
 from costobs.audit.models import AuditEntry
 from costobs.kernel.period import month
 from costobs.kernel.scope import SpendScope
+from ingest.models import Delivery
 from tests.attribution import world
 
 MONTH = world.DAY.replace(day=1)
@@ -421,3 +422,17 @@ def test_it_books_what_changes_after_a_close_as_adjustments(books: None) -> None
     (one,) = queries.statement_rows(scope=detail("4410"), kind="books", limit=10)
     assert isinstance(one, queries.BookRow)
     assert one.origin_day == date(2026, 2, 3)
+
+
+def test_it_holds_a_closed_month_against_the_deliveries_it_was_closed_with(books: None) -> None:
+    before = issue.document(scope=scope())
+    close()
+    PeriodBook.objects.update(deliveries=list(Delivery.objects.values_list("pk", flat=True)))
+    closed = issue.document(scope=scope())
+    rows = queries.counted(scope=detail("4410"), kind="charges").rows
+
+    Delivery.objects.update(state="replaced")
+
+    assert issue.document(scope=scope()).sha256 == closed.sha256
+    assert closed.statement.reconciliation == before.statement.reconciliation != ()
+    assert queries.counted(scope=detail("4410"), kind="charges").rows == rows > 0
