@@ -152,7 +152,7 @@ def _one_row(one: dict[str, Any]) -> tuple[Any, ...]:
     return one["log"], one["model"], one["start"], str(one["attributes"]), one["own"]
 
 
-@settings(_settings, max_examples=100)
+@settings(_settings, max_examples=80)
 @given(company=_companies())
 def test_it_holds_every_amount_once_by_any_rules_and_says_the_same_when_made_again(company):
     with transaction.atomic():
@@ -172,7 +172,7 @@ def test_it_holds_every_amount_once_by_any_rules_and_says_the_same_when_made_aga
         transaction.set_rollback(True)
 
 
-@settings(_settings, max_examples=40)
+@settings(_settings, max_examples=30)
 @given(company=_companies(), chance=st.randoms(use_true_random=False))
 def test_it_ends_the_same_by_whatever_way_the_deliveries_came(company, chance):
     with transaction.atomic():
@@ -199,7 +199,7 @@ def test_it_ends_the_same_by_whatever_way_the_deliveries_came(company, chance):
         transaction.set_rollback(True)
 
 
-@settings(_settings, max_examples=25)
+@settings(_settings, max_examples=20)
 @given(company=_companies(), chance=st.randoms(use_true_random=False))
 def test_it_ends_the_same_when_the_rules_come_after_the_money(company, chance):
     with transaction.atomic():
