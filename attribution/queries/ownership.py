@@ -20,24 +20,30 @@ def owner(column: str) -> str:
 
 
 TEAM = owner("team")
+# One row at least: in the usual case, without a closed month, this answers everything that folding asks.
 _PINNED = """
-SELECT b.month, b.ruleset_id, (SELECT id FROM attribution_rulesetversion WHERE is_current), {origin}
-FROM attribution_periodbook b WHERE b.state = 'closed' ORDER BY b.month
+SELECT b.month, b.ruleset_id, (SELECT id FROM attribution_rulesetversion WHERE is_current),
+    CASE WHEN b.month IS NOT NULL THEN {origin} END, {changes}
+FROM (SELECT 1) one LEFT JOIN attribution_periodbook b ON b.state = 'closed' ORDER BY b.month
 """
 _ORIGIN = """(SELECT min(origin_day) FROM attribution_dailycost
     WHERE origin_day IS NOT NULL AND day >= %(start)s AND day < %(end)s)"""
+_CHANGES = """EXISTS (SELECT FROM attribution_ownership
+    WHERE ruleset_id IN ({rulesets}) AND valid_from > %(start)s AND valid_from < %(end)s)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Pins:
     """The closed months that decide about owners in a scope, oldest first, each with its first day and its ruleset.
 
-    `first_origin` is the earliest day that rows of the scope correct, None without such rows.
+    `first_origin` is the earliest day that rows of the scope correct, None without such rows. `changes`: whether the rules in
+    force give somebody another owner inside the scope; None where nobody asked.
     """
 
     books: tuple[tuple[date, int], ...] = ()
     current: int | None = None
     first_origin: date | None = None
+    changes: bool | None = None
 
     def ruleset(self, day: str) -> str:
         """The ruleset of a row as SQL; `day` is its owner day."""
@@ -76,20 +82,19 @@ class Pins:
         return ", ".join([*(str(ruleset) for ruleset in pinned), CURRENT])
 
 
-def pins(days: Days, *, with_origins: bool) -> Pins:
+def pins(days: Days, *, with_origins: bool, with_changes: bool = False) -> Pins:
     """What is pinned for rows of `days`; nothing when they are open and, `with_origins`, correct no closed day."""
-    rows = _fetch(_ORIGIN if with_origins else "NULL::date", {"start": days.start, "end": days.end})
-    if not rows:
-        return Pins()
-    found = Pins(tuple((month, ruleset) for month, ruleset, _, _ in rows), rows[0][2], rows[0][3])
-    open_from = add_months(found.books[-1][0], 1)
-    return Pins() if days.start >= open_from and found.first_origin is None else found
+    origin = _ORIGIN if with_origins else "NULL::date"
+    asked = _CHANGES.format(rulesets=CURRENT) if with_changes else "NULL::boolean"
+    found = _found(origin, asked, {"start": days.start, "end": days.end})
+    if found.books and days.start >= add_months(found.books[-1][0], 1) and found.first_origin is None:
+        return Pins(changes=found.changes)
+    return found
 
 
 def every_pin() -> Pins:
     """What is pinned for rows of any day."""
-    rows = _fetch("NULL::date", {})
-    return Pins(tuple((month, ruleset) for month, ruleset, _, _ in rows), rows[0][2]) if rows else Pins()
+    return _found("NULL::date", "NULL::boolean", {})
 
 
 def owner_join(found: Pins, *, model: str, day: str) -> str:
@@ -122,17 +127,21 @@ LEFT JOIN LATERAL (SELECT coalesce(closed_team.cost_centre, live_team.cost_centr
 
 def changes(found: Pins, days: Days) -> bool:
     """Whether somebody's owner changes inside the days, or inside those that rows of the days correct."""
+    if not found.books and found.changes is not None:
+        return found.changes
     first = min(days.start, found.first_origin or days.start)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"""SELECT EXISTS (SELECT FROM attribution_ownership
-                WHERE ruleset_id IN ({found.rulesets}) AND valid_from > %s AND valid_from < %s)""",
-            [first, days.end],
+            f"SELECT {_CHANGES.format(rulesets=found.rulesets)}",
+            {"start": first, "end": days.end},
         )
         return bool(cursor.fetchone()[0])
 
 
-def _fetch(origin: str, parameters: dict[str, date]) -> list[tuple[date, int, int | None, date | None]]:
+def _found(origin: str, asked: str, parameters: dict[str, date]) -> Pins:
     with connection.cursor() as cursor:
-        cursor.execute(_PINNED.format(origin=origin), parameters or None)
-        return list(cursor.fetchall())
+        cursor.execute(_PINNED.format(origin=origin, changes=asked), parameters or None)
+        rows = cursor.fetchall()
+    _, _, current, first_origin, is_changing = rows[0]
+    books = tuple((month, ruleset) for month, ruleset, *_ in rows if month is not None)
+    return Pins(books, current if books else None, first_origin, is_changing)

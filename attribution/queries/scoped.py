@@ -115,7 +115,9 @@ class Scoped:
     def pins(self) -> ownership.Pins:
         """The closed months that decide about owners here."""
         if self._pins is None:
-            self._pins = ownership.pins(self.scope.days, with_origins=self.table == _DAILY)
+            self._pins = ownership.pins(
+                self.scope.days, with_origins=self.table == _DAILY, with_changes=bool(self.sums)
+            )
         return self._pins
 
     def _rows(self) -> str:
