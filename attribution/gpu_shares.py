@@ -29,7 +29,7 @@ WITH spent AS (
     WHERE state = 'busy' GROUP BY 1, 2, 3 HAVING sum(amount - taken) > 0
 ), sampled AS (
     SELECT node, hour, deployment, sum(busy) AS busy, max(p.span) / 1000 AS seconds
-    FROM book_window JOIN book_pool p USING (pool) GROUP BY 1, 2, 3 HAVING sum(busy) > 0
+    FROM book_window JOIN book_engine p USING (pool) GROUP BY 1, 2, 3 HAVING sum(busy) > 0
 ), kept AS (
     SELECT s.node, s.hour, coalesce(w.deployment, s.deployment) AS deployment, sum(s.amount) AS busy, max(window_seconds) AS seconds
     FROM attribution_gpushare s LEFT JOIN book_weight w ON w.member = s.deployment
@@ -60,7 +60,7 @@ WITH parts AS (
 ), named AS (
     SELECT a.node, a.hour, p.deployment, o.member, o.attribute_set_id, o.model, a.kind, o.is_estimated, sum(a.busy) AS busy,
         sum(a.active) AS active
-    FROM parts a JOIN book_pool p USING (pool) LEFT JOIN book_who o USING (who) GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+    FROM parts a JOIN book_engine p USING (pool) LEFT JOIN book_who o USING (who) GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 )
 INSERT INTO book_gpu_share
 SELECT n.node, n.hour, n.deployment, coalesce(n.member, n.deployment), coalesce(n.attribute_set_id, 0), coalesce(n.model, ''),
@@ -107,7 +107,7 @@ WITH members AS (
     SELECT node, hour, deployment, state, sum(amount - taken) AS amount FROM book_gpu_time GROUP BY 1, 2, 3, 4
 ), rested AS (
     SELECT w.node, w.hour, p.deployment, sum(w.idle) * 1000000 AS idle
-    FROM book_window w JOIN book_pool p USING (pool) GROUP BY 1, 2, 3
+    FROM book_window w JOIN book_engine p USING (pool) GROUP BY 1, 2, 3
 ), taken AS (
     SELECT node, hour, deployment, sum(taken) AS amount FROM book_gpu_time GROUP BY 1, 2, 3 HAVING sum(taken) > 0
 ), ran AS (

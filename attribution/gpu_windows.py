@@ -49,7 +49,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS book_event (
     source_id bigint, offering_id bigint, attribute_set_id bigint, pool integer, member text, is_guessed boolean,
     starts bigint, first bigint, ends bigint, {", ".join(f"{kind} integer" for kind in _KINDS)}
 ) ON COMMIT DELETE ROWS;
-CREATE TEMPORARY TABLE IF NOT EXISTS book_pool (
+CREATE TEMPORARY TABLE IF NOT EXISTS book_engine (
     pool integer, deployment text, span bigint, nodes integer, is_even boolean
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS book_who (
@@ -70,7 +70,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS book_window (
 CREATE TEMPORARY TABLE IF NOT EXISTS book_slice (
     pool integer, place bigint, who integer, kind smallint, share bigint
 ) ON COMMIT DELETE ROWS;
-DELETE FROM book_weight; DELETE FROM book_event; DELETE FROM book_pool; DELETE FROM book_who; DELETE FROM book_piece;
+DELETE FROM book_weight; DELETE FROM book_event; DELETE FROM book_engine; DELETE FROM book_who; DELETE FROM book_piece;
 DELETE FROM book_crowd; DELETE FROM book_sample; DELETE FROM book_window; DELETE FROM book_slice;
 """
 
@@ -172,7 +172,7 @@ WITH members AS (
     SELECT m.deployment, sum((e.ends - e.starts) / (s.seconds * 1000) + 2) AS pieces
     FROM book_event e JOIN members m USING (pool) JOIN samples s ON s.deployment = m.deployment GROUP BY 1
 )
-INSERT INTO book_pool
+INSERT INTO book_engine
 SELECT m.pool, s.deployment, 1000 * s.seconds * ceil(greatest(1,
     coalesce(e.pieces, 0) / %(pieces)s, s.nodes * 86400.0 / s.seconds / %(windows)s))::bigint, s.nodes, m.is_even
 FROM samples s JOIN members m USING (deployment) LEFT JOIN events e USING (deployment)
@@ -180,14 +180,14 @@ FROM samples s JOIN members m USING (deployment) LEFT JOIN events e USING (deplo
 _WINDOWS = """
 INSERT INTO book_window
 SELECT s.node, s.hour, p.pool, s.middle / p.span, sum(s.busy), sum(s.active), sum(s.idle)
-FROM book_sample s JOIN book_pool p USING (deployment) GROUP BY 1, 2, 3, 4
+FROM book_sample s JOIN book_engine p USING (deployment) GROUP BY 1, 2, 3, 4
 """
 _WHO = """
 INSERT INTO book_who
 SELECT row_number() OVER (), p.pool, p.span, e.offering_id, e.attribute_set_id, e.is_guessed, e.member, f.model,
     w.input, w.cached, w.output, w.step, w.mean_output, w.is_estimated OR e.is_guessed
 FROM (SELECT DISTINCT offering_id, attribute_set_id, is_guessed, member FROM book_event) e
-JOIN ingest_offering f ON f.id = e.offering_id JOIN book_weight w USING (member) JOIN book_pool p ON p.deployment = w.deployment
+JOIN ingest_offering f ON f.id = e.offering_id JOIN book_weight w USING (member) JOIN book_engine p ON p.deployment = w.deployment
 """
 _PIECES = f"""
 INSERT INTO book_piece
@@ -200,7 +200,7 @@ CROSS JOIN LATERAL (SELECT greatest(coalesce(first, starts), g.place * span) AS 
     least(ends, (g.place + 1) * span) AS until) t
 """
 _SEEN = f"""
-SELECT {", ".join(f"bool_or({kind} > 0)" for kind in _KINDS)}, (SELECT bool_or(is_even) FROM book_pool) FROM book_event
+SELECT {", ".join(f"bool_or({kind} > 0)" for kind in _KINDS)}, (SELECT bool_or(is_even) FROM book_engine) FROM book_event
 """
 # What one of those who generate at a time pays of it, added up from the first on, in millionths: between two moments, the
 # difference is its part. Each node of a deployment is taken to be a replica with steps of its own.
@@ -209,13 +209,13 @@ WITH moments AS (
     SELECT pool, coalesce(first, starts) AS at, 1 AS change FROM book_event
     UNION ALL SELECT pool, ends, -1 FROM book_event
     UNION ALL SELECT p.pool, (p.place + n) * s.span, 0 FROM (SELECT DISTINCT pool, place FROM book_piece) p
-        JOIN book_pool s USING (pool) CROSS JOIN (VALUES (0), (1)) AS v (n)
+        JOIN book_engine s USING (pool) CROSS JOIN (VALUES (0), (1)) AS v (n)
 ), counted AS (
     SELECT pool, at, sum(change) OVER w AS live, lead(at) OVER w - at AS lasts FROM moments
     WINDOW w AS (PARTITION BY pool ORDER BY at)
 ), added AS (
     SELECT pool, at, lasts, sum(paid) OVER (PARTITION BY pool ORDER BY at ROWS UNBOUNDED PRECEDING) - paid AS spent
-    FROM counted JOIN book_pool p USING (pool)
+    FROM counted JOIN book_engine p USING (pool)
     CROSS JOIN LATERAL (SELECT coalesce(lasts * 1000000 * least(p.nodes, live) / nullif(live, 0), 0) AS paid) x
 )
 INSERT INTO book_crowd SELECT pool, at, spent FROM added WHERE lasts > 0 OR lasts IS NULL
@@ -245,7 +245,7 @@ _EVEN_WHOLES = """by_member AS (
 ), wholes AS (
     SELECT m.pool, m.place, m.member, CASE WHEN p.is_even THEN m.weight * count(*) OVER w
         ELSE sum(m.weight) OVER w END::float8 AS whole
-    FROM by_member m JOIN book_pool p USING (pool) WINDOW w AS (PARTITION BY m.pool, m.place)
+    FROM by_member m JOIN book_engine p USING (pool) WINDOW w AS (PARTITION BY m.pool, m.place)
 )"""
 
 
@@ -316,7 +316,7 @@ def fill(*, day: date, weights: Mapping[str, Weights], turns: Mapping[str, Seque
             cursor.execute("ANALYZE book_event")
             for statement in (_POOLS, _WINDOWS, _WHO):
                 cursor.execute(statement, values)
-            cursor.execute("ANALYZE book_pool; ANALYZE book_window; ANALYZE book_who")
+            cursor.execute("ANALYZE book_engine; ANALYZE book_window; ANALYZE book_who")
             for name, statement in (("piece", _PIECES), ("crowd", _CROWD)):
                 cursor.execute(statement, values)
                 cursor.execute(f"ANALYZE book_{name}")
