@@ -131,8 +131,11 @@ class Rule:
     kind: ClassVar[str]
     title: ClassVar[str]
     is_split: ClassVar[bool]
-    # Whether its parts follow who owns what: such days are split anew when owners change.
-    reads_owners: ClassVar[bool] = False
+
+    @property
+    def reads_owners(self) -> bool:
+        """Whether its parts follow who owns what: such days are split anew when owners change."""
+        return False
 
     @classmethod
     def fields(cls) -> Sequence[Field]:

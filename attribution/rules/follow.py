@@ -21,7 +21,10 @@ class Follow(SplitRule):
 
     kind = "follow"
     title = "To the owner of what it is about"
-    reads_owners = True
+
+    @property
+    def reads_owners(self) -> bool:
+        return True
 
     @classmethod
     def fields(cls) -> Sequence[Field]:

@@ -38,12 +38,15 @@ class Proportional(SplitRule):
 
     kind = "proportional"
     title = "In proportion"
-    reads_owners = True
     basis: str
     metric: str
     teams: Sequence[str]
     usage: Mapping[str, Sequence[str]]
     by: str
+
+    @property
+    def reads_owners(self) -> bool:
+        return True
 
     @classmethod
     def fields(cls) -> Sequence[Field]:
