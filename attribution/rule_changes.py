@@ -194,4 +194,4 @@ def _ownership(found: Sequence[RuleDraft]) -> list[Any]:
 
 
 def _reads_owners(one: RuleDraft) -> bool:
-    return rules.KINDS[one.kind].reads_owners
+    return rules.parse(one.kind, one.config).reads_owners

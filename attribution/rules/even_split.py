@@ -19,9 +19,12 @@ class EvenSplit(SplitRule):
 
     kind = "even_split"
     title = "Equal shares"
-    reads_owners = True
 
     teams: Sequence[str]
+
+    @property
+    def reads_owners(self) -> bool:
+        return not self.teams or "unowned" in self.pools
 
     @classmethod
     def fields(cls) -> Sequence[Field]:

@@ -38,7 +38,6 @@ class Proportional(SplitRule):
 
     kind = "proportional"
     title = "In proportion"
-    reads_owners = True
     basis: str
     metric: str
     teams: Sequence[str]
@@ -56,6 +55,10 @@ class Proportional(SplitRule):
             USAGE,
             Field("by", "Parts name", "choice", "The team, or feature and cost centre too.", "team", _BY),
         )
+
+    @property
+    def reads_owners(self) -> bool:
+        return True
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:
