@@ -50,7 +50,9 @@ def test_it_is_linked_from_the_first_page() -> None:
     assert [path.name for path in MANUALS if f"docs/{path.name}" not in first] == []
 
 
-@pytest.mark.parametrize("path", [path for path in NAMES if path != "docs/serving.md"])  # its blocks are what was printed
+@pytest.mark.parametrize(
+    "path", [path for path in NAMES if path != "docs/serving.md"]
+)  # its blocks are what was printed
 def test_it_names_commands_as_they_are(path: str) -> None:
     """An unknown option would end the parser with SystemExit."""
     lines = re.findall(r"^ {4}costobs (.+)$", read(path), re.MULTILINE)
