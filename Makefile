@@ -22,8 +22,8 @@ lint: ## every check except the tests
 format: ## put the code into shape
 	@$(SETUP) sh -c 'ruff check --fix . ; ruff format .'
 
-bench: ## measure loading and pages (bench/)
-	@$(SETUP) sh -c 'python -m bench.ingest && python -m bench.cur && python -m bench.pages'
+bench: ## measure loading, the books, rules and pages (bench/)
+	@$(SETUP) sh -c 'python -m bench.ingest && python -m bench.cur && python -m bench.books && python -m bench.rules && python -m bench.pages'
 
 screens: ## remake the screenshots under docs/screens
 	@$(SETUP) python docs/screens/shoot.py

@@ -255,7 +255,7 @@ def due(*, since: date | None) -> list[date]:
 
 def reads_owners(*, day: date) -> bool:
     """Whether any split of the day is weighed by owners, so that every set has to have one before `run`."""
-    return any(rule.reads_owners or "unowned" in rule.pools for _, rule in _rules(day))
+    return any(rule.reads_owners for _, rule in _rules(day))
 
 
 def jobs(*, day: date) -> int:

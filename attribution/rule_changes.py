@@ -194,4 +194,4 @@ def _ownership(found: Sequence[RuleDraft]) -> list[Any]:
 
 
 def _reads_owners(one: RuleDraft) -> bool:
-    return one.is_active and rules.parse(one.kind, one.config).reads_owners
+    return rules.parse(one.kind, one.config).reads_owners

@@ -132,11 +132,6 @@ class Rule:
     title: ClassVar[str]
     is_split: ClassVar[bool]
 
-    @property
-    def reads_owners(self) -> bool:
-        """Whether its parts follow who owns what: such days are split anew when owners change."""
-        return False
-
     @classmethod
     def fields(cls) -> Sequence[Field]:
         """The settings a form asks for, in their order; a kind that says nothing is asked for the fields of its dataclass."""
@@ -146,6 +141,11 @@ class Rule:
     def parse(cls, config: Mapping[str, Any]) -> Self:
         """The rule in a configuration. Raises BadRule."""
         raise NotImplementedError(cls.__name__)
+
+    @property
+    def reads_owners(self) -> bool:
+        """Whether its parts follow who owns what: such days are split anew when owners change."""
+        return False
 
 
 class OwnershipRule(Rule):
@@ -189,6 +189,10 @@ class SplitRule(Rule):
     is_split: ClassVar[bool] = True
     select: Mapping[str, Sequence[str]]
     pools: Sequence[str]
+
+    @property
+    def reads_owners(self) -> bool:
+        return "unowned" in self.pools
 
     def charges(self, *, prefix: str) -> Fragment:
         """The condition on charges aliased `c` with attribute sets aliased `a`; parameters begin with `prefix`."""

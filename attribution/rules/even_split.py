@@ -24,7 +24,7 @@ class EvenSplit(SplitRule):
 
     @property
     def reads_owners(self) -> bool:
-        return not self.teams
+        return not self.teams or "unowned" in self.pools
 
     @classmethod
     def fields(cls) -> Sequence[Field]:

@@ -22,13 +22,13 @@ class Follow(SplitRule):
     kind = "follow"
     title = "To the owner of what it is about"
 
-    @property
-    def reads_owners(self) -> bool:
-        return True
-
     @classmethod
     def fields(cls) -> Sequence[Field]:
         return (SELECT, PICKED)
+
+    @property
+    def reads_owners(self) -> bool:
+        return True
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:

@@ -39,6 +39,8 @@ class GpuShare(SplitRule):
             Field("nodes", "Nodes", "pairs", "resource on the bill = node in telemetry, where the names differ.", {}),
             Field("weights", "Token weights", "weights", "input, cached and output; empty takes the defaults.", {}),
             Field("deployment_weights", "Token weights by deployment", "json", "deployment to weights.", {}),
+            Field("time_sliced", "Taking turns", "json", "deployment to those that take turns on its GPUs.", {}),
+            Field("electricity", "Electricity", "json", "node, region or * to pue and grams_per_kwh.", {}),
         )
 
     @classmethod

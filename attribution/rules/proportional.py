@@ -44,10 +44,6 @@ class Proportional(SplitRule):
     usage: Mapping[str, Sequence[str]]
     by: str
 
-    @property
-    def reads_owners(self) -> bool:
-        return True
-
     @classmethod
     def fields(cls) -> Sequence[Field]:
         return (
@@ -59,6 +55,10 @@ class Proportional(SplitRule):
             USAGE,
             Field("by", "Parts name", "choice", "The team, or feature and cost centre too.", "team", _BY),
         )
+
+    @property
+    def reads_owners(self) -> bool:
+        return True
 
     @classmethod
     def parse(cls, config: Mapping[str, Any]) -> Self:

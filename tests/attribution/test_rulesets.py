@@ -218,6 +218,31 @@ def test_it_splits_anew_only_the_open_days_of_a_split_that_changed() -> None:
     assert verify.run().failures == ()
 
 
+@pytest.mark.parametrize(
+    ("kind", "config", "follows"),
+    [
+        ("even_split", {"pools": ["tax"], "teams": ["a"]}, False),
+        ("even_split", {"pools": ["tax"]}, True),
+        ("fixed_split", {"pools": ["tax"], "shares": {"a": "1"}}, False),
+        ("fixed_split", {"pools": ["unowned"], "shares": {"a": "1"}}, True),
+        ("even_split", {"pools": ["unowned"], "teams": ["a"]}, True),
+        ("proportional", {"pools": ["tax"], "basis": "tokens"}, True),
+    ],
+)
+def test_it_splits_anew_what_follows_owners_when_owners_change(
+    kind: str, config: dict[str, object], follows: bool
+) -> None:
+    world.charge(world.source(), "1", charge_category="Tax", starts=world.at(day=date(2026, 3, 10)))
+    world.settle()
+    split = RuleDraft(kind, "pool", config)
+    _publish(split, *own.DEFAULT_RULES)
+    world.settle()
+
+    published = _publish(_match("k", key="k"), split, *own.DEFAULT_RULES)
+
+    assert (published.reopened_days > 0) is follows
+
+
 def test_it_never_opens_a_closed_day() -> None:
     split = RuleDraft("even_split", "net", {"select": {"service_name": ["Net"]}, "teams": ["a"]})
     for month in (2, 3):
