@@ -29,6 +29,12 @@ def parse(text: str | int | Decimal) -> Decimal:
     return value
 
 
+def fits(amount: Decimal, *, digits: int = 15, places: int = SPLIT_PLACES) -> bool:
+    """Whether it is up to 10^digits with at most so many decimals: a million digits are a number, and nothing counts with it."""
+    exponent = amount.as_tuple().exponent
+    return isinstance(exponent, int) and -places <= exponent <= digits and amount.adjusted() <= digits
+
+
 def total(amounts: Iterable[Decimal]) -> Decimal:
     """The exact sum; raises decimal.Inexact if a digit would be lost."""
     result = Decimal(0)

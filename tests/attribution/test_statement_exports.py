@@ -98,6 +98,20 @@ def test_it_writes_the_same_bytes_again(kind: str) -> None:
     assert len(first) > 100
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_it_lets_no_spreadsheet_run_a_name_of_the_focus_file(start: str) -> None:
+    given = document()
+    (row,) = given.focus_rows
+    name = f"{start}cmd|' /C calc'!A0"
+    risky = replace(row, team=name, feature=name, model=name, service_name=name, region=name, billed_cost=Decimal(-1))
+
+    (found,) = rows("focus", replace(given, focus_rows=(risky,)))
+
+    assert found["BilledCost"] == "-1"
+    for column in ("x_Team", "x_Feature", "x_Model", "ServiceName", "RegionId", "ChargeDescription"):
+        assert found[column].startswith(f"'{start}"), column
+
+
 @pytest.mark.parametrize("kind", KINDS.names())
 def test_it_says_on_every_file_whether_it_is_showback_or_chargeback(kind: str) -> None:
     for closed, word in ((True, "chargeback"), (False, "showback")):
