@@ -133,6 +133,10 @@ def test_it_publishes_nothing_without_a_change_or_a_note() -> None:
         ),
         (RuleDraft("key_scope", "x", {"keys": {"k": "search"}}), "as a list of names"),
         (RuleDraft("key_scope", "x", {"others": "perhaps"}), "expected others"),
+        (
+            RuleDraft("match", "x", {"set": {"team": "x"}, "more": orjson.loads("[" * 600 + "]" * 600)}),
+            "cannot be stored",
+        ),
         (RuleDraft("match", "x\x00", {"set": {"team": "x"}}), "cannot be stored"),
         (RuleDraft("match", "x", {"set": {"team": "x\x00"}}), "cannot be stored"),
     ],
