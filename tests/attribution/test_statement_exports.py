@@ -294,3 +294,24 @@ def test_its_pdf_numbers_the_pages_of_a_long_statement() -> None:
     text = pdf(replace(given, statement=long, sheet=printing.printed(long)))
 
     assert "Page 3 of" in text and "team 89" in text
+
+
+@pytest.mark.parametrize(("currency", "cent"), [("USD", "0.01"), ("JPY", "1"), ("KWD", "0.001")])
+@pytest.mark.parametrize("halves", range(-7, 8))
+def test_it_adds_up_where_total_and_other_currencies_meet_on_half_a_cent(currency: str, cent: str, halves: int) -> None:
+    unit = Decimal(cent)
+    own = unit * Decimal(halves) / 2
+    lines = tuple(
+        line(centre, "a", str(own if centre == "1" else ZERO), "0", "0", "0", "0", other=str(unit))
+        for centre in ("1", "2", "3")
+    )
+    statement = replace(document().statement, lines=lines, currency=currency)
+
+    sheet = printing.printed(statement)
+
+    exact = own + 3 * unit
+    assert sheet.total.charged == round(exact / unit) * unit
+    assert sheet.total.charged == sum(row.charged for row in sheet.rows)
+    for row in sheet.rows:
+        assert abs(row.converted - unit) <= unit
+        assert sum(row.parts.values()) == row.total
