@@ -154,7 +154,7 @@ def agree_reopen(*, month: date, by: str, now: datetime) -> None:
     with transaction.atomic():
         periods.hold()
         book = _asked(days.start)
-        if _same(book.reopen_asked_by, by):
+        if record.is_same_person(book.reopen_asked_by, by):
             raise Refused(f"{by} has asked for it: another person has to agree")
         before = {"version": book.version, "sha256": book.sha256, "closed_by": book.closed_by}
         reason, asked_by, deliveries = book.reopen_reason, book.reopen_asked_by, list(book.deliveries)
@@ -278,10 +278,6 @@ def _asked(month: date) -> PeriodBook:
     if not book.reopen_asked_by:
         raise Refused(f"nobody has asked for {fmt.month(month)} to be opened again")
     return book
-
-
-def _same(one: str, other: str) -> bool:
-    return one.strip().casefold() == other.strip().casefold()
 
 
 def _closed(book: PeriodBook) -> Book:

@@ -2,8 +2,10 @@
 
 import csv
 import io
+import lzma
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -13,6 +15,8 @@ from xml.parsers import expat
 from costobs.kernel import money
 
 MOST_BYTES = 64 * 1024 * 1024
+# Every currency there is for as long as the bank has published: more is no file of rates.
+_MOST_ROWS = 2_000_000
 _MOST_PROBLEMS = 200
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _ABSENT = frozenset({"", "N/A", "NA", "-", "NULL"})
@@ -86,6 +90,8 @@ class _Collected:
             if row.rate != 1:
                 self._problem(place, f"rate: expected 1 for {base} in {base}, found {rate!r}")
             return
+        if len(self.rows) >= _MOST_ROWS:
+            raise BadFile(f"{self.file}: expected at most {_MOST_ROWS:,} rates, found more; load it in parts")
         before = self.rows.setdefault((base, currency, row.day), row)
         if before.rate != row.rate:
             self._problem(place, f"rate: {before.place} says {before.rate} for {currency} on {row.day}, found {rate!r}")
@@ -126,6 +132,13 @@ def _rate(text: str) -> Decimal:
     return found
 
 
+# What a broken archive makes the unpackers of its methods say.
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(NotImplementedError, RuntimeError, OSError, EOFError, ValueError),
+)
+
+
 def _unpacked(content: bytes, name: str) -> tuple[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -134,7 +147,9 @@ def _unpacked(content: bytes, name: str) -> tuple[str, bytes]:
                 raise BadFile(f"{name}: expected a zip with one CSV or XML file, found {len(inside)}")
             with archive.open(inside[0]) as file:
                 found = file.read(MOST_BYTES + 1)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as problem:
+    except BadFile:
+        raise
+    except _BROKEN as problem:
         raise BadFile(f"{name}: expected a zip file, found one that cannot be unpacked ({problem})") from problem
     if len(found) > MOST_BYTES:
         raise BadFile(f"{name}: expected at most {MOST_BYTES:,} bytes inside, found more")
@@ -159,12 +174,16 @@ def _csv(text: str, name: str, base: str) -> Iterator[_Cell]:
     header = text.strip("\r\n").partition("\n")[0]
     mark = next((one for one in ("\t", ";", ",") if one in header), ",")
     try:
-        rows = list(csv.reader(io.StringIO(text), delimiter=mark, skipinitialspace=True, strict=True))
+        yield from _table(csv.reader(io.StringIO(text), delimiter=mark, skipinitialspace=True, strict=True), name, base)
     except csv.Error as problem:
         raise BadFile(f"{name}: cannot be read as a table: {problem}") from problem
-    if not rows:
+
+
+def _table(rows: Iterator[list[str]], name: str, base: str) -> Iterator[_Cell]:
+    header = next((row for row in rows if any(map(str.strip, row))), None)
+    if header is None:
         raise BadFile(f"{name}: expected a header, found an empty file")
-    names = [cell.strip() for cell in rows[0]]
+    names = [cell.strip() for cell in header]
     lower = [cell.lower() for cell in names]
     if {"date", "currency", "rate"} <= set(lower):
         at = {each: lower.index(each) for each in ("date", "currency", "rate")}
@@ -174,20 +193,21 @@ def _csv(text: str, name: str, base: str) -> Iterator[_Cell]:
         yield from _wide(rows, names, base)
     else:
         raise BadFile(
-            f"{name}: expected the columns date, currency and rate, or date and a column a currency; found {header!r}"
+            f"{name}: expected the columns date, currency and rate, or date and a column a currency;"
+            f" found {','.join(names)[:200]!r}"
         )
 
 
-def _long(rows: Sequence[Sequence[str]], at: dict[str, int], of: int | None, base: str) -> Iterator[_Cell]:
-    for number, row in enumerate(rows[1:], start=2):
+def _long(rows: Iterator[list[str]], at: dict[str, int], of: int | None, base: str) -> Iterator[_Cell]:
+    for number, row in enumerate(rows, start=2):
         if any(cell.strip() for cell in row):
-            padded = [*row, *[""] * len(rows[0])]
-            told = padded[of].strip() if of is not None else ""
-            yield f"row {number}", told or base, padded[at["currency"]], padded[at["date"]], padded[at["rate"]]
+            told = {name: row[index] if index < len(row) else "" for name, index in at.items()}
+            its_base = row[of].strip() if of is not None and of < len(row) else ""
+            yield f"row {number}", its_base or base, told["currency"], told["date"], told["rate"]
 
 
-def _wide(rows: Sequence[Sequence[str]], names: Sequence[str], base: str) -> Iterator[_Cell]:
-    for number, row in enumerate(rows[1:], start=2):
+def _wide(rows: Iterator[list[str]], names: Sequence[str], base: str) -> Iterator[_Cell]:
+    for number, row in enumerate(rows, start=2):
         for currency, rate in zip(names[1:], row[1:], strict=False):
             # The bank leaves what was not traded as N/A, and ends its lines with a comma.
             if currency and rate.strip().upper() not in _ABSENT:
@@ -198,7 +218,7 @@ def _xml(text: str, name: str, base: str) -> Iterator[_Cell]:
     """The bank's envelope: a cube with a time holds a cube for each currency."""
     found: list[_Cell] = []
     day = ""
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("UTF-8")  # the text is decoded already, whatever it says of itself
 
     def refuse(*_: object) -> None:
         raise BadFile(f"{name}: expected plain XML, found a document type or entities, which are not read")

@@ -200,7 +200,11 @@ def checked_rule(rule: RuleDraft) -> RuleDraft:
         raise BadRule(f"expected a name of at most {_MOST_NAME} characters, found {len(name)}")
     if rule.valid_from and rule.valid_to and rule.valid_to <= rule.valid_from:
         raise BadRule(f"a rule cannot end ({rule.valid_to}) before it begins ({rule.valid_from})")
-    if "\\u0000" in orjson.dumps([rule.name, rule.config], default=str).decode():
+    try:
+        written = orjson.dumps([rule.name, rule.config], default=str).decode()
+    except TypeError as problem:
+        raise BadRule(f"the configuration cannot be stored: {problem}") from problem
+    if "\\u0000" in written:
         raise BadRule("the name or the configuration holds a character that cannot be stored (NUL); take it out")
     parsed = rules.parse(rule.kind, rule.config)
     if isinstance(parsed, SplitRule):

@@ -51,11 +51,16 @@ def preview(*, change_id: int) -> Preview:
         return _preview(change)
 
 
-def approve(*, change_id: int, by: str, now: datetime) -> None:
-    """Another person agrees to what the change moves at this moment. Raises NotNow."""
+def approve(*, change_id: int, by: str, now: datetime, seen: Mapping[str, Decimal] | None = None) -> None:
+    """Another person agrees to what the change moves at this moment. Raises NotNow; so too when that is more than a tenth
+    away from what the person has `seen`, by currency.
+    """
     with transaction.atomic():
         change = price_changes.locked(change_id)
-        price_changes.approve(change=change, by=by, now=now, effect=_preview(change).effect.change())
+        effect = _preview(change).effect.change()
+        if seen is not None and (drift := _drift(seen, effect, said="was shown")):
+            raise NotNow(f"{drift}; look at it again")
+        price_changes.approve(change=change, by=by, now=now, effect=effect)
 
 
 def apply(*, change_id: int, by: str, now: datetime) -> Repriced:
@@ -67,7 +72,7 @@ def apply(*, change_id: int, by: str, now: datetime) -> Repriced:
     with transaction.atomic():
         change = price_changes.locked(change_id)
         found = _preview(change)
-        drift = _drift(change.approved_effect, found.effect.change()) if change.state == "approved" else ""
+        drift = _drift(_approved(change), found.effect.change()) if change.state == "approved" else ""
         if change.state == "proposed" and found.needs_approval:
             raise NotNow(f"another person has to approve this change: {'; '.join(found.reasons)}")
         if not drift:
@@ -95,15 +100,16 @@ def _reasons(effect: price_diff.Effect) -> list[str]:
     found = []
     by_month: dict[tuple[date, str], list[Decimal]] = {}
     for line in effect.lines:
-        by_month.setdefault((line.month, line.currency), []).append(line.known_change)
+        # What one model gains and another loses moves twice, though the sum stays: somebody pays it.
+        by_month.setdefault((line.month, line.currency), []).append(abs(line.known_change))
     moved = {key: money.total(parts) for key, parts in by_month.items()}
     for currency in sorted({currency for _month, currency in moved}):
-        whole = money.total(abs(change) for (_month, one), change in moved.items() if one == currency)
+        whole = money.total(change for (_month, one), change in moved.items() if one == currency)
         if _in_reporting_currency(whole, currency, max(at for at, one in moved if one == currency)) > limit:
             found.append(f"it moves more than {money.text(limit)} {settings.COSTOBS_CURRENCY}")
     for (first, currency), change in sorted(moved.items()):
         scope = SpendScope(month(first), currency=currency, teams=None)
-        if change and abs(change) > share * abs(queries.total(scope=scope).cost):
+        if change > share * abs(queries.total(scope=scope).cost):
             found.append(f"it moves more than {money.text((share * 100).normalize())} % of {first:%Y-%m} in {currency}")
     return found
 
@@ -119,13 +125,17 @@ def _in_reporting_currency(amount: Decimal, currency: str, day: date) -> Decimal
         return Decimal("Infinity")
 
 
-def _drift(approved: Mapping[str, str], now: Mapping[str, Decimal]) -> str:
+def _approved(change: price_changes.Change) -> dict[str, Decimal]:
+    return {currency: Decimal(amount) for currency, amount in change.approved_effect.items()}
+
+
+def _drift(approved: Mapping[str, Decimal], now: Mapping[str, Decimal], *, said: str = "was approved") -> str:
     """How far what the change moves has gone from what was approved; "" while it is near enough."""
     for currency in sorted({*approved, *now}):
-        then, here = Decimal(approved.get(currency, "0")), now.get(currency, Decimal(0))
+        then, here = approved.get(currency, Decimal(0)), now.get(currency, Decimal(0))
         if abs(here - then) > max(abs(then) * MOST_DRIFT, _CENT):
             return (
-                f"{money.text(then)} {currency} was approved, and now it would move {money.text(here)} {currency},"
+                f"{money.text(then)} {currency} {said}, and now it would move {money.text(here)} {currency},"
                 f" more than {money.text((MOST_DRIFT * 100).normalize())} % away"
             )
     return ""

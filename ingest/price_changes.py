@@ -125,7 +125,7 @@ def locked(change_id: int) -> PriceChange:
 def approve(*, change: PriceChange, by: str, now: datetime, effect: Mapping[str, Decimal]) -> None:
     """Another person agrees to what the change moves now. The change is `locked`. Raises NotNow."""
     _expect(change, ("proposed",), "approved")
-    if by == change.proposed_by:
+    if record.is_same_person(by, change.proposed_by):
         raise NotNow("you proposed this change; another person has to approve it")
     change.state, change.approved_by, change.approved_at = "approved", by, now
     change.approved_effect = {currency: money.text(amount) for currency, amount in effect.items()}

@@ -74,6 +74,8 @@ class Gcs(Destination):
             raise (TemporaryFailure if code in {408, 429} or code >= 500 else PermanentFailure)(failure) from None
         except SourceUnavailable as problem:
             raise PermanentFailure(str(problem)) from None
+        except ValueError as problem:
+            raise PermanentFailure(f"Google's client does not take the bucket {name!r} or its settings") from problem
         except GoogleAuthError as problem:
             raise PermanentFailure(f"Google does not take the credentials ({type(problem).__name__})") from None
         except (exceptions.RetryError, RequestException, OSError) as problem:

@@ -1,6 +1,6 @@
 """The files a statement can be had as."""
 
-from attribution.exports.base import Document, Export
+from attribution.exports.base import Document, Export, guarded
 from attribution.exports.columnar import FocusParquet, Parquet
 from attribution.exports.focus import Focus
 from attribution.exports.journal import Journal
@@ -12,4 +12,4 @@ from costobs.kernel.registry import Registry
 
 KINDS: Registry[Export] = Registry("export", [Csv, Json, Xlsx, Parquet, Focus, FocusParquet, Journal, Pdf])
 
-__all__ = ["KINDS", "Document", "Export"]
+__all__ = ["KINDS", "Document", "Export", "guarded"]

@@ -12,7 +12,7 @@ from attribution import printing
 from attribution.queries import FocusRow, Statement
 from costobs.kernel.period import month
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import orjson
 
 from attribution.exports import plain
-from attribution.exports.base import Document, Export
+from attribution.exports.base import Document, Export, guarded
 from attribution.queries import FocusRow
 from costobs.kernel import money
 from costobs.kernel.period import month
@@ -93,9 +93,10 @@ class Focus(Export):
     extension: ClassVar = "focus.csv"
     media_type: ClassVar = "text/csv; charset=utf-8"
     needs_focus: ClassVar = True
+    version: ClassVar = 2
 
     def write(self, document: Document) -> Iterator[bytes]:
-        return plain.lines(COLUMNS, rows(document))
+        return plain.lines(COLUMNS, map(_kept_text, rows(document)))
 
     def basis(self, document: Document) -> Iterator[bytes]:
         return basis(document)
@@ -105,6 +106,11 @@ def rows(document: Document) -> Iterator[tuple[str, ...]]:
     """One row of COLUMNS for each row of the books; amounts keep every digit."""
     for row in document.focus_rows:
         yield _row(row, document.statement.currency, document.categories)
+
+
+def _kept_text(row: tuple[str, ...]) -> tuple[str, ...]:
+    """Names come from vendors and from whoever calls: a spreadsheet must not run them. Amounts may begin with a minus."""
+    return tuple(value if name in AMOUNTS else guarded(value) for name, value in zip(COLUMNS, row, strict=True))
 
 
 def basis(document: Document) -> Iterator[bytes]:

@@ -297,7 +297,9 @@ def weights(config: Mapping[str, Any], key: str) -> dict[str, Decimal]:
     except money.MoneyError as problem:
         raise BadRule(f"{key}: {problem}") from problem
     if any(weight < 0 for weight in parsed.values()) or not any(parsed.values()):
-        raise BadRule(f"expected {key} to be non-negative with at least one above zero, found {found!r}")
+        raise BadRule(f"expected {key} to be non-negative with at least one above zero, found {found!r}"[:300])
+    if any(not money.fits(weight) for weight in parsed.values()):
+        raise BadRule(f"expected {key} up to 10^15 with at most 12 decimals, found {found!r}"[:300])
     return parsed
 
 

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib.auth import get_user_model
+from django.db.models import Q
+
 from costobs.access.models import ApiToken, Membership
 
 ROLES = ("admin", "finance", "lead", "none")
@@ -52,3 +55,10 @@ def viewer(user: Any, token: ApiToken | None = None) -> Viewer:
     if member.role == "lead":
         return Viewer(name, "lead", tuple(member.teams))
     return Viewer(name, member.role, None)
+
+
+def named(name: str) -> Viewer:
+    """The viewer behind the account of this e-mail address or user name, NOBODY without one; its name is the account's own."""
+    users = get_user_model().objects.filter(Q(email__iexact=name) | Q(username__iexact=name), is_active=True)
+    found = users.order_by("pk").first() if name.strip() else None
+    return viewer(found)

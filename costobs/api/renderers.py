@@ -1,9 +1,7 @@
-"""Which form an answer takes, and CSV that streams."""
+"""Which form an answer takes."""
 
-import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
-from django.http import StreamingHttpResponse
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -30,27 +28,3 @@ def form(request: Request, *, forms: Sequence[str]) -> str:
     accepted = [part.partition(";")[0].strip().lower() for part in request.headers.get("Accept", "").split(",")]
     known = {"text/csv": "csv", "application/json": "json", "application/*": "json", "*/*": "json"}
     return next((known[part] for part in accepted if part in known), "json")
-
-
-def csv_stream(
-    *, name: str, columns: Sequence[str], rows: Iterable[Sequence[str]], headers: dict[str, str]
-) -> StreamingHttpResponse:
-    """A download called `name`, written while it is sent."""
-    response = StreamingHttpResponse(lines(columns, rows), content_type="text/csv; charset=utf-8", headers=headers)
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
-
-
-def lines(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """The lines of a CSV file."""
-    writer = csv.writer(_Echo(), lineterminator="\n")
-    yield writer.writerow(columns)
-    for row in rows:
-        yield writer.writerow(row)
-
-
-class _Echo:
-    """A file that hands back what is written to it."""
-
-    def write(self, value: str) -> str:
-        return value

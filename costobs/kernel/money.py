@@ -29,6 +29,12 @@ def parse(text: str | int | Decimal) -> Decimal:
     return value
 
 
+def fits(amount: Decimal, *, digits: int = 15, places: int = SPLIT_PLACES) -> bool:
+    """Whether it is up to 10^digits with at most so many decimals: a million digits are a number, and nothing counts with it."""
+    exponent = amount.as_tuple().exponent
+    return isinstance(exponent, int) and -places <= exponent <= digits and amount.adjusted() <= digits
+
+
 def total(amounts: Iterable[Decimal]) -> Decimal:
     """The exact sum; raises decimal.Inexact if a digit would be lost."""
     result = Decimal(0)
@@ -73,8 +79,10 @@ def largest_remainder(amounts: Sequence[Decimal], currency: str, *, target: Deci
     floors = [_floor(amount, quantum) for amount in amounts]
     missing = int((target - total(floors)) / quantum)
     by_remainder = sorted(range(len(amounts)), key=lambda index: (-(amounts[index] - floors[index]), index))
-    for index in by_remainder[:missing]:
-        floors[index] += quantum
+    # A target that was rounded elsewhere may lie below the floors: then the smallest remainders give.
+    order, step = (by_remainder, quantum) if missing > 0 else (by_remainder[::-1], -quantum)
+    for place in range(abs(missing) if order else 0):
+        floors[order[place % len(order)]] += step
     return floors
 
 

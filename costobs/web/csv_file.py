@@ -8,9 +8,9 @@ from decimal import Decimal
 
 from django.http import HttpResponse
 
+from attribution.exports import guarded
 from costobs.kernel import money
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 Value = str | int | Decimal | date | datetime | None
 
 
@@ -32,6 +32,4 @@ def _plain(value: Value) -> str:
         return money.text(value)
     if isinstance(value, date):
         return value.isoformat()
-    text = str(value)
-    # A spreadsheet would run text that begins like a formula; the apostrophe keeps it text.
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+    return guarded(value) if isinstance(value, str) else str(value)

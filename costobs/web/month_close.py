@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from attribution import close, queries
 from attribution.checklist import Line
 from costobs.access import scopes
+from costobs.audit import record
 from costobs.kernel import fmt
 from costobs.kernel.period import Days, parse_month
 from costobs.kernel.period import month as month_of
@@ -27,7 +28,7 @@ from costobs.web.parts import Cell, Column, Row, Table
 
 _NOT_YOURS = "Administrators and finance close months. Leads see how far a month is, and their own statement."
 _MOST_LINES = 50
-_REASON = "reason_"
+_REASON, _SHOWN = "reason_", "shown_"
 _DONE = {
     "review": "{month} is reviewed. It can close while no figure changes.",
     "ask": "You have asked for {month} to be opened again. Another person has to agree.",
@@ -98,7 +99,7 @@ def card(request: HttpRequest, scope: SpendScope) -> Card:
         may_review=has_rows,
         may_close=has_rows,
         asked=_asked(book),
-        asked_by_viewer=book.reopen_asked_by.casefold() == viewer.name.casefold(),
+        asked_by_viewer=record.is_same_person(book.reopen_asked_by, viewer.name),
         deliveries=_deliveries(book) if book.deliveries else None,
         restatement=restated,
         adjustments=adjusted,
@@ -117,8 +118,9 @@ def page(request: HttpRequest, month: str) -> HttpResponse:
     typed = {key.removeprefix(_REASON): request.POST.get(key, "") for key in request.POST if key.startswith(_REASON)}
     note = request.POST.get("note", "")
     if request.method == "POST":
+        given = {key: reason for key, reason in typed.items() if reason.strip()}
         try:
-            given = {key: reason for key, reason in typed.items() if reason.strip()}
+            _as_shown(request, close.status(month=days.start, now=now), given)
             close.close(month=days.start, by=viewer.name, now=now, note=note, waive=given)
         except close.Refused as refused:
             problem = str(refused)
@@ -170,6 +172,14 @@ def decide(request: HttpRequest, month: str, verb: str) -> HttpResponse:
     else:
         messages.success(request, _DONE[verb].format(month=fmt.month(days.start)))
     return _back(month)
+
+
+def _as_shown(request: HttpRequest, book: close.Book, given: Mapping[str, str]) -> None:
+    """A reason is for what stood beside it: five percent without an owner are not fifty. Raises Refused."""
+    for line in book.open_lines:
+        shown = request.POST.get(f"{_SHOWN}{line.key}", line.words)
+        if line.key in given and shown != line.words:
+            raise close.Refused(f"{line.title}: it said {shown!r} when you gave a reason, and now {line.words!r}")
 
 
 def _month(text: str) -> Days:

@@ -3,6 +3,7 @@
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -13,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from costobs import repricing
 from costobs.access import scopes
+from costobs.audit import record
 from costobs.kernel import fmt, money
 from costobs.web import price_tables
 from costobs.web.page import no_permission, notice
@@ -76,7 +78,7 @@ def page(request: HttpRequest, change_id: int) -> HttpResponse:
         "is_open": is_open,
         "acts": _acts(change, found, viewer),
         "may_end": is_open,
-        "is_own": viewer.name == change.proposed_by,
+        "is_own": record.is_same_person(viewer.name, change.proposed_by),
         "may_undo": change.state == "applied",
         "reasons": found.reasons if found else (),
         "lines": price_tables.proposed(price_changes.lines_of(change)) if change.lines else None,
@@ -94,11 +96,16 @@ def decide(request: HttpRequest, change_id: int, verb: str) -> HttpResponse:
     if verb not in _VERBS:
         return notice(request, Notice("nothing_matches", "There is no such act", ""), status=404)
     change = price_changes.get(change_id)
-    if verb == "withdraw" and change is not None and change.proposed_by != viewer.name and not viewer.may_manage:
+    is_own = change is not None and record.is_same_person(change.proposed_by, viewer.name)
+    if verb == "withdraw" and change is not None and not is_own and not viewer.may_manage:
         return no_permission(request, "Only its proposer or an administrator withdraws a change.")
     reason = request.POST.get("reason", "").replace("\x00", "")[:500]
     try:
-        said = _decided(verb, change_id, viewer.name, now, reason)
+        if verb == "approve":
+            repricing.approve(change_id=change_id, by=viewer.name, now=now, seen=_seen(request))
+            said = _DONE[verb]
+        else:
+            said = _decided(verb, change_id, viewer.name, now, reason)
     except (price_changes.NotNow, BadPrice, PriceMoved) as problem:
         messages.error(request, f"Nothing was done: {problem}.")
     else:
@@ -108,8 +115,6 @@ def decide(request: HttpRequest, change_id: int, verb: str) -> HttpResponse:
 
 def _decided(verb: str, change_id: int, by: str, now: Any, reason: str) -> str:
     match verb:
-        case "approve":
-            repricing.approve(change_id=change_id, by=by, now=now)
         case "apply":
             moved = repricing.apply(change_id=change_id, by=by, now=now)
             return f"In force; {fmt.integer(moved.events)} calls are priced anew."
@@ -120,6 +125,17 @@ def _decided(verb: str, change_id: int, by: str, now: Any, reason: str) -> str:
             state = "declined" if verb == "decline" else "withdrawn"
             price_changes.end(change_id=change_id, state=state, by=by, now=now, reason=reason)
     return _DONE[verb]
+
+
+def _seen(request: HttpRequest) -> dict[str, Decimal] | None:
+    """What the page showed that the change would move, by currency; an empty `seen` is nothing."""
+    if "seen" not in request.GET:
+        return None
+    pairs = [one.partition(":") for one in request.GET.getlist("seen") if one]
+    try:
+        return {currency: money.parse(amount) for currency, _, amount in pairs}
+    except money.MoneyError as problem:
+        raise BadPrice(f"seen: {problem}") from problem
 
 
 def _proposed(request: HttpRequest, way: str) -> int:
@@ -218,10 +234,14 @@ def _sub(change: price_changes.Change) -> str:
 def _acts(change: price_changes.Change, found: repricing.Preview | None, viewer: scopes.Viewer) -> list[Link]:
     if found is None:
         return []
-    own = viewer.name == change.proposed_by
+    effect = found.effect.change()
+    own = record.is_same_person(viewer.name, change.proposed_by)
 
     def act(label: str, verb: str, icon: str) -> Link:
         url = reverse("settings_price_decide", args=[change.pk, verb])
+        if verb == "approve":
+            seen = [f"{currency}:{amount:f}" for currency, amount in effect.items()] or [""]
+            url = f"{url}?{urlencode({'seen': seen}, doseq=True)}"
         return Link(label, url, icon=icon, primary=True, post=True)
 
     if change.state == "approved" or not found.needs_approval:

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 import pytest
+from google.auth.credentials import AnonymousCredentials
 
 from alerts import dispatch, schedules
 from alerts.destinations import KINDS
@@ -297,6 +298,28 @@ def test_it_keeps_sending_others_when_one_is_broken(october: Books, receiver: Re
 
     assert (done.sent, done.retried) == (1, 1)
     assert "broke with KeyError" in StatementDispatch.objects.get(schedule_id=broken).error
+
+
+def test_it_says_that_a_test_broke_and_nothing_of_what_it_broke_on(
+    october: Books, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object) -> str:
+        raise ValueError("no such bucket, and the key was s3cr3t")
+
+    schedule = hook(receiver)
+    monkeypatch.setattr(KINDS["webhook"], "send", breaks)
+
+    with pytest.raises(dispatch.NotArrived, match="it broke with ValueError") as found:
+        dispatch.test(schedule_id=schedule, now=NOW)
+
+    assert "s3cr3t" not in str(found.value)
+
+
+def test_it_stops_at_a_bucket_that_google_cannot_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.sources.stores.google_login.credentials", lambda *_, **__: AnonymousCredentials())
+
+    with pytest.raises(PermanentFailure, match="'-no-'"):
+        KINDS["gcs"]().send(parcel(), {"bucket": "-no-"}, {})
 
 
 def test_it_sends_nothing_while_it_is_paused_and_not_what_closed_meanwhile(october: Books, receiver: Receiver) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from attribution import own, owner_import, rule_changes
+from attribution import own, owner_files, owner_import, rule_changes
 from attribution.owner_import import Unreadable
 from attribution.owning import RuleDraft
 
@@ -179,3 +179,20 @@ def test_it_leaves_a_rule_of_that_name_alone_that_looks_up_something_else() -> N
     found = owner_import.plan(owner_import.read(b"key,team\nk1,search\n"), [mine])
 
     assert mine in found.rules and len(found.rules) == 2
+
+
+@pytest.mark.parametrize("value", ["0441", "4_410", "12:30", "on", "1e3", "2026-11-01", "0x1F", "1:" * 3000 + "1"])
+def test_it_takes_a_value_of_a_catalogue_as_it_is_written(value: str) -> None:
+    owner = f"[{{key: {value}, team: search}}, {{key: sk-1, team: search, cost_centre: {value}}}]"
+
+    first, second = owner_files.read(owner.encode(), name="owners.yaml")
+
+    assert first.value == value
+    assert second.owner["cost_centre"] == value
+    assert bool(first.problem) == (len(value) > 200)
+
+
+def test_it_takes_null_as_nothing() -> None:
+    (row,) = owner_files.read(b"- {key: sk-1, team: search, cost_centre: null, feature: ~}", name="owners.yaml")
+
+    assert row.owner == {"team": "search"}

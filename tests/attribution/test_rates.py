@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from attribution import rates
+from attribution import rate_files, rates
 from attribution.models import ExchangeRate, RateFeed
 from costobs.audit.models import AuditEntry
 from costobs.kernel import http
@@ -269,3 +269,46 @@ def test_it_never_calls_into_the_own_network(url: str, monkeypatch: pytest.Monke
 
     assert rates.fetch_due(now=NOW) is None
     assert RateFeed.objects.get().failures == 1
+
+
+def _packed(method: int) -> bytes:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", method) as archive:
+        archive.writestr("rates.csv", "date,currency,rate\n" + "2026-11-02,USD,1.1\n" * 50)
+    return held.getvalue()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_it_refuses_a_damaged_archive_in_words_wherever_it_is_damaged(method: int) -> None:
+    content = _packed(method)
+    said = set()
+
+    for at in range(len(content)):
+        damaged = bytearray(content)
+        damaged[at] ^= 0xFF
+        try:
+            rate_files.read(bytes(damaged), name="rates.zip", base="EUR")
+        except rate_files.BadFile as problem:
+            said.add(str(problem))
+
+    assert said
+    assert all(one.startswith("rates.zip") for one in said)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "big5", "utf-7", "rot13", "nonsense"])
+def test_it_reads_xml_whatever_encoding_it_says_it_has(encoding: str) -> None:
+    text = (
+        f'<?xml version="1.0" encoding="{encoding}"?><Cube time="2026-11-02"><Cube currency="USD" rate="1.1"/></Cube>'
+    )
+
+    found = rate_files.read(text.encode(), name="rates.xml", base="EUR")
+
+    assert [(row.currency, row.rate) for row in found.rows] == [("USD", Decimal("1.1"))]
+
+
+def test_it_refuses_more_rates_than_there_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_files, "_MOST_ROWS", 2)
+    rows = "".join(f"2026-11-0{day},USD,1.1\n" for day in (2, 3, 4))
+
+    with pytest.raises(rate_files.BadFile, match="at most 2 rates"):
+        rate_files.read(f"date,currency,rate\n{rows}".encode(), name="rates.csv", base="EUR")

@@ -28,6 +28,7 @@ from attribution import (
 )
 from attribution.models import Ownership, PeriodBook, RulesetDraft, RulesetVersion, Team
 from attribution.owning import RuleDraft
+from attribution.rules import KINDS
 from attribution.rules.base import BadRule
 from costobs.audit.models import AuditEntry
 from costobs.kernel.period import Days
@@ -132,6 +133,10 @@ def test_it_publishes_nothing_without_a_change_or_a_note() -> None:
         ),
         (RuleDraft("key_scope", "x", {"keys": {"k": "search"}}), "as a list of names"),
         (RuleDraft("key_scope", "x", {"others": "perhaps"}), "expected others"),
+        (
+            RuleDraft("match", "x", {"set": {"team": "x"}, "more": orjson.loads("[" * 600 + "]" * 600)}),
+            "cannot be stored",
+        ),
         (RuleDraft("match", "x\x00", {"set": {"team": "x"}}), "cannot be stored"),
         (RuleDraft("match", "x", {"set": {"team": "x\x00"}}), "cannot be stored"),
     ],
@@ -587,3 +592,11 @@ def rule_example(manual: str) -> dict[str, Any]:
     found = re.search(r"Example: (\{.*\})", manual, re.DOTALL)
     assert found
     return dict(orjson.loads(found.group(1)))
+
+
+@pytest.mark.parametrize("weight", ["1e999999", "1e-999999", "0e999999", "1e16", "0.0000000000001", "9" * 400])
+def test_it_refuses_weights_that_no_rebuild_could_count_with(weight: str) -> None:
+    config = {"select": {"service_name": ["a"]}, "shares": {"search": weight, "growth": "1"}}
+
+    with pytest.raises(BadRule, match=r"up to 10\^15 with at most 12 decimals"):
+        KINDS["fixed_split"].parse(config)

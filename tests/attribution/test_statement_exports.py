@@ -98,6 +98,20 @@ def test_it_writes_the_same_bytes_again(kind: str) -> None:
     assert len(first) > 100
 
 
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_it_lets_no_spreadsheet_run_a_name_of_the_focus_file(start: str) -> None:
+    given = document()
+    (row,) = given.focus_rows
+    name = f"{start}cmd|' /C calc'!A0"
+    risky = replace(row, team=name, feature=name, model=name, service_name=name, region=name, billed_cost=Decimal(-1))
+
+    (found,) = rows("focus", replace(given, focus_rows=(risky,)))
+
+    assert found["BilledCost"] == "-1"
+    for column in ("x_Team", "x_Feature", "x_Model", "ServiceName", "RegionId", "ChargeDescription"):
+        assert found[column].startswith(f"'{start}"), column
+
+
 @pytest.mark.parametrize("kind", KINDS.names())
 def test_it_says_on_every_file_whether_it_is_showback_or_chargeback(kind: str) -> None:
     for closed, word in ((True, "chargeback"), (False, "showback")):
@@ -280,3 +294,24 @@ def test_its_pdf_numbers_the_pages_of_a_long_statement() -> None:
     text = pdf(replace(given, statement=long, sheet=printing.printed(long)))
 
     assert "Page 3 of" in text and "team 89" in text
+
+
+@pytest.mark.parametrize(("currency", "cent"), [("USD", "0.01"), ("JPY", "1"), ("KWD", "0.001")])
+@pytest.mark.parametrize("halves", range(-7, 8))
+def test_it_adds_up_where_total_and_other_currencies_meet_on_half_a_cent(currency: str, cent: str, halves: int) -> None:
+    unit = Decimal(cent)
+    own = unit * Decimal(halves) / 2
+    lines = tuple(
+        line(centre, "a", str(own if centre == "1" else ZERO), "0", "0", "0", "0", other=str(unit))
+        for centre in ("1", "2", "3")
+    )
+    statement = replace(document().statement, lines=lines, currency=currency)
+
+    sheet = printing.printed(statement)
+
+    exact = own + 3 * unit
+    assert sheet.total.charged == round(exact / unit) * unit
+    assert sheet.total.charged == sum(row.charged for row in sheet.rows)
+    for row in sheet.rows:
+        assert abs(row.converted - unit) <= unit
+        assert sum(row.parts.values()) == row.total

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import time_machine
+from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
 from attribution import close
 from attribution.models import DailyCost
+from costobs.access.models import Membership
 from tests.api import october
 
 pytestmark = pytest.mark.django_db
@@ -42,7 +44,14 @@ def test_it_prints_where_every_billed_amount_of_a_month_went() -> None:
     assert rows[-1].endswith("0 failures")
 
 
+def account(name: str, role: str = "finance") -> None:
+    user = get_user_model().objects.create_user(name, email=f"{name}@example.com")
+    Membership.objects.create(user=user, role=role)
+
+
 def test_it_reviews_closes_and_opens_again() -> None:
+    account("ada")
+    account("eve")
     with pytest.raises(CommandError, match="2 lines are open"):
         run("close", october.MONTH, "--check")
     reviewed = run("close", october.MONTH, "--review", "--by", "ada")
@@ -59,6 +68,20 @@ def test_it_reviews_closes_and_opens_again() -> None:
     assert "(waived by ada: the vendor never tags)" in closed
     assert checked == closed
     assert opened.startswith("2026-10 provisional\n")
+
+
+def test_it_takes_the_word_of_accounts_only_to_open_a_month_again() -> None:
+    account("ada")
+    account("ben", "lead")
+    run("close", october.MONTH, "--waive", "reviewed=x", *WAIVED)
+
+    for nobody in ("costobs close", "zoe", "ben", ""):
+        with pytest.raises(CommandError, match="e-mail address of an administrator or of finance"):
+            run("close", october.MONTH, "--ask-reopen", "wrong bill", "--by", nobody)
+    run("close", october.MONTH, "--ask-reopen", "wrong bill", "--by", "ADA@example.com")
+    for herself in ("ada", "Ada", "ada@example.com"):
+        with pytest.raises(CommandError, match="another person"):
+            run("close", october.MONTH, "--agree-reopen", "--by", herself)
 
 
 def test_it_ends_with_an_error_that_names_what_is_open() -> None:

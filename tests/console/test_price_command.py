@@ -5,8 +5,10 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
+from costobs.access.models import Membership
 from ingest import price
 from ingest.models import UnitPrice
 from tests.ingest.test_price import Usage
@@ -68,11 +70,17 @@ def test_it_proposes_what_moves_much_and_takes_it_back(ledgered: None) -> None:
     much = ["price", "set", "--provider", "openai", "--model", "gpt-4o", "--from", "2026-11-01"]
     much += ["--input", "9", "--output", "9"]
 
+    for name in ("ada", "ben"):
+        user = get_user_model().objects.create_user(name, email=f"{name}@example.com")
+        Membership.objects.create(user=user, role="finance")
     with pytest.raises(CommandError, match=r"change \d+ is proposed and does not count yet: another person"):
         _run(*much, "--by", "ada")
+    with pytest.raises(CommandError, match=r"found 'Zoe'"):
+        _run("price", "approve", _run("price", "changes").splitlines()[1].split()[0], "--by", "Zoe")
     number = _run("price", "changes").splitlines()[1].split()[0]
-    with pytest.raises(CommandError, match="you proposed this change"):
-        _run("price", "approve", number, "--by", "ada")
+    for herself in ("ada", "ADA@example.com"):
+        with pytest.raises(CommandError, match="you proposed this change"):
+            _run("price", "approve", number, "--by", herself)
     approved, applied = _run("price", "approve", number, "--by", "ben"), _run("price", "apply", number, "--by", "ben")
     undone = _run("price", "undo", number, "--by", "ben")
 

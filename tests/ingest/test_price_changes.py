@@ -12,7 +12,7 @@ from attribution.models import PeriodBook, RulesetVersion
 from costobs import repricing
 from costobs.audit.models import AuditEntry
 from ingest import price, price_book, price_changes, price_diff, price_lines
-from ingest.models import PriceChange, Touched, UnitPrice, UsageEvent
+from ingest.models import Offering, PriceChange, Touched, UnitPrice, UsageEvent
 from ingest.price_lines import Line
 from tests.ingest.test_price import Usage
 
@@ -125,6 +125,43 @@ def test_it_needs_another_person_where_much_would_move() -> None:
         repricing.approve(change_id=change, by=ADA, now=NOW)
 
     assert PriceChange.objects.get().state == "proposed"
+
+
+@pytest.mark.parametrize("herself", ["Ada@Example.com", " ada@example.com ", "\uff41da@example.com"])
+def test_it_takes_no_other_spelling_for_another_person(herself: str) -> None:
+    _sonnet()
+    change = _propose()
+
+    with pytest.raises(price_changes.NotNow, match="you proposed this change"):
+        repricing.approve(change_id=change, by=herself, now=NOW)
+
+
+def test_it_needs_another_person_where_one_model_gains_what_another_loses() -> None:
+    usage = _sonnet(october=0, november=100_000_000)
+    names = {"model": "claude-haiku-4-5", "request_model": "claude-haiku-4-5", "response_model": "claude-haiku-4-5"}
+    usage.offering = Offering.objects.create(provider="anthropic", service_tier="standard", **names)
+    for number in range(100):
+        usage.add(datetime(2026, 11, 1, 5, number % 60, number // 60, tzinfo=UTC), input_uncached=100_000)
+    change = _propose(_line(input="2"), _line("claude-haiku-4-5", input="11"))
+
+    found = repricing.preview(change_id=change)
+
+    assert sorted(one.change for one in found.effect.lines) == [-100, 100]
+    assert found.effect.change()["USD"] == 0
+    assert found.needs_approval
+
+
+def test_it_refuses_an_approval_of_what_has_moved_since_it_was_looked_at() -> None:
+    usage = _sonnet()
+    change = _propose()
+    seen = repricing.preview(change_id=change).effect.change()
+    usage.add(datetime(2026, 11, 2, 5, tzinfo=UTC), input_uncached=5_000_000)
+
+    with pytest.raises(price_changes.NotNow, match=r"USD was shown, and now .*; look at it again"):
+        repricing.approve(change_id=change, by=BEN, now=NOW, seen=seen)
+    repricing.approve(change_id=change, by=BEN, now=NOW, seen=repricing.preview(change_id=change).effect.change())
+
+    assert PriceChange.objects.get().state == "approved"
 
 
 def test_it_lets_the_proposer_apply_what_moves_little(settings: Any) -> None:

@@ -107,3 +107,13 @@ def test_it_reads_filters_as_an_address_carries_them(text: str, expected: Filter
 def test_it_refuses_filters_it_does_not_know(text: str) -> None:
     with pytest.raises(BadScope):
         Filter.parse(text)
+
+
+@pytest.mark.parametrize("target", ["-0.02", "0", "0.05", "0.06", "0.07", "0.11"])
+def test_it_adds_to_a_target_that_was_rounded_elsewhere(target: str) -> None:
+    amounts = [Decimal("0.01"), Decimal("0.02"), Decimal("0.03")]
+
+    found = money.largest_remainder(amounts, "USD", target=Decimal(target))
+
+    assert money.total(found) == Decimal(target)
+    assert max(found) - min(found) <= Decimal("0.05")

@@ -105,6 +105,23 @@ def test_it_shows_what_is_left_and_closes_with_a_note_and_reasons(
     assert ada.get(f"/api/v1/chargeback/{october.MONTH}").json()["state"] == "closed"
 
 
+def test_it_takes_a_reason_only_for_what_stood_beside_it(
+    books: october.Ledger, signed_in: Callable[..., Client]
+) -> None:
+    ada = signed_in("ada", "finance")
+    ada.post(f"{URL}books/review/")
+    shown = dict(re.findall(r'name="(shown_\w+)" value="([^"]*)"', text(ada, f"{URL}close/")))
+
+    refused = ada.post(f"{URL}close/", {**REASONS, **shown, "shown_unallocated": "$0.10 (0.2 %) of USD has no owner"})
+    state = close.state(month=MONTH, now=october.NOW)
+    done = ada.post(f"{URL}close/", {**REASONS, **shown}, follow=True)
+
+    assert refused.status_code == 400
+    assert "when you gave a reason, and now" in unescape(refused.content.decode())
+    assert state == "reviewed"
+    assert "Oct 2026 is closed." in unescape(done.content.decode())
+
+
 def test_it_lets_only_finance_and_administrators_act(books: october.Ledger, signed_in: Callable[..., Client]) -> None:
     ben, cleo = signed_in("ben", "lead", "search"), signed_in("cleo", "none")
 

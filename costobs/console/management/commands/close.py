@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from attribution import close
+from costobs.access import scopes
 from costobs.kernel import period
 
 _BY = "costobs close"
@@ -51,9 +52,9 @@ class Command(BaseCommand):
         if options["review"]:
             close.review(month=month, by=by, now=now)
         elif options["ask_reopen"] is not None:
-            close.ask_reopen(month=month, reason=options["ask_reopen"], by=by, now=now)
+            close.ask_reopen(month=month, reason=options["ask_reopen"], by=_account(by), now=now)
         elif options["agree_reopen"]:
-            close.agree_reopen(month=month, by=by, now=now)
+            close.agree_reopen(month=month, by=_account(by), now=now)
         elif options["decline_reopen"]:
             close.decline_reopen(month=month, by=by, now=now)
         else:
@@ -73,6 +74,16 @@ class Command(BaseCommand):
         for line in book.checklist:
             because = f" (waived by {line.waived_by}: {line.reason})" if line.reason else ""
             self.stdout.write(f"  {line.state:<6} {line.key:<12} {line.title}: {line.words}{because}")
+
+
+def _account(name: str) -> str:
+    """The name of an account: two people open a month, and a name that is made up here is nobody."""
+    viewer = scopes.named(name)
+    if not viewer.may_act_for(None):
+        raise CommandError(
+            f"expected --by as the e-mail address of an administrator or of finance, found {name!r}; two people open a month"
+        )
+    return viewer.name
 
 
 def _reasons(given: list[str]) -> dict[str, str]:

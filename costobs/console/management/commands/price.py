@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from costobs import pipeline, repricing
+from costobs.access import scopes
 from costobs.kernel import money
 from costobs.kernel.period import Days, day_of
 from ingest import price, price_book, price_changes, price_lines, price_list
@@ -73,7 +74,7 @@ class Command(BaseCommand):
             start = date.fromisoformat(options["start"]) if options["start"] else day_of(now)
             what = (options["provider"], options["model"], options["tier"])
             line = Line(*what, start, options["currency"].strip().upper(), {0: prices})
-            change_id = price_changes.propose(kind="price", lines=[line], by=options["by"], now=now)
+            change_id = price_changes.propose(kind="price", lines=[line], by=_person(options["by"]), now=now)
         except (money.MoneyError, price.BadPrice, ValueError) as problem:
             raise CommandError(str(problem)) from problem
         moved = self._applied(change_id, options["by"], now)
@@ -89,7 +90,9 @@ class Command(BaseCommand):
             lines, problems = price_lines.read(path.read_text(encoding="utf-8-sig"), file=path.name)
             for problem in problems:
                 self.stderr.write(f"left out: {problem}")
-            change_id = price_changes.propose(kind="file", lines=lines, by=options["by"], now=now, problems=problems)
+            change_id = price_changes.propose(
+                kind="file", lines=lines, by=_person(options["by"]), now=now, problems=problems
+            )
         except (OSError, UnicodeDecodeError, price.BadPrice) as problem:
             raise CommandError(str(problem)) from problem
         moved = self._applied(change_id, options["by"], now)
@@ -117,8 +120,13 @@ class Command(BaseCommand):
         self._table(lines, "no price was proposed yet")
 
     def _approve(self, options: dict[str, Any], now: datetime) -> None:
+        by = scopes.named(options["by"])
+        if not by.may_see_all:
+            raise CommandError(
+                f"expected --by as the e-mail address of an administrator or of finance, found {options['by']!r}"
+            )
         try:
-            repricing.approve(change_id=options["change"], by=options["by"], now=now)
+            repricing.approve(change_id=options["change"], by=by.name, now=now)
         except repricing.NotNow as problem:
             raise CommandError(str(problem)) from problem
         self.stdout.write(
@@ -207,6 +215,12 @@ class Command(BaseCommand):
         widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
         for line in lines:
             self.stdout.write("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _person(name: str) -> str:
+    """As the pages call somebody who has an account: whoever proposes here is not another person there."""
+    found = scopes.named(name)
+    return name if found is scopes.NOBODY else found.name
 
 
 def _not_followed() -> str:
