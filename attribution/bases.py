@@ -128,6 +128,9 @@ FROM unnest(%(names)s::text[], %(weights)s::numeric[]) AS t (team, weight) {_BOT
 """
 
 # Owners are found once for each kind of cost, before subjects are matched, so that a thousand credits cost no more than one.
+# Where nobody's owner changes inside the month, its days are added up first.
+_CHANGES = """EXISTS (SELECT FROM attribution_ownership o WHERE o.ruleset_id = %(ruleset)s
+    AND (o.valid_from > %(first)s AND o.valid_from < %(last)s OR o.valid_to > %(first)s AND o.valid_to < %(last)s))"""
 _PLACE = "d.provider, d.currency, d.sub_account, d.service_name, d.deployment"
 _OWNED = f"""
 INSERT INTO book_owned
@@ -135,9 +138,11 @@ SELECT d.is_day, {_PLACE}, {_OWNER}, sum(d.amount)
 FROM (SELECT TRUE AS is_day, x.provider, x.currency, x.sub_account, x.service_name, x.deployment, x.attribute_set_id, x.model,
           %(day)s::date AS day, sum(x.cost) AS amount FROM book_direct x WHERE x.is_subject GROUP BY 2, 3, 4, 5, 6, 7, 8
       UNION ALL
-      SELECT FALSE, {canonical_sql("x.provider_name")}, x.currency, x.sub_account, x.service_name, x.deployment,
-          x.attribute_set_id, x.model, x.day, sum(x.effective_cost) {_MONTH} AND x.charge_category NOT IN {_GRANTED}
-      GROUP BY 2, 3, 4, 5, 6, 7, 8, 9) d {OWNER_JOIN}
+      SELECT FALSE, {canonical_sql("m.provider_name")}, m.currency, m.sub_account, m.service_name, m.deployment,
+          m.attribute_set_id, m.model, m.day, m.amount
+      FROM (SELECT x.provider_name, x.currency, x.sub_account, x.service_name, x.deployment, x.attribute_set_id, x.model,
+                CASE WHEN (SELECT {_CHANGES}) THEN x.day ELSE %(day)s::date END AS day, sum(x.effective_cost) AS amount
+            {_MONTH} AND x.charge_category NOT IN {_GRANTED} GROUP BY 1, 2, 3, 4, 5, 6, 7, 8) m) d {OWNER_JOIN}
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 """
 _EXACT = f"""

@@ -34,6 +34,11 @@ _KINDS = {
 _TOKENS = " + ".join(f"e.{kind}" for kind in _KINDS)
 
 
+def _moment(pool: str, at: str) -> str:
+    """A millisecond of a pool as one number, so that those of all pools are sorted and found by one key."""
+    return f"({pool}::bigint << 43) + {at}"
+
+
 def _weighed(kind: str) -> str:
     weight = {"output": f"l.{kind} * w.output + l.steps * w.step", "audio_output": f"l.{kind} * w.mean_output"}
     return f"({list(_KINDS).index(kind)}, {weight.get(kind, f'l.{kind} * w.{_KINDS[kind]}')})"
@@ -60,7 +65,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS book_piece (
     pool integer, who integer, place bigint, before bigint, before_all bigint, later bigint, later_all bigint, since bigint,
     until bigint, {", ".join(f"{kind} integer" for kind in _KINDS)}
 ) ON COMMIT DELETE ROWS;
-CREATE TEMPORARY TABLE IF NOT EXISTS book_crowd (pool integer, at bigint, spent bigint) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS book_crowd (moment bigint, spent bigint) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS book_sample (
     node text, hour timestamptz, deployment text, middle bigint, seconds integer, busy bigint, active bigint, idle bigint
 ) ON COMMIT DELETE ROWS;
@@ -192,7 +197,8 @@ JOIN ingest_offering f ON f.id = e.offering_id JOIN book_weight w USING (member)
 _PIECES = f"""
 INSERT INTO book_piece
 SELECT w.pool, w.who, g.place, greatest(0, least(coalesce(first, ends), (g.place + 1) * span) - greatest(starts, g.place * span)),
-    coalesce(first, ends) - starts, greatest(0, until - since), ends - coalesce(first, starts), since, greatest(since, until),
+    coalesce(first, ends) - starts, greatest(0, until - since), ends - coalesce(first, starts), {_moment("w.pool", "since")},
+    {_moment("w.pool", "greatest(since, until)")},
     {", ".join(f"e.{kind}" for kind in _KINDS)}
 FROM book_event e JOIN book_who w USING (offering_id, attribute_set_id, is_guessed)
 CROSS JOIN LATERAL generate_series(e.starts / span, (e.ends - 1) / span) AS g (place)
@@ -200,25 +206,29 @@ CROSS JOIN LATERAL (SELECT greatest(coalesce(first, starts), g.place * span) AS 
     least(ends, (g.place + 1) * span) AS until) t
 """
 _SEEN = f"""
-SELECT {", ".join(f"bool_or({kind} > 0)" for kind in _KINDS)}, (SELECT bool_or(is_even) FROM book_engine) FROM book_event
+SELECT {", ".join(f"bool_or({kind} > 0)" for kind in _KINDS)},
+    (SELECT bool_or(is_even) FROM book_engine), (SELECT bool_or(step > 0) FROM book_who) FROM book_event
 """
 # What one of those who generate at a time pays of it, added up from the first on, in millionths: between two moments, the
-# difference is its part. Each node of a deployment is taken to be a replica with steps of its own.
-_CROWD = """
-WITH moments AS (
-    SELECT pool, coalesce(first, starts) AS at, 1 AS change FROM book_event
-    UNION ALL SELECT pool, ends, -1 FROM book_event
-    UNION ALL SELECT p.pool, (p.place + n) * s.span, 0 FROM (SELECT DISTINCT pool, place FROM book_piece) p
-        JOIN book_engine s USING (pool) CROSS JOIN (VALUES (0), (1)) AS v (n)
+# difference is its part. Each node of a deployment is taken to be a replica with steps of its own. Pools follow each other:
+# between them nobody generates. Only where a step costs something by itself.
+_CROWD = f"""
+WITH stepping AS (
+    SELECT pool, nodes, span FROM book_engine p WHERE EXISTS (SELECT FROM book_who w WHERE w.pool = p.pool AND w.step > 0)
+), moments AS (
+    SELECT {_moment("pool", "coalesce(first, starts)")} AS moment, 1 AS change, nodes FROM book_event JOIN stepping USING (pool)
+    UNION ALL SELECT {_moment("pool", "ends")}, -1, nodes FROM book_event JOIN stepping USING (pool)
+    UNION ALL SELECT {_moment("pool", "(place + n) * span")}, 0, nodes FROM (SELECT DISTINCT pool, place FROM book_piece) p
+        JOIN stepping USING (pool) CROSS JOIN (VALUES (0), (1)) AS v (n)
 ), counted AS (
-    SELECT pool, at, sum(change) OVER w AS live, lead(at) OVER w - at AS lasts FROM moments
-    WINDOW w AS (PARTITION BY pool ORDER BY at)
+    SELECT moment, nodes, sum(change) OVER w AS live, lead(moment) OVER w - moment AS lasts FROM moments
+    WINDOW w AS (ORDER BY moment ROWS UNBOUNDED PRECEDING)
 ), added AS (
-    SELECT pool, at, lasts, sum(paid) OVER (PARTITION BY pool ORDER BY at ROWS UNBOUNDED PRECEDING) - paid AS spent
-    FROM counted JOIN book_engine p USING (pool)
-    CROSS JOIN LATERAL (SELECT coalesce(lasts * 1000000 * least(p.nodes, live) / nullif(live, 0), 0) AS paid) x
+    SELECT moment, lasts, sum(paid) OVER (ORDER BY moment ROWS UNBOUNDED PRECEDING) - paid AS spent
+    FROM counted CROSS JOIN LATERAL (SELECT CASE WHEN live > 0 AND lasts > 0
+        THEN lasts * 1000000 * least(nodes, live) / live ELSE 0 END AS paid) x
 )
-INSERT INTO book_crowd SELECT pool, at, spent FROM added WHERE lasts > 0 OR lasts IS NULL
+INSERT INTO book_crowd SELECT moment, spent FROM added WHERE lasts > 0 OR lasts IS NULL
 """
 
 
@@ -226,9 +236,8 @@ INSERT INTO book_crowd SELECT pool, at, spent FROM added WHERE lasts > 0 OR last
 # nothing (floating point holds these whole numbers exactly).
 _SLICES = """
 WITH live AS (
-    SELECT p.pool, place, who, {parts}, sum((output * (u.spent - s.spent) / (later_all * 1000))::float8) AS steps
-    FROM book_piece p JOIN book_crowd s ON s.pool = p.pool AND s.at = p.since
-    JOIN book_crowd u ON u.pool = p.pool AND u.at = p.until GROUP BY 1, 2, 3
+    SELECT p.pool, place, who, {parts}, {steps} AS steps
+    FROM book_piece p {crowd} GROUP BY 1, 2, 3
 ), weighed AS MATERIALIZED (
     SELECT l.pool, l.place, l.who, w.member, k.kind::smallint AS kind, least(round(k.weight * 1000), 9e18)::bigint AS weight
     FROM live l JOIN book_who w USING (who) CROSS JOIN LATERAL (VALUES {weights}) AS k (kind, weight)
@@ -238,6 +247,8 @@ INSERT INTO book_slice
 SELECT w.pool, w.place, w.who, w.kind, floor(w.weight::float8 / t.whole * 1e9)
 FROM weighed w JOIN wholes t ON t.pool = w.pool AND t.place = w.place{and_member}
 """
+_STEPS = "coalesce(sum((output * (u.spent - s.spent) / (later_all * 1000))::float8), 0)"
+_JOIN_CROWD = "LEFT JOIN book_crowd s ON s.moment = p.since LEFT JOIN book_crowd u ON u.moment = p.until"
 _WHOLES = "wholes AS (SELECT pool, place, sum(weight)::float8 AS whole FROM weighed GROUP BY 1, 2)"
 # Where deployments take turns on a GPU and not each has fitted weights in milliseconds, those live in a window have it evenly.
 _EVEN_WHOLES = """by_member AS (
@@ -249,9 +260,11 @@ _EVEN_WHOLES = """by_member AS (
 )"""
 
 
-def _slices(kinds: Sequence[str], *, is_even: bool) -> str:
+def _slices(kinds: Sequence[str], *, is_even: bool, has_steps: bool) -> str:
     """The statement for the kinds of tokens that the day has."""
     return _SLICES.format(
+        steps=_STEPS if has_steps else "0::float8",
+        crowd=_JOIN_CROWD if has_steps else "",
         parts=", ".join(_part(kind) for kind in kinds),
         weights=", ".join(_weighed(kind) for kind in kinds),
         wholes=_EVEN_WHOLES if is_even else _WHOLES,
@@ -309,7 +322,7 @@ def fill(*, day: date, weights: Mapping[str, Weights], turns: Mapping[str, Seque
         cursor.execute(_SAMPLES, values)
         cursor.execute("SELECT EXISTS (SELECT FROM book_sample)")
         if cursor.fetchone()[0]:
-            cursor.execute("SET LOCAL work_mem = '128MB'")  # a dense day has millions of pieces, sorted and hashed once
+            cursor.execute("SET LOCAL work_mem = '256MB'")  # a dense day has millions of pieces, sorted and hashed once
             cursor.execute("ANALYZE book_weight; ANALYZE book_sample")
             cursor.execute(_EVENTS, values)
             cursor.execute(_GUESS, values)
@@ -317,13 +330,15 @@ def fill(*, day: date, weights: Mapping[str, Weights], turns: Mapping[str, Seque
             for statement in (_POOLS, _WINDOWS, _WHO):
                 cursor.execute(statement, values)
             cursor.execute("ANALYZE book_engine; ANALYZE book_window; ANALYZE book_who")
-            for name, statement in (("piece", _PIECES), ("crowd", _CROWD)):
-                cursor.execute(statement, values)
-                cursor.execute(f"ANALYZE book_{name}")
+            cursor.execute(_PIECES)
+            cursor.execute("ANALYZE book_piece")
             cursor.execute(_SEEN)
-            *seen, is_even = cursor.fetchone()
+            *seen, is_even, has_steps = cursor.fetchone()
+            if has_steps:
+                cursor.execute(_CROWD)
+                cursor.execute("ANALYZE book_crowd")
             kinds = [kind for kind, is_seen in zip(_KINDS, seen, strict=True) if is_seen or kind == "output"]
-            cursor.execute(_slices(kinds, is_even=bool(is_even)))
+            cursor.execute(_slices(kinds, is_even=bool(is_even), has_steps=bool(has_steps)))
             cursor.execute("ANALYZE book_slice")
             cursor.execute("SET LOCAL work_mem TO DEFAULT")
 

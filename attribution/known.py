@@ -27,8 +27,10 @@ _STATEMENTS = (
     "DELETE FROM known_now",
     f"""INSERT INTO known_now
         SELECT d.provider_name, d.basis, {ownership.TEAM}, d.currency, {", ".join(f"sum(d.{cost})" for cost in COSTS)}
-        FROM attribution_dailycost d {{owners}}
-        WHERE d.day = %(day)s AND d.is_current GROUP BY 1, 2, 3, 4
+        FROM (SELECT provider_name, basis, currency, attribute_set_id, model, coalesce(origin_day, day) AS owner_day,
+                {", ".join(f"sum({cost}) AS {cost}" for cost in COSTS)}
+            FROM attribution_dailycost WHERE day = %(day)s AND is_current GROUP BY 1, 2, 3, 4, 5, 6) d {{owners}}
+        GROUP BY 1, 2, 3, 4
         HAVING {" OR ".join(f"sum(d.{cost}) <> 0" for cost in COSTS)}""",
     # What was first believed in this hour is replaced by what is believed at its end.
     f"""UPDATE attribution_knowncost k SET {", ".join(f"{cost} = n.{cost}" for cost in COSTS)} FROM known_now n
@@ -102,6 +104,6 @@ def _write(*, day: date, now: datetime) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('costobs known'), %s)", [day.toordinal()])
         found = ownership.pins(Days(day, day + timedelta(days=1)), with_origins=True)
-        owners = ownership.owner_join(found, model="d.model", day="coalesce(d.origin_day, d.day)")
+        owners = ownership.owner_join(found, model="d.model", day="d.owner_day")
         for statement in _STATEMENTS:
             cursor.execute(statement.replace("{owners}", owners), values)

@@ -13,7 +13,7 @@ from attribution.rules.base import BadRule, Owner, pattern
 from attribution.rules.key_scope import KeyScope
 
 _FEW = 200  # rows that are not worth a COPY
-_MANY = 1000  # rows after which the plans of readers need to know of them
+_MANY = 100  # rows after which the plans of readers need to know of them
 _COLUMNS = (
     "ruleset_id",
     "attribute_set_id",

@@ -92,19 +92,25 @@ WHERE c.charge_period_start >= %(start)s AND c.charge_period_start < %(end)s
 """
 
 # The row of no kind holds what a request costs by itself; it is there for free ones too, so that authority sees all usage.
-_KINDS = ", ".join(f"('{kind}', u.{kind}::numeric, u.{kind} * p.{kind}_price)" for kind in TOKEN_KINDS)
+# Hours are added up before kinds and prices come into it.
+_KINDS = ", ".join(f"('{kind}', u.{kind}, u.{kind} * p.{kind}_price)" for kind in TOKEN_KINDS)
 _USAGE = f"""
 INSERT INTO book_usage
-SELECT u.source_id, CASE WHEN f.provider = '{SELF_HOSTED}' THEN u.hour END, u.attribute_set_id, f.provider,
+SELECT u.source_id, u.hour, u.attribute_set_id, f.provider,
     {provider_name_sql("f.provider")}, {service_name_sql("f.provider")}, coalesce(a.attributes->>'account', ''),
     coalesce(a.attributes->>'project', ''), f.model, f.deployment, p.currency, k.kind, sum(k.tokens), sum(k.cost),
     p.is_conservative, TRUE
-FROM ingest_usagehour u
+FROM (
+    SELECT h.source_id, CASE WHEN o.provider = '{SELF_HOSTED}' THEN h.hour END AS hour, h.attribute_set_id, h.offering_id,
+        h.price_id, sum(h.requests) AS requests, {", ".join(f"sum(h.{kind}) AS {kind}" for kind in TOKEN_KINDS)}
+    FROM ingest_usagehour h JOIN ingest_offering o ON o.id = h.offering_id
+    WHERE h.hour >= %(start)s AND h.hour < %(end)s GROUP BY 1, 2, 3, 4, 5
+) u
 JOIN ingest_offering f ON f.id = u.offering_id
 JOIN ingest_unitprice p ON p.id = u.price_id
 JOIN ingest_attributeset a ON a.id = u.attribute_set_id
 CROSS JOIN LATERAL (VALUES {_KINDS}, ('', 0::numeric, u.requests * p.request_price)) AS k (kind, tokens, cost)
-WHERE u.hour >= %(start)s AND u.hour < %(end)s AND (k.kind = '' OR k.tokens <> 0)
+WHERE k.kind = '' OR k.tokens <> 0
 GROUP BY 1, 2, 3, f.provider, 7, 8, f.model, f.deployment, p.currency, k.kind, p.is_conservative
 """
 

@@ -48,14 +48,30 @@ SELECT %(day)s, u.source_id, u.attribute_set_id, u.offering_id, u.price_id, NOT 
 FROM ingest_usagehour u JOIN ingest_offering f ON f.id = u.offering_id
 WHERE u.hour >= %(start)s AND u.hour < %(end)s GROUP BY u.source_id, u.attribute_set_id, u.offering_id, u.price_id, f.id;
 """
+# What stands stays: a live day is made again each second, and most of its buckets are as they were.
+_LATENCY_KEY = "source_id, attribute_set_id, offering_id, measure, bucket"
+_SAME_BUCKET = " AND ".join(f"b.{name} = l.{name}" for name in _LATENCY_KEY.split(", "))
 _LATENCY = f"""
-DELETE FROM ingest_latencyday WHERE day = %(day)s;
-INSERT INTO ingest_latencyday (day, source_id, attribute_set_id, offering_id, measure, bucket, count)
-SELECT %(day)s, e.source_id, e.attribute_set_id, e.offering_id, m.measure, {BUCKET_SQL.format(ms="m.ms")}, count(*)
-FROM ingest_usageevent e JOIN ingest_offering f ON f.id = e.offering_id
-CROSS JOIN LATERAL (VALUES ('latency', e.latency_ms), ('ttft', e.ttft_ms)) AS m (measure, ms)
-WHERE e.occurred_at >= %(start)s AND e.occurred_at < %(end)s AND m.ms IS NOT NULL AND NOT {_IS_SECOND.format(u="e")}
-GROUP BY 2, 3, 4, 5, 6;
+CREATE TEMPORARY TABLE IF NOT EXISTS book_latency (
+    source_id bigint, attribute_set_id bigint, offering_id bigint, measure text, bucket smallint, count bigint
+) ON COMMIT DELETE ROWS;
+DELETE FROM book_latency;
+INSERT INTO book_latency
+SELECT source_id, attribute_set_id, offering_id, CASE grouping(latency) WHEN 0 THEN 'latency' ELSE 'ttft' END,
+    CASE grouping(latency) WHEN 0 THEN latency ELSE ttft END, count(*)
+FROM (SELECT e.source_id, e.attribute_set_id, e.offering_id,
+          CASE WHEN e.latency_ms IS NOT NULL THEN {BUCKET_SQL.format(ms="e.latency_ms")} END AS latency,
+          CASE WHEN e.ttft_ms IS NOT NULL THEN {BUCKET_SQL.format(ms="e.ttft_ms")} END AS ttft
+      FROM ingest_usageevent e JOIN ingest_offering f ON f.id = e.offering_id
+      WHERE e.occurred_at >= %(start)s AND e.occurred_at < %(end)s AND NOT {_IS_SECOND.format(u="e")}) m
+GROUP BY GROUPING SETS ((source_id, attribute_set_id, offering_id, latency), (source_id, attribute_set_id, offering_id, ttft))
+HAVING CASE grouping(latency) WHEN 0 THEN latency ELSE ttft END IS NOT NULL;
+ANALYZE book_latency;
+DELETE FROM ingest_latencyday l WHERE l.day = %(day)s
+    AND NOT EXISTS (SELECT FROM book_latency b WHERE {_SAME_BUCKET} AND b.count = l.count);
+INSERT INTO ingest_latencyday (day, {_LATENCY_KEY}, count)
+SELECT %(day)s, b.* FROM book_latency b
+WHERE NOT EXISTS (SELECT FROM ingest_latencyday l WHERE l.day = %(day)s AND {_SAME_BUCKET});
 """
 
 # A run belongs to the day of its first call. It is rebuilt whole from the days around, so that the order of days does not
@@ -68,6 +84,7 @@ INSERT INTO book_run
 SELECT DISTINCT e.source_id, {_RUN_ID} FROM ingest_usageevent e JOIN ingest_offering f ON f.id = e.offering_id
 WHERE e.occurred_at >= %(start)s AND e.occurred_at < %(end)s AND {_RUN_ID} IS NOT NULL AND NOT {_IS_SECOND.format(u="e")}
     AND NOT EXISTS (SELECT FROM ingest_agentrun r WHERE r.source_id = e.source_id AND r.run_id = {_RUN_ID} AND r.day < %(open)s);
+ANALYZE book_run;
 DELETE FROM ingest_agentrun r WHERE r.day = %(day)s OR EXISTS (
     SELECT FROM book_run b WHERE b.source_id = r.source_id AND b.run_id = r.run_id);
 INSERT INTO ingest_agentrun (source_id, run_id, day, attribute_set_id, offering_id, started_at, ended_at, requests, tokens,
@@ -79,7 +96,7 @@ SELECT b.source_id, b.run_id, (min(e.occurred_at) AT TIME ZONE 'UTC')::date,
     min(p.currency)
 FROM book_run b JOIN ingest_usageevent e ON e.source_id = b.source_id AND {_RUN_ID} = b.run_id
 JOIN ingest_unitprice p ON p.id = e.price_id
-WHERE e.occurred_at >= %(before)s AND e.occurred_at < %(after)s
+WHERE e.occurred_at >= %(before)s AND e.occurred_at < %(after)s AND {_RUN_ID} IS NOT NULL
 GROUP BY 1, 2
 """
 
