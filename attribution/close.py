@@ -1,18 +1,18 @@
 """Closes a month: open, provisional, reviewed, closed; and opens the newest closed one again when two people agree."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
-from attribution import checklist, own, periods
+from attribution import checklist, known, own, periods
 from attribution import forget as attribution_forget
 from attribution.checklist import Line
 from attribution.models import ClosedTeam, PeriodBook, RulesetVersion, Team
-from attribution.queries import closed_months, extents, month_checks
+from attribution.queries import closed_months, extents, month_checks, statement_terms
 from costobs.audit import record
 from costobs.kernel import fmt
 from costobs.kernel.period import Days, add_months
@@ -126,6 +126,9 @@ def close(*, month: date, by: str, now: datetime, note: str = "", waive: Mapping
         book.save()
         book.sha256 = closed_months.fingerprint(month=days, exchange_rates=book.exchange_rates)
         book.save(update_fields=["sha256"])
+        # What is believed at this very moment can be asked for exactly, of this month and of the open ones.
+        until = extents.extent() or days
+        known.snapshot(first=days.start, last=max(days.last, until.last), now=now)
         told = {line.key: line.reason for line in lines if line.state == "waived"}
         after = {"version": book.version, "sha256": book.sha256, "ruleset": book.ruleset_id, "waived": told}
         _record("month.closed", book, by, now, after=after, reason=book.note)
@@ -172,6 +175,7 @@ def agree_reopen(*, month: date, by: str, now: datetime) -> None:
             exchange_rates={},
             deliveries=[],
             sha256="",
+            terms=None,
             reopen_reason="",
             reopen_asked_by="",
             reopen_asked_at=None,
@@ -249,7 +253,8 @@ def _pin(book: PeriodBook, days: Days, deliveries: list[int]) -> None:
     book.ruleset = RulesetVersion.objects.get(is_current=True)
     book.deliveries = deliveries
     others = checklist.other_currencies(month_checks.gaps(days=days))
-    book.exchange_rates = month_checks.exchange_rates(days=days, currencies=others, into=settings.COSTOBS_CURRENCY)
+    book.exchange_rates = month_checks.frozen_rates(days=days, currencies=others, into=settings.COSTOBS_CURRENCY)
+    book.terms = asdict(statement_terms.terms())
     teams = list(Team.objects.order_by("name"))
     # A team that came with a late row of an earlier month was not there when that month closed.
     closed = list(PeriodBook.objects.filter(state="closed").order_by("month").values_list("month", flat=True))

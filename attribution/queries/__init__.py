@@ -1,5 +1,9 @@
 """Everything pages, exports, alerts and programs may ask of the books. Every answer obeys the scope it is asked in."""
 
+from attribution.queries.adjusted import (
+    adjusted_by_day,
+    adjusted_spend,
+)
 from attribution.queries.as_of import (
     KNOWN_DIMENSIONS,
     KnownSpend,
@@ -238,7 +242,9 @@ __all__ = [
     "UnitValue",
     "UnitValues",
     "WeightsLine",
+    "adjusted_by_day",
     "adjusted_cost",
+    "adjusted_spend",
     "adjustments",
     "agent_runs",
     "behind",
