@@ -153,12 +153,14 @@ def _spent(rows: Sequence[Budget], today: date) -> dict[int, _Spent]:
     for row in rows:
         days = periods.budget_period(row.period, today)
         alike.setdefault((days, row.currency, tuple(sorted(row.scope))), []).append(row)
+    is_adjusted = spend_queries.is_adjusted()
     found: dict[int, _Spent] = {}
     for (days, currency, dimensions), members in alike.items():
         before = _groups(days.until(today), currency, dimensions)
         now = Days(today, today + timedelta(days=1))
         current = _groups(now, currency, dimensions)
-        corrected, today_corrected = (_adjusted(one, currency, dimensions) for one in (days.until(today), now))
+        asked = (days.until(today), now) if is_adjusted else (Days(today, today), Days(today, today))
+        corrected, today_corrected = (_adjusted(one, currency, dimensions) for one in asked)
         for row in members:
             wanted = [set(row.scope[name]) for name in dimensions]
             complete, all_ = _within(before, wanted), _within([*before, *current], wanted)

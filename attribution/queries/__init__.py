@@ -3,6 +3,7 @@
 from attribution.queries.adjusted import (
     adjusted_by_day,
     adjusted_spend,
+    is_adjusted,
 )
 from attribution.queries.as_of import (
     KNOWN_DIMENSIONS,
@@ -270,6 +271,7 @@ __all__ = [
     "gpu_energy",
     "gpu_node_costs",
     "gpu_utilisation",
+    "is_adjusted",
     "known_moment",
     "last_compared_day",
     "last_final_day",

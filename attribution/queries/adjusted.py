@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 
-from attribution import periods
 from attribution.queries.scoped import books, fetch
 from costobs.kernel.scope import SpendScope
 
 
+def is_adjusted() -> bool:
+    """Whether anything in the books corrects a closed month; asked first where there are many scopes."""
+    return bool(fetch("SELECT EXISTS (SELECT FROM attribution_dailycost WHERE origin_day IS NOT NULL)")[0][0])
+
+
 def adjusted_spend(*, scope: SpendScope, group_by: Sequence[str] = ()) -> dict[tuple[str, ...], Decimal]:
     """What the scope's days have booked to correct closed months, by the keys of `group_by`; groups without any are absent."""
-    if periods.closed_until() is None:
-        return {}
     scoped = books(scope, group_by)
     keys = scoped.keys()
     rows = fetch(
@@ -26,8 +28,6 @@ def adjusted_spend(*, scope: SpendScope, group_by: Sequence[str] = ()) -> dict[t
 
 def adjusted_by_day(*, scope: SpendScope) -> dict[date, Decimal]:
     """The same by the day it is booked on."""
-    if periods.closed_until() is None:
-        return {}
     scoped = books(scope)
     sql = f"""SELECT d.day, sum({scoped.cost}) {scoped.source()} AND d.is_current AND d.origin_day IS NOT NULL GROUP BY 1"""
     return dict(fetch(sql, scoped.parameters))
