@@ -19,6 +19,7 @@ from costobs.kernel.period import Days, add_months
 from costobs.kernel.period import month as month_of
 from ingest import pinning
 
+SAMPLE = "sample"  # who closes the months of the sample organisation
 STATES = ("open", "provisional", "reviewed", "closed")
 
 
@@ -198,6 +199,35 @@ def decline_reopen(*, month: date, by: str, now: datetime) -> None:
         book.reopen_reason, book.reopen_asked_by, book.reopen_asked_at = "", "", None
         book.save()
         _record("month.reopen_declined", book, by, now, after={"asked_by": asked_by}, reason=reason)
+
+
+def has_books() -> bool:
+    """Whether anybody ever reviewed or closed a month."""
+    return PeriodBook.objects.exists()
+
+
+def make_room(*, now: datetime) -> list[date]:
+    """Opens the months that only the sample has closed, once other data come: nobody's own months are closed unasked.
+
+    Returns them; repeated, none. Months that a person closed stay, and those before them with them.
+    """
+    closed = PeriodBook.objects.filter(state="closed")
+    if not closed.filter(closed_by=SAMPLE).exists() or closed.exclude(closed_by=SAMPLE).exists():
+        return []
+    if not month_checks.has_others():
+        return []
+    with transaction.atomic():
+        periods.hold()
+        books = list(PeriodBook.objects.select_for_update().filter(state="closed", closed_by=SAMPLE).order_by("month"))
+        for book in books:
+            _record("month.reopened", book, SAMPLE, now, before={"sha256": book.sha256}, reason="other data have come")
+            pinning.release(deliveries=list(book.deliveries))
+        months = [book.month for book in books]
+        ClosedTeam.objects.filter(month__in=months).delete()
+        PeriodBook.objects.filter(pk__in=[book.pk for book in books]).delete()
+        for month in months:
+            pinning.touch(days=month_of(month))
+    return months
 
 
 def forget(*, source_ids: Sequence[int], by: str, now: datetime) -> list[date]:

@@ -144,6 +144,11 @@ def end_markup(*, markup_id: int, end_month: date, by: str, now: datetime) -> bo
     return True
 
 
+def forget(*, set_by: str) -> None:
+    """Takes away the markups of somebody who goes without a trace: the sample."""
+    Markup.objects.filter(set_by=set_by).delete()
+
+
 def _checked(percent: str, label: str, first_month: date) -> Decimal:
     errors: dict[str, str] = {}
     value = Decimal(0)

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from alerts import deliver, dispatch, drift, escalate, evaluate, execute, gates
-from attribution import books, known, own, periods, rates, reconcile
+from attribution import books, close, known, own, periods, rates, reconcile
 from attribution import forget as attribution_forget
 from costobs.audit import record
 from ingest import backfill, configure, inbox, load, partitions, price_changes, removal
@@ -32,6 +32,7 @@ def settle(now: datetime, *, limit: int = 40) -> int:
 
     One day is one transaction: what it costs is either the old or the new figure, never half of each.
     """
+    close.make_room(now=now)
     days = {*ingest_queries.open_days(), *books.due()}
     if not days:
         known.follow_rules(now=now)

@@ -70,6 +70,13 @@ def of_others(*, months: Sequence[date], source_ids: Sequence[int]) -> list[date
     return [row[0] for row in fetch(sql, {"months": list(months), "sources": list(source_ids)})]
 
 
+def has_others() -> bool:
+    """Whether a source that is not of the sample has delivered anything."""
+    sql = """SELECT EXISTS (SELECT FROM ingest_touched t JOIN ingest_source s ON s.id = t.source_id
+             WHERE NOT s.is_sample)"""
+    return bool(fetch(sql)[0][0])
+
+
 def is_empty(*, days: Days) -> bool:
     """Whether the books have nothing on these days."""
     sql = "SELECT NOT EXISTS (SELECT FROM attribution_dailycost WHERE day >= %(start)s AND day < %(end)s)"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from attribution import close, issue, own, verify
 from attribution.models import ExchangeRate, Team
+from attribution.queries import month_checks
 from costobs.kernel.period import month as month_of
 from costobs.kernel.scope import SpendScope
 from tests.attribution import test_properties_books as random
@@ -48,7 +49,8 @@ def test_it_changes_nothing_of_a_closed_month_and_loses_nothing_after_it(company
             random._put(company)
             world.settle()
             _close(*months)
-            before = _said(*months)
+            closed = [month for month in (MARCH, APRIL) if close.state(month=month, now=NOW) == "closed"]
+            before = _said(*closed)
 
             acts = _acts(later)
             chance.shuffle(acts)
@@ -56,9 +58,9 @@ def test_it_changes_nothing_of_a_closed_month_and_loses_nothing_after_it(company
                 act()
                 if turn == 0 or number == len(acts) - 1:
                     world.settle(newest_first=chance.random() < 0.5)
-                    assert _said(*months) == before
+                    assert _said(*closed) == before
                     assert verify.run().failures == ()
-            assert _held() == random._delivered([*company.charges, *later.charges])
+            assert _held() == _whole(random._delivered([*company.charges, *later.charges]))
             ends.append(_rows())
             transaction.set_rollback(True)
     assert ends[0] == ends[1]
@@ -103,7 +105,7 @@ def _rebuild() -> None:
 def _close(*months: date) -> None:
     for month in months:
         status = close.status(month=month, now=NOW)
-        if status.state == "closed" or close.month_checks.is_empty(days=month_of(month)):
+        if status.state == "closed" or month_checks.is_empty(days=month_of(month)):
             continue
         waive = dict.fromkeys((line.key for line in status.open_lines if line.may_be_waived), "known")
         close.close(month=month, by="ada", now=NOW, waive=waive)
@@ -155,7 +157,12 @@ def _held() -> dict[Any, Any]:
         f"""SELECT s.name, coalesce(d.origin_day, d.day), d.currency, {sums} FROM attribution_dailycost d
             JOIN ingest_source s ON s.id = d.source_id WHERE d.basis = 'billed' GROUP BY 1, 2, 3"""
     )
-    return {(name, day, currency): tuple(costs) for name, day, currency, *costs in rows}
+    return _whole({(name, day, currency): tuple(costs) for name, day, currency, *costs in rows})
+
+
+def _whole(found: dict[Any, Any]) -> dict[Any, Any]:
+    """Without what comes to nothing: a closed day gets no correction of zero."""
+    return {key: costs for key, costs in found.items() if any(costs)}
 
 
 def _rows() -> list[tuple[Any, ...]]:
