@@ -199,28 +199,19 @@ def test_it_says_on_the_command_line_that_there_is_none(capsys: pytest.CaptureFi
     assert capsys.readouterr().out == "sample: there is none\n"
 
 
-def test_it_closes_its_oldest_months_and_leaves_the_last_one_to_people() -> None:
+def test_it_closes_its_oldest_months_until_other_data_come() -> None:
     steps = _load(datetime(2026, 11, 2, 9, 7, tzinfo=UTC), days=34)  # from 30 September on
 
     september, october = (close.status(month=date(2026, month, 1), now=NOW) for month in (9, 10))
     assert "closed months" in {step.what for step in steps}
     assert (september.state, september.closed_by, september.version) == ("closed", "sample", 1)
-    assert october.state != "closed"
+    assert october.state != "closed"  # left to people
     assert [(one.label, one.first_month, one.set_by) for one in terms.markups()] == [
         ("Platform fee", date(2026, 9, 1), "sample")
     ]
     assert len(rulesets.history()) >= 2
     assert verify.run(days=None).failures == ()
 
-    install.remove(by="ada", now=NOW)
-
-    assert not close.has_books()
-    assert terms.markups() == []
-    assert _count("attribution_closedteam") == 0
-
-
-def test_it_opens_its_months_again_when_other_data_come() -> None:
-    _load(datetime(2026, 11, 2, 9, 7, tzinfo=UTC), days=34)
     source_id = configure.create_source(kind="usage_log", name="ours", now=NOW)
     line = (
         b'{"event_id":"a","occurred_at":"2026-09-20T10:00:00Z","gen_ai.provider.name":"openai",'
@@ -228,7 +219,6 @@ def test_it_opens_its_months_again_when_other_data_come() -> None:
     )
     inbox.accept(source_id=source_id, body=line, encoding="", idempotency_key="1", limit=1_000_000, now=NOW)
     inbox.drain(now=NOW)
-
     while pipeline.settle(NOW):
         continue
 
@@ -237,3 +227,22 @@ def test_it_opens_its_months_again_when_other_data_come() -> None:
     assert _count("attribution_dailycost WHERE origin_day IS NOT NULL") == 0
     own_day = SpendScope(Days(date(2026, 9, 20), date(2026, 9, 21)), teams=None)
     assert spend_queries.total(scope=own_day).cost == Decimal("1.25")
+
+    install.remove(by="ada", now=NOW)
+
+    assert terms.markups() == []
+    assert _count("attribution_closedteam") == 0
+
+
+def test_it_takes_its_closed_months_away_with_it() -> None:
+    _load()
+    november = date(2026, 11, 1)
+    later = datetime(2026, 12, 2, tzinfo=UTC)
+    left = close.status(month=november, now=later).open_lines
+    close.close(month=november, by="sample", now=later, waive={one.key: "x" for one in left if one.may_be_waived})
+
+    install.remove(by="ada", now=later)
+
+    assert not close.has_books()
+    assert _count("attribution_closedteam") == 0
+    assert verify.run(days=None).failures == ()
