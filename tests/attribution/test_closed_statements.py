@@ -158,3 +158,21 @@ def test_it_knows_exactly_what_was_known_when_a_month_closed(bill: Source) -> No
         one.change for one in queries.then_and_now(scope=scope(month=NEXT), known_at=book.closed_at, group_by="day")
     }
     assert late == sum((one.change for one in queries.restatement(scope=scope())), Decimal(0)) == Decimal(13)
+
+
+def test_it_leaves_the_statement_of_an_empty_month_empty_once_a_later_one_has_closed(bill: Source) -> None:
+    close_it()
+    empty = add_months(MONTH, -1)
+    before = [one.content for one in issue.files(scope=scope(month=empty), cost_centre=None, kinds=["json", "focus"])]
+
+    late = world.at(day=empty + timedelta(days=3))
+    world.charge(bill, "4", attributes={"team": "b"}, starts=late, complete_through=world.at(1, day=NEXT))
+    world.settle()
+
+    after_all = [
+        one.content for one in issue.files(scope=scope(month=empty), cost_centre=None, kinds=["json", "focus"])
+    ]
+    assert after_all == before
+    assert queries.statement(scope=scope(month=empty)).reconciliation == ()
+    assert queries.adjusted_by_day(scope=scope(month=NEXT)) == {NEXT: Decimal(4)}
+    assert verify.run().failures == ()
