@@ -1,6 +1,6 @@
 """Compare every budget with the books: how much is used, where it leads, and whether the data can be trusted."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -31,12 +31,13 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class _Spent:
-    """The spend of a budget in its period so far; `complete_cost` is without today."""
+    """The spend of a budget in its period so far; `complete_cost` is without today and without what corrects closed months."""
 
     cost: Decimal
     estimated_cost: Decimal
     unpriced_cost: Decimal
     complete_cost: Decimal
+    adjusted_cost: Decimal
 
 
 _EVALUATED = (
@@ -113,7 +114,11 @@ def _evaluate(
     today = periods.day_of(now)
     days = periods.budget_period(row.period, today)
     pace = ladder.naive_pace(
-        days=days, complete=days.until(today), complete_cost=spent.complete_cost, spend_cost=spent.cost
+        days=days,
+        complete=days.until(today),
+        complete_cost=spent.complete_cost,
+        spend_cost=spent.cost,
+        adjusted_cost=spent.adjusted_cost,
     )
     forecast = None if pace is None else pace.forecast_cost
     used = ladder.percent_of(spent.cost, row.amount)
@@ -148,10 +153,14 @@ def _spent(rows: Sequence[Budget], today: date) -> dict[int, _Spent]:
     for row in rows:
         days = periods.budget_period(row.period, today)
         alike.setdefault((days, row.currency, tuple(sorted(row.scope))), []).append(row)
+    is_adjusted = spend_queries.is_adjusted()
     found: dict[int, _Spent] = {}
     for (days, currency, dimensions), members in alike.items():
         before = _groups(days.until(today), currency, dimensions)
-        current = _groups(Days(today, today + timedelta(days=1)), currency, dimensions)
+        now = Days(today, today + timedelta(days=1))
+        current = _groups(now, currency, dimensions)
+        asked = (days.until(today), now) if is_adjusted else (Days(today, today), Days(today, today))
+        corrected, today_corrected = (_adjusted(one, currency, dimensions) for one in asked)
         for row in members:
             wanted = [set(row.scope[name]) for name in dimensions]
             complete, all_ = _within(before, wanted), _within([*before, *current], wanted)
@@ -159,7 +168,10 @@ def _spent(rows: Sequence[Budget], today: date) -> dict[int, _Spent]:
                 cost=money.total(group.cost for group in all_),
                 estimated_cost=money.total(group.estimated_cost for group in all_),
                 unpriced_cost=money.total(group.unpriced_cost for group in all_),
-                complete_cost=money.total(group.cost for group in complete),
+                complete_cost=money.EXACT.subtract(
+                    money.total(group.cost for group in complete), _sum(corrected, wanted)
+                ),
+                adjusted_cost=money.EXACT.add(_sum(corrected, wanted), _sum(today_corrected, wanted)),
             )
     return found
 
@@ -167,6 +179,17 @@ def _spent(rows: Sequence[Budget], today: date) -> dict[int, _Spent]:
 def _groups(days: Days, currency: str, dimensions: tuple[str, ...]) -> list[spend_queries.SpendRow]:
     scope = SpendScope(days, (), "effective", currency, teams=None)
     return spend_queries.spend(scope=scope, group_by=dimensions) if len(days) else []
+
+
+def _adjusted(days: Days, currency: str, dimensions: tuple[str, ...]) -> dict[tuple[str, ...], Decimal]:
+    scope = SpendScope(days, (), "effective", currency, teams=None)
+    return spend_queries.adjusted_spend(scope=scope, group_by=dimensions) if len(days) else {}
+
+
+def _sum(found: Mapping[tuple[str, ...], Decimal], wanted: Sequence[set[str]]) -> Decimal:
+    return money.total(
+        cost for keys, cost in found.items() if all(key in values for key, values in zip(keys, wanted, strict=True))
+    )
 
 
 def _within(groups: Sequence[spend_queries.SpendRow], wanted: Sequence[set[str]]) -> list[spend_queries.SpendRow]:

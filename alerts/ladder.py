@@ -59,24 +59,29 @@ def threshold_cost(amount: Decimal, percent: Decimal) -> Decimal:
     return amount * percent / 100
 
 
-def naive_pace(*, days: Days, complete: Days, complete_cost: Decimal, spend_cost: Decimal) -> Pace | None:
+def naive_pace(
+    *, days: Days, complete: Days, complete_cost: Decimal, spend_cost: Decimal, adjusted_cost: Decimal = Decimal(0)
+) -> Pace | None:
     """The average of the complete days of the period, carried on to its end; None with fewer than three of them.
 
     It knows no weekdays and no trend, so it is labelled and may only notify. It is never below what is spent already.
+    `adjusted_cost` corrects closed months: it is spent (`complete_cost` is without it), and no day costs it again.
     """
     if len(complete) < MIN_PACE_DAYS:
         return None
     per_day = (complete_cost / len(complete)).quantize(_MICRO, rounding=ROUND_HALF_EVEN)
-    return Pace(per_day, complete.end, complete_cost, max(per_day * len(days), spend_cost))
+    spent = complete_cost + adjusted_cost
+    return Pace(per_day, complete.end, spent, max(per_day * len(days) + adjusted_cost, spend_cost))
 
 
-def pace_of(*, forecast_cost: Decimal | None, period: Days, today: date) -> Pace | None:
-    """The pace behind a naive forecast: it is the same for every day of the period."""
-    if forecast_cost is None:
-        return None
-    per_day = (forecast_cost / len(period)).quantize(_MICRO, rounding=ROUND_HALF_EVEN)
+def pace_of(*, forecast_cost: Decimal | None, spend_cost: Decimal, period: Days, today: date) -> Pace | None:
+    """The pace behind a naive forecast: what each day from today on costs until the period ends there."""
     gone = period.until(today)
-    return Pace(per_day, gone.end, per_day * len(gone), forecast_cost)
+    left = len(period) - len(gone)
+    if forecast_cost is None or not left:
+        return None
+    per_day = ((forecast_cost - spend_cost) / left).quantize(_MICRO, rounding=ROUND_HALF_EVEN)
+    return Pace(per_day, gone.end, spend_cost, forecast_cost)
 
 
 def expected_on(*, pace: Pace | None, period: Days, cost: Decimal) -> date | None:

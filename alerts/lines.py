@@ -91,7 +91,9 @@ def rung_row(rung: Rung, line: BudgetLine, runs: Sequence[ActionRun], now: datet
         run = None
     cost = ladder.threshold_cost(line.amount, rung.percent)
     today = periods.day_of(now)
-    pace = ladder.pace_of(forecast_cost=line.forecast_cost, period=line.days, today=today)
+    pace = ladder.pace_of(
+        forecast_cost=line.forecast_cost, spend_cost=line.spend_cost or Decimal(0), period=line.days, today=today
+    )
     state = run.state if run else "armed"
     return RungRow(
         id=rung.pk,
@@ -159,6 +161,11 @@ def _next_step(
         return None
     suffix = "" if rung.approval == "automatic" else ", " + wording.approval(rung.approval)
     text = f"{wording.action(rung.action, rung.config)} at {wording.rung(rung.percent)}{suffix}"
-    pace = ladder.pace_of(forecast_cost=state.forecast_cost if state else None, period=days, today=periods.day_of(now))
+    pace = ladder.pace_of(
+        forecast_cost=state.forecast_cost if state else None,
+        spend_cost=state.spend_cost if state else Decimal(0),
+        period=days,
+        today=periods.day_of(now),
+    )
     cost = ladder.threshold_cost(row.amount, rung.percent)
     return NextStep(text, ladder.expected_on(pace=pace, period=days, cost=cost))

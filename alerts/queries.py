@@ -68,7 +68,7 @@ def budget(*, id: int, now: datetime, teams: Teams) -> BudgetDetail:  # noqa: A0
     shown = _shown_periods(line)
     so_far = line.days.until(periods.day_of(now) + timedelta(days=1))
     by_day = _by_day(row, Days(shown[-1].start, so_far.end))
-    burn = _burn_up(so_far, by_day)
+    burn = _burn_up(so_far, by_day, spend_queries.adjusted_by_day(scope=spend_scope(row, so_far)))
     runs = list(ActionRun.objects.filter(budget=row).select_related("rung", "budget").order_by("-id")[:200])
     return BudgetDetail(
         line=line,
@@ -230,13 +230,14 @@ def _by_day(row: Budget, days: Days) -> dict[date, DaySpend]:
     return {found.day: found for found in spend_queries.spend_by_day(scope=spend_scope(row, days), group_by=None)}
 
 
-def _burn_up(days: Days, by_day: Mapping[date, DaySpend]) -> tuple[BurnDay, ...]:
+def _burn_up(days: Days, by_day: Mapping[date, DaySpend], adjusted: Mapping[date, Decimal]) -> tuple[BurnDay, ...]:
     burn, running, final = [], Decimal(0), spend_queries.last_final_day()
     for day in days:
         found = by_day.get(day)
         cost = found.cost if found else Decimal(0)
         running = money.EXACT.add(running, cost)
-        burn.append(BurnDay(day, cost, running, is_final=final is not None and day <= final))
+        is_final = final is not None and day <= final
+        burn.append(BurnDay(day, cost, running, is_final, adjusted.get(day, Decimal(0))))
     return tuple(burn)
 
 

@@ -129,6 +129,7 @@ class BurnDay:
     cost: Decimal
     cumulative_cost: Decimal
     is_final: bool
+    adjusted_cost: Decimal = Decimal(0)  # of `cost`: what corrects closed months
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ def rebuild(*, day: date, now: datetime) -> int:
     """
     with transaction.atomic():
         versions = roll_up.lock(day=day)
+        own.ensure_default_ruleset(now=now)  # before any lock of owners: who publishes rules takes theirs in this order
         open_from = periods.closed_until()
         is_closed = open_from is not None and day < open_from
         with connection.cursor() as cursor:

@@ -10,7 +10,7 @@ from django.core.cache import cache
 
 from attribution import verify
 from attribution.models import PeriodBook
-from attribution.queries import closed_months, month_checks
+from attribution.queries import closed_months, month_checks, reconciling
 from costobs.kernel import fmt
 from costobs.kernel.period import Days
 from ingest import queries as ingest_queries
@@ -50,6 +50,7 @@ def lines(*, month: Days, now: datetime, book: PeriodBook | None, is_exact: bool
         _sources(month, now),
         _quarantined(month),
         _balanced(month, is_exact),
+        _reconciled(month),
         _unallocated(gaps),
         _unpriced(gaps),
         _rates(month, gaps),
@@ -154,6 +155,27 @@ def _verified(month: Days, changed: str, is_exact: bool) -> tuple[int, str]:
         known = (result.checks, failed)
         cache.set(key, known, _KEPT_SECONDS)
     return known
+
+
+def _reconciled(month: Days) -> Line:
+    """Estimates against bills: every day compared, and no provider further apart than its threshold."""
+    title = "Estimates agree with bills"
+    if not month_checks.is_estimated(days=month):
+        return _line("reconciled", title, True, "nothing was estimated from usage", "")
+    waiting = month_checks.uncompared(days=month)
+    if waiting:
+        days = "1 day waits" if waiting == 1 else f"{fmt.integer(waiting)} days wait"
+        how = f"costobs reconcile --month {month.start:%Y-%m} does it now"
+        return _line("reconciled", title, False, "", f"{days} to be compared; {how}")
+    found = reconciling.reconciled(month=month.start)
+    explained = "nothing differs"
+    if found.explained_share is not None:
+        explained = f"{fmt.percent(found.explained_share)} of what differs has a named cause"
+    told = [f"over the threshold: {', '.join(found.providers_over)}"] if found.providers_over else []
+    if found.providers_waiting:
+        told.append(f"no complete bill to compare with: {', '.join(found.providers_waiting)}")
+    done = f"every day is compared, nobody is over a threshold; {explained}"
+    return _line("reconciled", title, not told, done, "; ".join([*told, explained]))
 
 
 def _unallocated(gaps: Sequence[month_checks.Gaps]) -> Line:

@@ -1,24 +1,25 @@
 """Closes a month: open, provisional, reviewed, closed; and opens the newest closed one again when two people agree."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
-from attribution import checklist, own, periods
+from attribution import checklist, known, own, periods
 from attribution import forget as attribution_forget
 from attribution.checklist import Line
 from attribution.models import ClosedTeam, PeriodBook, RulesetVersion, Team
-from attribution.queries import closed_months, extents, month_checks
+from attribution.queries import closed_months, extents, month_checks, statement_terms
 from costobs.audit import record
 from costobs.kernel import fmt
 from costobs.kernel.period import Days, add_months
 from costobs.kernel.period import month as month_of
 from ingest import pinning
 
+SAMPLE = "sample"  # who closes the months of the sample organisation
 STATES = ("open", "provisional", "reviewed", "closed")
 
 
@@ -126,6 +127,9 @@ def close(*, month: date, by: str, now: datetime, note: str = "", waive: Mapping
         book.save()
         book.sha256 = closed_months.fingerprint(month=days, exchange_rates=book.exchange_rates)
         book.save(update_fields=["sha256"])
+        # What is believed at this very moment can be asked for exactly, of this month and of the open ones.
+        until = extents.extent() or days
+        known.snapshot(first=days.start, last=max(days.last, until.last), now=now)
         told = {line.key: line.reason for line in lines if line.state == "waived"}
         after = {"version": book.version, "sha256": book.sha256, "ruleset": book.ruleset_id, "waived": told}
         _record("month.closed", book, by, now, after=after, reason=book.note)
@@ -172,6 +176,7 @@ def agree_reopen(*, month: date, by: str, now: datetime) -> None:
             exchange_rates={},
             deliveries=[],
             sha256="",
+            terms=None,
             reopen_reason="",
             reopen_asked_by="",
             reopen_asked_at=None,
@@ -194,6 +199,35 @@ def decline_reopen(*, month: date, by: str, now: datetime) -> None:
         book.reopen_reason, book.reopen_asked_by, book.reopen_asked_at = "", "", None
         book.save()
         _record("month.reopen_declined", book, by, now, after={"asked_by": asked_by}, reason=reason)
+
+
+def has_books() -> bool:
+    """Whether anybody ever reviewed or closed a month."""
+    return PeriodBook.objects.exists()
+
+
+def make_room(*, now: datetime) -> list[date]:
+    """Opens the months that only the sample has closed, once other data come: nobody's own months are closed unasked.
+
+    Returns them; repeated, none. Months that a person closed stay, and those before them with them.
+    """
+    closed = PeriodBook.objects.filter(state="closed")
+    if not closed.filter(closed_by=SAMPLE).exists() or closed.exclude(closed_by=SAMPLE).exists():
+        return []
+    if not month_checks.has_others():
+        return []
+    with transaction.atomic():
+        periods.hold()
+        books = list(PeriodBook.objects.select_for_update().filter(state="closed", closed_by=SAMPLE).order_by("month"))
+        for book in books:
+            _record("month.reopened", book, SAMPLE, now, before={"sha256": book.sha256}, reason="other data have come")
+            pinning.release(deliveries=list(book.deliveries))
+        months = [book.month for book in books]
+        ClosedTeam.objects.filter(month__in=months).delete()
+        PeriodBook.objects.filter(pk__in=[book.pk for book in books]).delete()
+        for month in months:
+            pinning.touch(days=month_of(month))
+    return months
 
 
 def forget(*, source_ids: Sequence[int], by: str, now: datetime) -> list[date]:
@@ -249,7 +283,8 @@ def _pin(book: PeriodBook, days: Days, deliveries: list[int]) -> None:
     book.ruleset = RulesetVersion.objects.get(is_current=True)
     book.deliveries = deliveries
     others = checklist.other_currencies(month_checks.gaps(days=days))
-    book.exchange_rates = month_checks.exchange_rates(days=days, currencies=others, into=settings.COSTOBS_CURRENCY)
+    book.exchange_rates = month_checks.frozen_rates(days=days, currencies=others, into=settings.COSTOBS_CURRENCY)
+    book.terms = asdict(statement_terms.terms())
     teams = list(Team.objects.order_by("name"))
     # A team that came with a late row of an earlier month was not there when that month closed.
     closed = list(PeriodBook.objects.filter(state="closed").order_by("month").values_list("month", flat=True))

@@ -145,7 +145,7 @@ def _cut(
     visible = scope.teams if teams is None else teams
     if visible is not None:
         own = replace(own, reconciliation=())
-    terms = queries.terms()
+    terms = queries.terms(month=found.month)
     return Document(
         id=printing.identity(own, teams=visible, cost_centre=cost_centre),
         statement=own,

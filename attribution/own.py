@@ -6,7 +6,7 @@ from datetime import date, datetime
 import orjson
 from django.db import connection, transaction
 
-from attribution import owning, periods, rules
+from attribution import owning, periods, rules, splitting
 from attribution.models import Ownership, Rule, RulesetVersion, Team
 from attribution.owning import Active, RuleDraft
 from attribution.rules.base import BadRule, Owner, pattern
@@ -191,14 +191,16 @@ def _write(ruleset_id: int, active: Sequence[Active], *, only_new: bool) -> int:
         wanted += [(set_id, attributes, model) for model in sorted(models - seen) for set_id, attributes in every]
     if not wanted:
         return 0
-    teams, starts = known_teams(), owning.starts_of(active)
+    teams, starts = known_teams(), owning.starts_of(active)  # read before the lock: asking rules takes longest
     rows: list[_Written] = [
         (ruleset_id, set_id, model, one.start, one.end, *_parts(one.owner), one.rule_id)
         for set_id, attributes, model in wanted
         for one in owning.stretches(active, starts, attributes, model, teams)
     ]
-    _add_teams({row[5] for row in rows} - teams - {""})
-    _store(rows)
+    with transaction.atomic():
+        splitting.hold_owners()
+        _add_teams({row[5] for row in rows} - teams - {""})
+        _store(rows)
     return len(rows)
 
 

@@ -107,22 +107,9 @@ class Coverage:
 
 def rate(*, currency: str, into: str, day: date, known_at: datetime | None = None) -> Rate:
     """The rate of a currency into another on a day, as it is believed now or was at `known_at`. Raises MissingRate."""
-    if currency == into:
-        return Rate(Decimal(1), day, "")
-    found = _told({currency, into}, day, known_at)
-    for base in sorted({base for base, _ in found}, key=lambda one: (one not in {currency, into}, one)):
-        legs = [found.get((base, each)) if each != base else {} for each in (currency, into)]
-        if any(leg is None for leg in legs):
-            continue
-        days = [set(leg) for leg in legs if leg]
-        both = set.intersection(*days) if days else set()
-        if not both:
-            continue
-        last = max(both)
-        below, above = (leg[last][0] if leg else Decimal(1) for leg in legs if leg is not None)
-        value = _WIDE.divide(above, below).quantize(SPLIT_QUANTUM, rounding=ROUND_HALF_EVEN, context=_WIDE)
-        publisher = next(leg[last][1] for leg in legs if leg)
-        return Rate(value, last, publisher)
+    found = daily(currencies=[currency], into=into, days=[day], known_at=known_at)[currency]
+    if day in found:
+        return found[day]
     raise MissingRate(
         f"expected a rate of {currency} into {into} for {day} or one of the {LONGEST_GAP_DAYS} days before it, found none;"
         f" upload one in Settings, Exchange rates"
@@ -140,14 +127,19 @@ def convert(amount: Decimal, *, currency: str, into: str, day: date, known_at: d
 def daily(
     *, currencies: Sequence[str], into: str, days: Sequence[date], known_at: datetime | None = None
 ) -> dict[str, dict[date, Rate]]:
-    """The rates of several currencies and days; what is missing is absent."""
-    found: dict[str, dict[date, Rate]] = {currency: {} for currency in currencies}
+    """The rates of several currencies and days, by currency and day; what is missing is absent.
+
+    The one way to a rate: what a statement of an open month shows, what its closing keeps, what approvals and
+    reconciliation reckon with. Read in one query.
+    """
+    told = _told({*currencies, into}, days, known_at) if days and {*currencies} - {into} else {}
+    found: dict[str, dict[date, Rate]] = {}
     for currency in currencies:
-        for day in days:
-            try:
-                found[currency][day] = rate(currency=currency, into=into, day=day, known_at=known_at)
-            except MissingRate:
-                continue
+        if currency == into:
+            found[currency] = {day: Rate(Decimal(1), day, "") for day in days}
+            continue
+        crossed = _crossed(told, currency, into)
+        found[currency] = {day: one for day in days if (one := _near(crossed, day)) is not None}
     return found
 
 
@@ -226,7 +218,7 @@ def lines(*, now: datetime) -> list[CurrencyLine]:
 def coverage(*, into: str) -> list[Coverage]:
     """The currencies of the books, and for how many of their days no rate into `into` is known."""
     found = _fetch(
-        """SELECT currency, array_agg(DISTINCT coalesce(origin_day, day)) FROM attribution_dailycost
+        """SELECT currency, array_agg(DISTINCT day) FROM attribution_dailycost
            WHERE is_current AND currency <> %(into)s GROUP BY 1 ORDER BY 1""",
         {"into": into},
     )
@@ -266,21 +258,47 @@ def _publisher(url: str) -> str:
     return "ECB" if httpx.URL(url).host.endswith("ecb.europa.eu") else httpx.URL(url).host
 
 
-def _told(
-    currencies: set[str], day: date, known_at: datetime | None
-) -> dict[tuple[str, str], dict[date, tuple[Decimal, str]]]:
-    """The rates near a day by base and currency."""
-    rows = ExchangeRate.objects.filter(
-        currency__in=currencies, day__lte=day, day__gte=day - timedelta(days=LONGEST_GAP_DAYS)
-    )
+_Told = dict[tuple[str, str], dict[date, tuple[Decimal, str]]]
+
+
+def _told(currencies: set[str], days: Sequence[date], known_at: datetime | None) -> _Told:
+    """The rates near these days by base and currency."""
+    first, last = min(days) - timedelta(days=LONGEST_GAP_DAYS), max(days)
+    rows = ExchangeRate.objects.filter(currency__in=currencies, day__lte=last, day__gte=first)
     if known_at is None:
         rows = rows.filter(known_to=None)
     else:
         rows = rows.filter(known_from__lte=known_at).filter(Q(known_to=None) | Q(known_to__gt=known_at))
-    found: dict[tuple[str, str], dict[date, tuple[Decimal, str]]] = {}
+    found: _Told = {}
     for row in rows:
         found.setdefault((row.base, row.currency), {})[row.day] = (row.rate, row.publisher)
     return found
+
+
+def _crossed(told: _Told, currency: str, into: str) -> list[dict[date, Rate]]:
+    """For each base, the days on which it knows both currencies. A base that is one of the two goes first, then by name."""
+    found = []
+    for base in sorted({base for base, _ in told}, key=lambda one: (one not in {currency, into}, one)):
+        legs = [told.get((base, each), {}) for each in (currency, into) if each != base]
+        days = set.intersection(*(set(leg) for leg in legs))
+        found.append({day: _rate_on(told, base, currency, into, day) for day in days})
+    return found
+
+
+def _rate_on(told: _Told, base: str, currency: str, into: str, day: date) -> Rate:
+    below, publisher = told[base, currency][day] if currency != base else (Decimal(1), "")
+    above, other = told[base, into][day] if into != base else (Decimal(1), "")
+    value = _WIDE.divide(above, below).quantize(SPLIT_QUANTUM, rounding=ROUND_HALF_EVEN, context=_WIDE)
+    return Rate(value, day, publisher or other)
+
+
+def _near(crossed: Sequence[Mapping[date, Rate]], day: date) -> Rate | None:
+    """The rate of the day or of the latest day at most a week before it, of the first base that has one."""
+    for known in crossed:
+        for gap in range(LONGEST_GAP_DAYS + 1):
+            if day - timedelta(days=gap) in known:
+                return known[day - timedelta(days=gap)]
+    return None
 
 
 def _days_with(currency: str, into: str) -> set[date]:

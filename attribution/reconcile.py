@@ -10,21 +10,13 @@ from django.db import connection, transaction
 
 from attribution import calls, causes, periods, sides
 from attribution.models import DriftThreshold, ReconciledCause, ReconciledCell, ReconciledDay
+from attribution.queries import month_checks
 from costobs.audit import record
 from costobs.kernel.period import Days, day_of
 from costobs.kernel.period import month as month_of
 
-# A day is due when the books of it or of its neighbours were made from other data than when it was compared, or when exchange
-# rates changed. A day that waits to be rolled up is not looked at before.
-_SEEN = """
-SELECT t.day, sum(n.rolled_up_version) || ':' || coalesce((SELECT max(r.id) FROM attribution_exchangerate r
-    WHERE r.day <= t.day AND r.day > t.day - 10), 0) AS seen
-FROM (SELECT DISTINCT day FROM ingest_touched WHERE day >= %(start)s AND day < %(end)s) t
-JOIN ingest_touched n ON n.day BETWEEN t.day - 1 AND t.day + 1
-GROUP BY t.day HAVING bool_and(n.day <> t.day OR n.version <= n.rolled_up_version)
-"""
 _DUE = f"""
-SELECT s.day FROM ({_SEEN}) s LEFT JOIN attribution_reconciledday r ON r.day = s.day
+SELECT s.day FROM ({month_checks.COMPARED_AS}) s LEFT JOIN attribution_reconciledday r ON r.day = s.day
 WHERE r.seen IS DISTINCT FROM s.seen
 UNION SELECT r.day FROM attribution_reconciledday r WHERE r.day >= %(start)s AND r.day < %(end)s
     AND NOT EXISTS (SELECT FROM ingest_touched t WHERE t.day = r.day)  -- its sources are gone
@@ -67,7 +59,7 @@ def run(*, month: Days, now: datetime) -> Reconciled:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext('costobs reconcile'), %s)", [days.start.toordinal()])
             cursor.execute("SET LOCAL jit = off")
-            cursor.execute(_SEEN, {"start": written.start, "end": written.end})
+            cursor.execute(month_checks.COMPARED_AS, {"start": written.start, "end": written.end})
             seen: dict[date, str] = dict(cursor.fetchall())
         known = ReconciledDay.objects.filter(day__gte=days.start, day__lt=days.end, repeats__isnull=False)
         kept = {one.day: calls.from_json(one.repeats or []) for one in known if seen.get(one.day) == one.seen}

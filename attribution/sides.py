@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import connection
 
-from attribution import calls
+from attribution import calls, rates
 from attribution.causes.facts import (
     ADJUSTMENT,
     COMMITMENT,
@@ -80,12 +80,6 @@ FROM ingest_unitprice WHERE id = ANY(%(ids)s)
         unnest(%(models)s::text[])) AND valid_from < %(end)s AND coalesce(valid_to > %(start)s, TRUE))
 ORDER BY id
 """
-_RATES = """
-SELECT base, currency, day, rate FROM attribution_exchangerate
-WHERE known_to IS NULL AND day > %(first)s AND day <= %(last)s ORDER BY day
-"""
-_STALE_RATE = timedelta(days=10)
-_RATE_DIGITS = Decimal("1e-15")
 
 
 @dataclass(slots=True)
@@ -317,26 +311,17 @@ def _in_other_tiers(month: Month, otel: str, model: str, known: dict[str, list[i
 
 
 def _read_rates(month: Month, days: Days) -> None:
-    """What one unit of each price's currency was worth in each bill's: the newest published rate not older than ten days."""
+    """What one unit of each price's currency was worth in each bill's."""
     pairs = {
         (price.currency, cell.currency)
         for price in month.prices.values()
         for cell in {*month.logged, *(cell for cell, _day in month.lines)}
         if price.currency != cell.currency
     }
-    if not pairs:
-        return
-    rows = _fetch(_RATES, {"first": days.start - _STALE_RATE, "last": days.last})
-    for day in days:
-        known: dict[str, dict[str, Decimal]] = defaultdict(dict)
-        for base, currency, on, rate in rows:
-            if day - _STALE_RATE < on <= day:
-                known[base][currency] = rate
-                known[base][base] = Decimal(1)
-        for source, target in pairs:
-            for rates in known.values():
-                if source in rates and target in rates:
-                    month.rates[day, source, target] = (rates[target] / rates[source]).quantize(_RATE_DIGITS)
+    for target in sorted({target for _, target in pairs}):
+        wanted = sorted(source for source, into in pairs if into == target)
+        for source, known in rates.daily(currencies=wanted, into=target, days=list(days)).items():
+            month.rates.update(((day, source, target), one.value) for day, one in known.items())
 
 
 def _apart(month: Month) -> list[date]:

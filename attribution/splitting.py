@@ -48,6 +48,14 @@ def digest(attributes: dict[str, str]) -> str:
     return hashlib.sha256(orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
+def hold_owners() -> None:
+    """Lets one transaction at a time add attribute sets, teams and owners, so that two that add the same ones in another order
+    wait for each other instead of for ever.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('costobs owners'))")
+
+
 def owner_set(*, source_id: int, team: str, reason: str, now: datetime, **owner: str) -> int:
     """The attribute set that carries parts of a split: of `team`, or of nobody for a `reason` (bypass, no_telemetry …).
 
@@ -60,6 +68,7 @@ def owner_set(*, source_id: int, team: str, reason: str, now: datetime, **owner:
         cursor.execute("SELECT id FROM ingest_attributeset WHERE source_id = %s AND digest = %s", key)
         found = cursor.fetchone()
         if found is None:
+            hold_owners()
             document = orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS).decode()
             cursor.execute(
                 """INSERT INTO ingest_attributeset (source_id, digest, attributes, seen_at) VALUES (%s, %s, %s::jsonb, %s)

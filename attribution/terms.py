@@ -98,10 +98,11 @@ def add_markup(*, cost_centre: str, percent: str, label: str, first_month: date,
 
     Raises Invalid for a closed month: what was charged stays what it was.
     """
-    value = _checked(percent, label, first_month)
     start = first_month.replace(day=1)
     try:
         with transaction.atomic():
+            periods.keep_open()
+            value = _checked(percent, label, first_month)
             before = Markup.objects.select_for_update().filter(
                 cost_centre=cost_centre, first_month__lt=start, end_month__isnull=True
             )
@@ -126,8 +127,9 @@ def add_markup(*, cost_centre: str, percent: str, label: str, first_month: date,
 def end_markup(*, markup_id: int, end_month: date, by: str, now: datetime) -> bool:
     """Ends a markup before a month; False when there is none that goes on. Raises Invalid for a closed month."""
     end = end_month.replace(day=1)
-    _open(end, "end_month")
     with transaction.atomic():
+        periods.keep_open()
+        _open(end, "end_month")
         row = Markup.objects.select_for_update().filter(pk=markup_id, end_month__isnull=True).first()
         if row is None:
             return False
@@ -140,6 +142,11 @@ def end_markup(*, markup_id: int, end_month: date, by: str, now: datetime) -> bo
         }
         _audit("chargeback.markup_ended", by, now, told, {"end_month": end.isoformat()})
     return True
+
+
+def forget(*, set_by: str) -> None:
+    """Takes away the markups of somebody who goes without a trace: the sample."""
+    Markup.objects.filter(set_by=set_by).delete()
 
 
 def _checked(percent: str, label: str, first_month: date) -> Decimal:

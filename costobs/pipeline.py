@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from alerts import deliver, dispatch, drift, escalate, evaluate, execute, gates
-from attribution import books, known, own, rates, reconcile
+from attribution import books, close, known, own, periods, rates, reconcile
 from attribution import forget as attribution_forget
 from costobs.audit import record
 from ingest import backfill, configure, inbox, load, partitions, price_changes, removal
@@ -32,6 +32,7 @@ def settle(now: datetime, *, limit: int = 40) -> int:
 
     One day is one transaction: what it costs is either the old or the new figure, never half of each.
     """
+    close.make_room(now=now)
     days = {*ingest_queries.open_days(), *books.due()}
     if not days:
         known.follow_rules(now=now)
@@ -93,16 +94,16 @@ def forget_source(*, source_id: int, by: str, now: datetime, rebuilds: bool = Tr
     held = gates.of_source(source_id=source_id)
     if held:
         raise InUse(f"the gate {held[0]} sends its usage here; remove it first: costobs gate remove {held[0]}")
-    closed = attribution_forget.closed_months(source_ids=[source_id])
-    if closed:
-        raise InUse(f"closed months rest on it ({_months(closed)}); pause it instead, or open them again first")
+    _refuse_closed(source_id)
     source = configure.source(source_id)
     days = ingest_queries.days_of(source_id=source_id)
     found = removal.holdings(source_id=source_id)
     # From now on nobody begins to read it.
     configure.pause(source_id=source_id, is_active=False)
-    attribution_forget.source(source_id=source_id)
     with transaction.atomic():
+        periods.keep_open()  # no month closes with its rows from here on
+        _refuse_closed(source_id)
+        attribution_forget.source(source_id=source_id)
         configure.remove_source(source_id=source_id)
         before = {"rows": dict(found.rows), "billed_cost": {name: str(cost) for name, cost in found.billed_cost}}
         record.write(actor=by, act="source.removed", subject=f"source:{source}", at=now, before=before)
@@ -110,6 +111,12 @@ def forget_source(*, source_id: int, by: str, now: datetime, rebuilds: bool = Tr
         restate(days, now)
     known.end_empty_days(now=now)
     return len(days)
+
+
+def _refuse_closed(source_id: int) -> None:
+    closed = attribution_forget.closed_months(source_ids=[source_id])
+    if closed:
+        raise InUse(f"closed months rest on it ({_months(closed)}); pause it instead, or open them again first")
 
 
 def _months(months: Sequence[date]) -> str:

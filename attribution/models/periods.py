@@ -28,6 +28,7 @@ class PeriodBook(models.Model):
     exchange_rates = models.JSONField(default=dict)  # currency -> day -> rate into the reporting currency, as text
     deliveries = models.JSONField(default=list)  # ids of the deliveries the month rests on
     sha256 = models.TextField(db_default="", default="")  # of everything the closed month says
+    terms = models.JSONField(null=True)  # what its statements say beside the figures: {"company", "journal"}
     # Reopening takes two: one asks and says why, another agrees.
     reopen_reason = models.TextField(db_default="", default="")
     reopen_asked_by = models.TextField(db_default="", default="")

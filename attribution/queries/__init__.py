@@ -1,5 +1,10 @@
 """Everything pages, exports, alerts and programs may ask of the books. Every answer obeys the scope it is asked in."""
 
+from attribution.queries.adjusted import (
+    adjusted_by_day,
+    adjusted_spend,
+    is_adjusted,
+)
 from attribution.queries.as_of import (
     KNOWN_DIMENSIONS,
     KnownSpend,
@@ -238,7 +243,9 @@ __all__ = [
     "UnitValue",
     "UnitValues",
     "WeightsLine",
+    "adjusted_by_day",
     "adjusted_cost",
+    "adjusted_spend",
     "adjustments",
     "agent_runs",
     "behind",
@@ -264,6 +271,7 @@ __all__ = [
     "gpu_energy",
     "gpu_node_costs",
     "gpu_utilisation",
+    "is_adjusted",
     "known_moment",
     "last_compared_day",
     "last_final_day",

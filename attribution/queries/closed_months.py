@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import orjson
 
+from attribution import periods
 from attribution.models import DailyCost, PeriodBook
 from attribution.queries import ownership
 from attribution.queries.scoped import BOOKS, SHARE, Scoped, fetch
@@ -101,10 +102,11 @@ def deliveries(*, days: Days) -> tuple[str, list[int]]:
     """Which deliveries `v` speak for these days, as SQL with the parameter `kept`: the current ones, or those that a closed
     month rests on.
     """
-    book = PeriodBook.objects.filter(month=days.start, state="closed").first() if len(days) else None
-    if book is None or days != month_of(days.start):
+    if not len(days) or days != month_of(days.start) or not periods.is_closed(days.start):
         return "v.state = 'current'", []
-    return "v.id = ANY(%(kept)s)", list(book.deliveries)
+    # A month without rows has no book of its own: it closed with a later one, and rests on nothing.
+    book = PeriodBook.objects.filter(month=days.start, state="closed").first()
+    return "v.id = ANY(%(kept)s)", list(book.deliveries) if book else []
 
 
 def fingerprint(*, month: Days, exchange_rates: object) -> str:

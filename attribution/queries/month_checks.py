@@ -1,18 +1,16 @@
 """What the books say about a month that somebody wants to close: its currencies, gaps, open months before it, exchange rates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from datetime import date
+from decimal import Decimal
 
+from attribution import rates
+from attribution.dimensions import PROVIDERS, SELF_HOSTED
 from attribution.queries.scoped import SHARE, Scoped, fetch
+from costobs.kernel import money
 from costobs.kernel.period import Days
 from costobs.kernel.scope import SpendScope
-
-# A rate is kept with as many digits as any publisher gives, and always the same way.
-_RATE = Context(prec=20, rounding=ROUND_HALF_EVEN)
-# The European Central Bank is silent over Easter for four days; what is older than a week is missing.
-_OLDEST = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,53 +70,64 @@ def of_others(*, months: Sequence[date], source_ids: Sequence[int]) -> list[date
     return [row[0] for row in fetch(sql, {"months": list(months), "sources": list(source_ids)})]
 
 
+def has_others() -> bool:
+    """Whether a source that is not of the sample has delivered anything."""
+    sql = """SELECT EXISTS (SELECT FROM ingest_touched t JOIN ingest_source s ON s.id = t.source_id
+             WHERE NOT s.is_sample)"""
+    return bool(fetch(sql)[0][0])
+
+
 def is_empty(*, days: Days) -> bool:
     """Whether the books have nothing on these days."""
     sql = "SELECT NOT EXISTS (SELECT FROM attribution_dailycost WHERE day >= %(start)s AND day < %(end)s)"
     return bool(fetch(sql, {"start": days.start, "end": days.end})[0][0])
 
 
+# A day is due when the books of it or of its neighbours were made from other data than when it was compared, or when exchange
+# rates changed. A day that waits to be rolled up is not looked at before.
+COMPARED_AS = """
+SELECT t.day, sum(n.rolled_up_version) || ':' || coalesce((SELECT max(r.id) FROM attribution_exchangerate r
+    WHERE r.day <= t.day AND r.day > t.day - 10), 0) AS seen
+FROM (SELECT DISTINCT day FROM ingest_touched WHERE day >= %(start)s AND day < %(end)s) t
+JOIN ingest_touched n ON n.day BETWEEN t.day - 1 AND t.day + 1
+GROUP BY t.day HAVING bool_and(n.day <> t.day OR n.version <= n.rolled_up_version)
+"""
+
+
+def is_estimated(*, days: Days) -> bool:
+    """Whether usage of somebody's models was priced on these days. Own GPUs have no bill by token to compare with."""
+    sql = """SELECT EXISTS (SELECT FROM attribution_dailycost WHERE day >= %(start)s AND day < %(end)s
+             AND basis = 'estimated' AND origin_day IS NULL AND provider_name <> %(own)s)"""
+    own = PROVIDERS[SELF_HOSTED].provider_name
+    return bool(fetch(sql, {"start": days.start, "end": days.end, "own": own})[0][0])
+
+
+def uncompared(*, days: Days) -> int:
+    """How many of the days have changed since their estimates were compared with bills, or never were."""
+    sql = f"""SELECT count(*) FROM ({COMPARED_AS}) s LEFT JOIN attribution_reconciledday r ON r.day = s.day
+              WHERE r.seen IS DISTINCT FROM s.seen"""
+    return int(fetch(sql, {"start": days.start, "end": days.end})[0][0])
+
+
 def exchange_rates(*, days: Days, currencies: Sequence[str], into: str) -> dict[str, dict[str, str]]:
-    """What one unit of each currency is worth in `into`, by day, as text. A day without a rate takes the latest before it.
+    """What one unit of each currency is worth in `into`, by day, as text: the rates that statements of open months show.
 
-    Currencies and days without any are absent. Two currencies meet in the base of a publisher; of several bases the first by
-    name that knows both is taken.
+    Currencies and days without any are absent.
     """
-    believed = _believed(days, {*currencies, into})
-    found: dict[str, dict[str, str]] = {}
-    for currency in sorted(set(currencies) - {into}):
-        rates = {f"{day}": rate for day in days if (rate := _cross(believed, day, currency, into)) is not None}
-        if rates:
-            found[currency] = rates
+    found = rates.daily(currencies=sorted(set(currencies) - {into}), into=into, days=list(days))
+    return {
+        currency: {f"{day}": f"{one.value.normalize(money.EXACT):f}" for day, one in by_day.items()}
+        for currency, by_day in found.items()
+        if by_day
+    }
+
+
+def frozen_rates(*, days: Days, currencies: Sequence[str], into: str) -> dict[str, dict[str, str]]:
+    """The rates a month closes with: into the reporting currency by currency, and between the others as EUR/GBP, since the
+    month's statement may be asked for in any of its currencies.
+    """
+    found = exchange_rates(days=days, currencies=currencies, into=into)
+    for other in sorted(set(currencies) - {into}):
+        for currency, by_day in exchange_rates(days=days, currencies=[*currencies, into], into=other).items():
+            found[f"{currency}/{other}"] = by_day
     return found
-
-
-def _believed(days: Days, currencies: set[str]) -> Mapping[tuple[str, str], dict[date, Decimal]]:
-    """Units of a currency for one unit of a base, by (base, currency) and day of publication."""
-    rows = fetch(
-        """SELECT base, currency, day, rate FROM attribution_exchangerate
-           WHERE known_to IS NULL AND day >= %(first)s AND day < %(end)s AND currency = ANY(%(currencies)s)""",
-        {"first": days.start - _OLDEST, "end": days.end, "currencies": sorted(currencies)},
-    )
-    found: dict[tuple[str, str], dict[date, Decimal]] = {}
-    for base, currency, day, rate in rows:
-        found.setdefault((base, currency), {})[day] = rate
-    return found
-
-
-def _cross(believed: Mapping[tuple[str, str], dict[date, Decimal]], day: date, currency: str, into: str) -> str | None:
-    for base in sorted({base for base, _ in believed}):
-        of_currency, of_into = (_latest(believed, base, one, day) for one in (currency, into))
-        if of_currency and of_into:
-            return f"{_RATE.divide(of_into, of_currency).normalize(_RATE):f}"
-    return None
-
-
-def _latest(
-    believed: Mapping[tuple[str, str], dict[date, Decimal]], base: str, currency: str, day: date
-) -> Decimal | None:
-    if currency == base:
-        return Decimal(1)
-    known = believed.get((base, currency), {})
-    at = max((one for one in known if day - _OLDEST <= one <= day), default=None)
-    return None if at is None else known[at]

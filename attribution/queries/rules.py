@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from attribution import rules
+from attribution import periods, rules
 from attribution.models import Rule
 from attribution.queries.ownership import TEAM
 from attribution.queries.scoped import books, fetch
@@ -45,9 +45,11 @@ class RuleSpend:
         return money.total([*self.owned.values(), self.rest, self.nobody])
 
 
-def rules_in_force() -> list[RuleLine]:
-    """The active rules of the current version, the first to be asked first."""
-    found = Rule.objects.filter(ruleset__is_current=True, is_active=True).order_by("position")
+def rules_in_force(*, month: date | None = None) -> list[RuleLine]:
+    """The active rules of the current version, the first to be asked first; of a closed month those it closed with."""
+    pinned = periods.ruleset_of(month) if month is not None and periods.is_closed(month) else None
+    found = Rule.objects.filter(is_active=True).order_by("position")
+    found = found.filter(ruleset_id=pinned) if pinned is not None else found.filter(ruleset__is_current=True)
     return [
         RuleLine(
             rule.position,

@@ -53,8 +53,11 @@ def markups(month: date) -> dict[str, MarkupLine]:
     return {centre: MarkupLine(percent, label) for centre, percent, label in fetch(sql, {"month": month})}
 
 
-def terms() -> Terms:
-    """The company's name and the layout of journal entries."""
+def terms(*, month: date | None = None) -> Terms:
+    """The company's name and the layout of journal entries; of a closed month as they were when it closed."""
+    kept = "SELECT terms::text FROM attribution_periodbook WHERE month = %(month)s AND state = 'closed' AND terms IS NOT NULL"
+    for (document,) in fetch(kept, {"month": month}) if month is not None else []:
+        return Terms(**orjson.loads(document))
     for company, journal in fetch("SELECT company, journal::text FROM attribution_chargebackterms"):
         return Terms(company, orjson.loads(journal))
     return Terms()

@@ -16,7 +16,7 @@ from costobs.audit.models import AuditEntry
 from costobs.embedded import paths
 from costobs.embedded.sample import organisation, story
 from costobs.embedded.sample.story import Story
-from costobs.sample import budgets, plan, removal, rules
+from costobs.sample import budgets, months, plan, removal, rules
 from ingest import configure, inbox, load, queries
 
 PREFIX = f"{organisation.LABEL}: "
@@ -55,7 +55,10 @@ def run(*, clock: _CLOCK, is_asked: bool = False, days: int = organisation.DAYS)
         rules.add_prices(told=told, now=clock())
         yield from _load(told, sources, until=until, clock=clock)
         with _locked("costobs tick"):
+            closed = months.close_oldest(now=clock())
             made = budgets.create(usage_source_id=sources["usage"], now=clock())
+        if closed:
+            yield Progress("closed months", "succeeded", closed, 99)
         if made:
             yield Progress("budgets and their ladders", "succeeded", made, 100)
 

@@ -3,7 +3,7 @@
 from datetime import date, datetime, timedelta
 
 from alerts import forget as alerts_forget
-from attribution import close, known, teams
+from attribution import close, known, teams, terms
 from attribution import forget as attribution_forget
 from attribution import queries as attribution_queries
 from costobs import pipeline
@@ -19,6 +19,7 @@ def run(*, by: str, now: datetime) -> int:
     """
     mine = [line for line in queries.sources(now=now) if line.is_sample]
     close.forget(source_ids=[line.id for line in mine], by=by, now=now)
+    terms.forget(set_by=close.SAMPLE)
     alerts_forget.sample()
     shared = _shared_days({line.name for line in mine})
     for line in mine:

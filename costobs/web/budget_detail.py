@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from alerts.queries import BudgetDetail, BudgetLine, RungRow, RunLine
+from alerts.queries import BudgetDetail, BudgetLine, BurnDay, RungRow, RunLine
 from attribution import pace
 from costobs.access.scopes import Viewer
 from costobs.kernel import fmt
@@ -136,7 +136,8 @@ def forecast_days(found: BudgetDetail, now: datetime) -> list[charts.ForecastDay
     """The naive pace from the last complete day to the end of the period, between its cheapest and its dearest day."""
     line, today = found.line, now.date()
     by_day = {day.day: day.cost for day in found.burn_up}
-    ahead = pace.of(by_day=by_day, period=line.days, today=today)
+    adjusted = {day.day: day.adjusted_cost for day in found.burn_up if day.adjusted_cost}
+    ahead = pace.of(by_day=by_day, period=line.days, today=today, adjusted=adjusted)
     left = [day for day in line.days if day >= today]
     if ahead is None or line.forecast_cost is None or not left:
         return []
@@ -243,7 +244,7 @@ def _burn_table(found: BudgetDetail) -> Table:
         rows=[
             Row(
                 [
-                    Cell(fmt.day(day.day), note="" if day.is_final else "not final"),
+                    Cell(fmt.day(day.day), note=_day_note(day, currency)),
                     Cell(fmt.money(day.cost, currency, places=places)),
                     Cell(fmt.money(day.cumulative_cost, currency, places=places)),
                 ]
@@ -251,6 +252,12 @@ def _burn_table(found: BudgetDetail) -> Table:
             for day in found.burn_up
         ],
     )
+
+
+def _day_note(day: BurnDay, currency: str) -> str:
+    if day.adjusted_cost:
+        return f"{fmt.money(day.adjusted_cost, currency, mode='statement')} of it corrects closed months"
+    return "" if day.is_final else "not final"
 
 
 def _when(rung: RungRow, line: BudgetLine) -> str:

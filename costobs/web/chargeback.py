@@ -94,7 +94,7 @@ def page(request: HttpRequest, month: str) -> HttpResponse:
         "centres": tables.centres(view),
         "ties": tables.ties(view),
         "conversions": tables.conversions(view) if found.conversions else None,
-        "rules": _rules(),
+        "rules": _rules(asked.days.start),
         "closing": month_close.card(request, asked.scope),
     }
     return render(request, "pages/chargeback.html", context)
@@ -229,7 +229,7 @@ def _pending(asked: Asked, found: queries.Statement) -> str:
     return f"{count} not final ({named}): you can make a provisional statement, its exports say that it is showback."
 
 
-def _rules() -> Table:
+def _rules(month: date) -> Table:
     rows = [
         Row(
             [
@@ -239,7 +239,7 @@ def _rules() -> Table:
                 Cell(rule.summary, note=_valid(rule)),
             ]
         )
-        for rule in queries.rules_in_force()
+        for rule in queries.rules_in_force(month=month)
     ]
     rows.append(
         Row(

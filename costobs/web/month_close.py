@@ -234,9 +234,8 @@ def _facts(book: close.Book) -> list[tuple[str, str]]:
         facts.append(("Note", book.note))
     facts.append(("Rules", f"version {book.ruleset}"))
     if book.exchange_rates:
-        facts.append(
-            ("Exchange rates", f"{', '.join(sorted(book.exchange_rates))} into {settings.COSTOBS_CURRENCY}, by day")
-        )
+        names = ", ".join(sorted(name for name in book.exchange_rates if "/" not in name))
+        facts.append(("Exchange rates", f"{names} into {settings.COSTOBS_CURRENCY}, by day"))
     facts.append(("SHA-256", book.sha256))
     return facts
 
@@ -262,17 +261,13 @@ def _target(line: Line, days: Days) -> str:
     """Where to see to a line."""
     if line.state == "done":
         return ""
-    unowned = {
-        "preset": "custom",
-        "from": days.start,
-        "to": days.last,
-        "group": "service_name",
-        "f": "share_kind:unallocated",
-    }
+    whole = {"preset": "custom", "from": days.start, "to": days.last}
+    unowned = {**whole, "group": "service_name", "f": "share_kind:unallocated"}
     targets: Mapping[str, str] = {
         "earlier": reverse("chargeback"),
         "sources": reverse("settings_sources"),
         "quarantined": reverse("sources"),
+        "reconciled": f"{reverse('reconciliation')}?{urlencode(whole)}",
         "unallocated": f"{reverse('explore')}?{urlencode(unowned)}",
         "unpriced": reverse("sources"),
         "rates": "/settings/rates/",

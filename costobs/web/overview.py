@@ -52,7 +52,9 @@ def _heading(asked: filters.Asked, total: queries.SpendTotal, ahead: pace.Pace |
     if ahead is None or asked.bar.preset != "mtd":
         return f"{spent} in {days}"
     whole = fmt.money(ahead.amount, asked.scope.currency, mode="short")
-    return f"{spent} so far in {fmt.month(asked.scope.days.start)}; at this pace the month ends at {whole}"
+    corrected = fmt.money(ahead.adjusted_cost, asked.scope.currency, mode="kpi")
+    of_it = f", {corrected} of it to correct closed months" if ahead.adjusted_cost else ""
+    return f"{spent} so far in {fmt.month(asked.scope.days.start)}{of_it}; at this pace the month ends at {whole}"
 
 
 def _sub(asked: filters.Asked, budgets: list[alert_queries.BudgetLine], total: queries.SpendTotal) -> str:
@@ -90,7 +92,9 @@ def _spend(asked: filters.Asked, total: queries.SpendTotal) -> Kpi:
 def _pace(asked: filters.Asked) -> pace.Pace | None:
     whole = month(asked.now.date())
     rows = queries.spend_by_day(scope=asked.scope.during(whole), group_by=None)
-    return pace.of(by_day={row.day: row.cost for row in rows}, period=whole, today=asked.now.date())
+    booked = queries.adjusted_by_day(scope=asked.scope.during(whole))
+    by_day = {row.day: row.cost for row in rows}
+    return pace.of(by_day=by_day, period=whole, today=asked.now.date(), adjusted=booked)
 
 
 def _forecast(asked: filters.Asked, ahead: pace.Pace | None) -> Kpi:
@@ -105,8 +109,14 @@ def _forecast(asked: filters.Asked, ahead: pace.Pace | None) -> Kpi:
         title="Forecast, month end",
         value=fmt.money(ahead.amount, currency, mode="short"),
         compare=f"{fmt.money_range(ahead.low, ahead.high, currency)} at the cheapest and dearest day",
-        note=f"Naive pace: the average of {ahead.complete_days} complete days",
+        note=f"Naive pace: the average of {ahead.complete_days} complete days{_once(asked, ahead)}",
     )
+
+
+def _once(asked: filters.Asked, ahead: pace.Pace) -> str:
+    if not ahead.adjusted_cost:
+        return ""
+    return f", and once {fmt.money(ahead.adjusted_cost, asked.scope.currency, mode='kpi')} that corrects closed months"
 
 
 def _unit(asked: filters.Asked) -> Kpi:

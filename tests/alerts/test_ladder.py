@@ -64,7 +64,9 @@ def test_it_forecasts_no_less_than_what_is_spent() -> None:
 
 
 def test_it_expects_a_rung_on_the_day_that_reaches_it() -> None:
-    pace = ladder.pace_of(forecast_cost=Decimal(300), period=NOVEMBER, today=date(2026, 11, 11))
+    pace = ladder.pace_of(
+        forecast_cost=Decimal(300), spend_cost=Decimal(100), period=NOVEMBER, today=date(2026, 11, 11)
+    )
 
     assert ladder.expected_on(pace=pace, period=NOVEMBER, cost=Decimal(200)) == date(2026, 11, 20)
     assert ladder.expected_on(pace=pace, period=NOVEMBER, cost=Decimal(300)) == date(2026, 11, 30)

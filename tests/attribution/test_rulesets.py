@@ -207,7 +207,9 @@ def test_it_says_a_change_of_place_of_words_and_of_days() -> None:
 
 
 def test_it_splits_anew_only_the_open_days_of_a_split_that_changed() -> None:
-    split = RuleDraft("even_split", "net", {"select": {"service_name": ["Net"]}, "teams": ["a"]}, date(2026, 3, 11))
+    split = RuleDraft(
+        "fixed_split", "net", {"select": {"service_name": ["Net"]}, "shares": {"a": "1"}}, date(2026, 3, 11)
+    )
     for day in (9, 10, 11, 12):
         world.charge(world.source(), "1", service_name="Net", starts=world.at(day=date(2026, 3, day)))
     world.settle()

@@ -248,7 +248,7 @@ def test_it_believes_no_rate_that_was_taken_back_or_is_long_gone(euros: None) ->
 
 def test_it_takes_the_rates_a_month_was_closed_with(euros: None) -> None:
     rate("USD", "9", date(2026, 3, 9))
-    close(rates={"EUR": {"2026-03-09": "1.5"}})
+    close(rates={"EUR": {"2026-03-10": "1.5"}})
 
     line = by_team(statement())["search"]
 

@@ -1,7 +1,7 @@
 """The sample in an installation: loaded once, topped up, finished after a kill, removed without a trace."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 
@@ -10,8 +10,9 @@ from django.core.management import call_command
 from django.db import connection
 
 from alerts import queries as alert_queries
-from attribution import own, verify
+from attribution import close, own, rulesets, terms, verify
 from attribution import queries as spend_queries
+from costobs import pipeline
 from costobs.embedded import paths
 from costobs.kernel.period import Days
 from costobs.kernel.scope import SpendScope
@@ -59,8 +60,8 @@ def _little_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "MINUTE_DAYS", 1)
 
 
-def _load(now: datetime = NOW, *, is_asked: bool = False) -> list[install.Progress]:
-    return list(install.run(clock=lambda: now, is_asked=is_asked, days=DAYS))
+def _load(now: datetime = NOW, *, is_asked: bool = False, days: int = DAYS) -> list[install.Progress]:
+    return list(install.run(clock=lambda: now, is_asked=is_asked, days=days))
 
 
 def _count(table: str) -> int:
@@ -196,3 +197,52 @@ def test_it_says_on_the_command_line_that_there_is_none(capsys: pytest.CaptureFi
     call_command("sample", "remove")
 
     assert capsys.readouterr().out == "sample: there is none\n"
+
+
+def test_it_closes_its_oldest_months_until_other_data_come() -> None:
+    steps = _load(datetime(2026, 11, 2, 9, 7, tzinfo=UTC), days=34)  # from 30 September on
+
+    september, october = (close.status(month=date(2026, month, 1), now=NOW) for month in (9, 10))
+    assert "closed months" in {step.what for step in steps}
+    assert (september.state, september.closed_by, september.version) == ("closed", "sample", 1)
+    assert october.state != "closed"  # left to people
+    assert [(one.label, one.first_month, one.set_by) for one in terms.markups()] == [
+        ("Platform fee", date(2026, 9, 1), "sample")
+    ]
+    assert len(rulesets.history()) >= 2
+    assert verify.run(days=None).failures == ()
+
+    source_id = configure.create_source(kind="usage_log", name="ours", now=NOW)
+    line = (
+        b'{"event_id":"a","occurred_at":"2026-09-20T10:00:00Z","gen_ai.provider.name":"openai",'
+        b'"gen_ai.request.model":"gpt-5","gen_ai.usage.input_tokens":1000000,"gen_ai.usage.output_tokens":0}'
+    )
+    inbox.accept(source_id=source_id, body=line, encoding="", idempotency_key="1", limit=1_000_000, now=NOW)
+    inbox.drain(now=NOW)
+    while pipeline.settle(NOW):
+        continue
+
+    assert not close.has_books()
+    assert verify.run(days=None).failures == ()
+    assert _count("attribution_dailycost WHERE origin_day IS NOT NULL") == 0
+    own_day = SpendScope(Days(date(2026, 9, 20), date(2026, 9, 21)), teams=None)
+    assert spend_queries.total(scope=own_day).cost == Decimal("1.25")
+
+    install.remove(by="ada", now=NOW)
+
+    assert terms.markups() == []
+    assert _count("attribution_closedteam") == 0
+
+
+def test_it_takes_its_closed_months_away_with_it() -> None:
+    _load()
+    november = date(2026, 11, 1)
+    later = datetime(2026, 12, 2, tzinfo=UTC)
+    left = close.status(month=november, now=later).open_lines
+    close.close(month=november, by="sample", now=later, waive={one.key: "x" for one in left if one.may_be_waived})
+
+    install.remove(by="ada", now=later)
+
+    assert not close.has_books()
+    assert _count("attribution_closedteam") == 0
+    assert verify.run(days=None).failures == ()
