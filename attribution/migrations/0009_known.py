@@ -11,6 +11,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("ruleset_id", models.BigIntegerField(unique=True)),
                 ("noted_at", models.DateTimeField()),
+                ("left_before", models.DateField(null=True)),
             ],
         ),
         migrations.CreateModel(

@@ -43,10 +43,11 @@ class KnownCost(models.Model):
 
 
 class KnownRuleset(models.Model):
-    """A ruleset whose owners the open days were written down by."""
+    """A ruleset whose owners the open days are written down by, the newest day first."""
 
     ruleset_id = models.BigIntegerField(unique=True)
     noted_at = models.DateTimeField()
+    left_before = models.DateField(null=True)  # days before it are still to be written down; None: all are
 
 
 class RateFeed(models.Model):

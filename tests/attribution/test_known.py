@@ -166,6 +166,25 @@ def test_it_knows_the_owner_of_that_time() -> None:
         assert [(row.keys, row.cost) for row in rows] == [((team,), Decimal(5))]
 
 
+def test_it_writes_new_owners_down_a_few_days_at_a_time() -> None:
+    for day in (9, 10, 11):
+        world.charge(world.source(), "5", attributes={"project": "atlas"}, starts=world.at(day=date(2026, 3, day)))
+    world.settle()
+    while known.follow_rules(now=world.NOW):
+        pass
+    later = world.NOW + 5 * HOUR
+    own.reattribute(
+        drafts=[RuleDraft("match", "atlas", {"when": {"project": ["atlas"]}, "set": {"team": "search"}})],
+        now=later,
+        by="ada",
+    )
+
+    looked = [known.follow_rules(now=later + n * HOUR, limit=2) for n in range(3)]
+
+    rows = queries.spend_as_of(scope=world.scope(), known_at=later + HOUR, group_by=["team"])
+    assert (looked, [(row.keys, row.cost) for row in rows]) == ([2, 1, 0], [(("search",), Decimal(15))])
+
+
 def test_it_leaves_closed_days_alone_when_rules_change() -> None:
     bill = world.source()
     world.charge(bill, "5", attributes={"project": "atlas"})
