@@ -148,9 +148,7 @@ def _days_of_news(news: list[queries.News]) -> str:
     return "News on one day" if len(news) == 1 else f"News on {fmt.integer(len(news))} days"
 
 
-def _table(
-    asked: filters.Asked, group: str, rows: list[queries.ThenNow], is_too_early: bool, csv_url: str
-) -> Table:
+def _table(asked: filters.Asked, group: str, rows: list[queries.ThenNow], is_too_early: bool, csv_url: str) -> Table:
     currency = asked.scope.currency
     places = fmt.column_places([*(row.then for row in rows), *(row.now for row in rows)])
     label = _GROUPS[group]

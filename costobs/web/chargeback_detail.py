@@ -1,6 +1,6 @@
 """One cost centre's statement: its lines by team, feature, model and service, and the vendors' rows behind each line."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -112,7 +112,7 @@ def rows(request: HttpRequest, month: str, cost_centre: str) -> HttpResponse:
         "month": asked.name,
         "month_url": f"{reverse('chargeback_month', args=[asked.month])}?{asked.query}",
         "centre_url": f"{reverse('chargeback_cost_centre', args=[asked.month, cost_centre])}?{asked.query}",
-        "heading": f"{fmt.integer(sum(one.rows for one in counted.values()))} rows make up {_words(line)}",
+        "heading": _rows_heading(asked, line, counted),
         "sub": f"{_digits(counted[kind].billed_cost)} billed, {_digits(counted[kind].effective_cost)} effective:"
         f" {_KINDS[kind].lower()} in {asked.scope.currency}, {asked.name}, with every digit.",
         "tabs": [_tab(asked, cost_centre, line, name, one, name == kind) for name, one in counted.items()],
@@ -230,6 +230,13 @@ def _rows_url(asked: Asked, slug: str, values: dict[str, str], *, file: bool = F
     name = "chargeback_rows_csv" if file else "chargeback_rows"
     query = urlencode({"basis": asked.scope.cost, **values, **more})
     return f"{reverse(name, args=[asked.month, slug])}?{query}"
+
+
+def _rows_heading(asked: Asked, line: _Line, counted: Mapping[str, queries.Counted]) -> str:
+    rows = sum(one.rows for one in counted.values())
+    whole = sum((getattr(one, f"{asked.scope.cost}_cost") for one in counted.values()), Decimal(0))
+    told = "1 row makes up" if rows == 1 else f"{fmt.integer(rows)} rows make up"
+    return f"{told} {asked.money(whole)} of {_words(line)}"
 
 
 def _words(line: _Line) -> str:

@@ -141,7 +141,11 @@ def centres(view: View) -> Table:
     columns = [
         Column("Cost centre"),
         Column("Total", numeric=True),
-        *([Column("Charged", numeric=True, title="With markup and other currencies")] if view.has_more_than_total else []),
+        *(
+            [Column("Charged", numeric=True, title="With markup and other currencies")]
+            if view.has_more_than_total
+            else []
+        ),
         Column("Share"),
     ]
     charged = [Cell(view.money(whole))] if view.has_more_than_total else []

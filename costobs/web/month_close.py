@@ -247,9 +247,7 @@ def _checklist(book: close.Book, days: Days) -> Table:
         Row(
             [
                 Cell(line.title, _target(line, days)),
-                Cell(
-                    state=_mark(line), text="To do" if line.state == "open" else ""
-                ),
+                Cell(state=_mark(line), text="To do" if line.state == "open" else ""),
                 Cell(line.words, note=f"waived by {line.waived_by}: {line.reason}" if line.reason else ""),
             ]
         )

@@ -172,7 +172,9 @@ class Parts:
         return Table("By provider", columns, rows, total if rows else None, empty)
 
     def _provider(self, one: queries.ProviderLine) -> Row:
-        waiting = f"{fmt.money(one.waiting_cost, self._currency, places=2)} waits for its bill" if one.waiting_cost else ""
+        waiting = (
+            f"{fmt.money(one.waiting_cost, self._currency, places=2)} waits for its bill" if one.waiting_cost else ""
+        )
         share = (
             fmt.percent(one.difference / one.billed_cost, signed=True) if one.billed_cost > 0 else fmt.NOT_APPLICABLE
         )
