@@ -7,7 +7,7 @@ from decimal import Decimal
 from django.db.models import Count, Prefetch, Q, QuerySet
 
 from alerts import ladder, lines, wording
-from alerts.models import ActionRun, Budget, BudgetState, Gate, GateKey, Rung
+from alerts.models import ActionRun, Budget, BudgetState, DriftItem, Gate, GateKey, Rung
 from alerts.rows import (
     BudgetDetail,
     BudgetLine,
@@ -157,6 +157,11 @@ def gates(*, now: datetime) -> list[GateLine]:
 def attention_count(*, teams: Teams) -> int:
     """Budgets that are not on track, and actions that wait: the number in the navigation."""
     return counts(teams=teams).attention
+
+
+def drifting_count() -> int:
+    """Providers with a month whose estimates are too far from the bills: the number in the navigation."""
+    return DriftItem.objects.filter(closed_at=None).values("provider").distinct().count()
 
 
 def counts(*, teams: Teams) -> Counts:

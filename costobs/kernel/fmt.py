@@ -291,7 +291,7 @@ def change_percent(now: Decimal, before: Decimal, *, places: int = 1) -> str:
 
 def points(now: Decimal, before: Decimal) -> str:
     """The difference of two ratios in percentage points: `+2.1 pp`."""
-    difference = (now - before) * 100
+    difference = rounded((now - before) * 100, 1)
     return f"{_sign(difference, True)}{digits(difference, 1)} pp"
 
 

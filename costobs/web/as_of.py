@@ -28,7 +28,8 @@ def page(request: HttpRequest) -> HttpResponse:
     rows = queries.then_and_now(scope=asked.scope, known_at=moment, group_by=group)
     news = queries.news_since(scope=asked.scope, known_at=moment)
     first = queries.first_known_at()
-    then, now = money.total(row.then for row in rows), money.total(row.now for row in rows)
+    is_too_early = first is None or moment <= first
+    then, now = None if is_too_early else money.total(row.then for row in rows), money.total(row.now for row in rows)
     context = {
         "page": "explore",
         "scope": _bar(request, asked),
@@ -36,7 +37,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "sub": f"What was known on {_written(moment)}, against what is known now. Beliefs are kept by the hour, by provider,"
         " team and basis; a team is the owner of that time.",
         "actions": [Link("Back to Explore", f"{reverse('explore')}?{_without(request)}", icon="undo-2")],
-        "is_too_early": first is None or moment <= first,
+        "is_too_early": is_too_early,
         "first": first,
         "kpis": _kpis(asked, then, now, news),
         "known_on": _known_on(request, asked.now),
@@ -47,7 +48,7 @@ def page(request: HttpRequest) -> HttpResponse:
             for value in request.GET.getlist(name)
         ],
         "tabs": [(label, filters.url(request, by=key), key == group) for key, label in _GROUPS.items()],
-        "table": _table(asked, group, rows, f"{reverse('as_of_export')}?{request.GET.urlencode()}"),
+        "table": _table(asked, group, rows, is_too_early, f"{reverse('as_of_export')}?{request.GET.urlencode()}"),
         "news": _news(asked, news),
     }
     return render(request, "pages/as_of.html", context)
@@ -112,22 +113,29 @@ def _without(request: HttpRequest) -> str:
     return query.urlencode()
 
 
-def _heading(asked: filters.Asked, moment: datetime, then: Decimal, now: Decimal) -> str:
+def _heading(asked: filters.Asked, moment: datetime, then: Decimal | None, now: Decimal) -> str:
     on = fmt.short_day(moment.date() - timedelta(days=1) if moment.time() == time(0) else moment.date())
     currency = asked.scope.currency
     if then == now:
         return f"{asked.bar.label} was known on {on} as it is known now: {fmt.money(now, currency, mode='kpi')}"
+    if then is None:
+        whole = fmt.money(now, currency, mode="kpi")
+        return f"{asked.bar.label} costs {whole}; what was known on {on} was not written down"
     whole, was = fmt.money(now, currency, mode="kpi"), fmt.money(then, currency, mode="kpi")
     return f"{asked.bar.label} costs {whole}; on {on} we knew of {was}"
 
 
-def _kpis(asked: filters.Asked, then: Decimal, now: Decimal, news: list[queries.News]) -> list[Kpi]:
+def _kpis(asked: filters.Asked, then: Decimal | None, now: Decimal, news: list[queries.News]) -> list[Kpi]:
     currency = asked.scope.currency
     adjusted = queries.adjusted_cost(scope=asked.scope)
     return [
         Kpi("Known then", fmt.money(then, currency, mode="kpi")),
         Kpi("Known now", fmt.money(now, currency, mode="kpi")),
-        Kpi("Difference", fmt.money(now - then, currency, mode="kpi", signed=True), note=_days_of_news(news)),
+        Kpi(
+            "Difference",
+            fmt.UNKNOWN if then is None else fmt.money(now - then, currency, mode="kpi", signed=True),
+            note=_days_of_news(news),
+        ),
         Kpi(
             "Corrections of closed months",
             fmt.money(adjusted, currency, mode="kpi", signed=True) if adjusted else fmt.money(adjusted, currency),
@@ -140,7 +148,7 @@ def _days_of_news(news: list[queries.News]) -> str:
     return "News on one day" if len(news) == 1 else f"News on {fmt.integer(len(news))} days"
 
 
-def _table(asked: filters.Asked, group: str, rows: list[queries.ThenNow], csv_url: str) -> Table:
+def _table(asked: filters.Asked, group: str, rows: list[queries.ThenNow], is_too_early: bool, csv_url: str) -> Table:
     currency = asked.scope.currency
     places = fmt.column_places([*(row.then for row in rows), *(row.now for row in rows)])
     label = _GROUPS[group]
@@ -152,6 +160,8 @@ def _table(asked: filters.Asked, group: str, rows: list[queries.ThenNow], csv_ur
     ]
 
     def cells(name: str, then: Decimal, now: Decimal) -> list[Cell]:
+        if is_too_early:
+            return [Cell(name), Cell(fmt.UNKNOWN), Cell(fmt.money(now, currency, places=places)), Cell(fmt.UNKNOWN)]
         change = fmt.money(now - then, currency, places=places, signed=True) if now != then else fmt.NOT_APPLICABLE
         return [
             Cell(name),

@@ -1,6 +1,6 @@
 """One cost centre's statement: its lines by team, feature, model and service, and the vendors' rows behind each line."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -112,13 +112,12 @@ def rows(request: HttpRequest, month: str, cost_centre: str) -> HttpResponse:
         "month": asked.name,
         "month_url": f"{reverse('chargeback_month', args=[asked.month])}?{asked.query}",
         "centre_url": f"{reverse('chargeback_cost_centre', args=[asked.month, cost_centre])}?{asked.query}",
-        "heading": f"{fmt.integer(sum(one.rows for one in counted.values()))} rows make up {_words(line)}",
-        "sub": f"Billed and effective cost in {asked.scope.currency}, {asked.name}, with every digit.",
+        "heading": _rows_heading(asked, line, counted),
+        "sub": f"{_digits(counted[kind].billed_cost)} billed, {_digits(counted[kind].effective_cost)} effective:"
+        f" {_KINDS[kind].lower()} in {asked.scope.currency}, {asked.name}, with every digit.",
         "tabs": [_tab(asked, cost_centre, line, name, one, name == kind) for name, one in counted.items()],
         "what": _WHAT[kind],
         "rows": _rows_table(asked, cost_centre, line, kind, found, at, count),
-        "sums": f"{_digits(counted[kind].billed_cost)} billed, {_digits(counted[kind].effective_cost)} effective,"
-        f" {asked.scope.currency}",
     }
     return render(request, "pages/chargeback_rows.html", context)
 
@@ -233,6 +232,13 @@ def _rows_url(asked: Asked, slug: str, values: dict[str, str], *, file: bool = F
     return f"{reverse(name, args=[asked.month, slug])}?{query}"
 
 
+def _rows_heading(asked: Asked, line: _Line, counted: Mapping[str, queries.Counted]) -> str:
+    rows = sum(one.rows for one in counted.values())
+    whole = sum((getattr(one, f"{asked.scope.cost}_cost") for one in counted.values()), Decimal(0))
+    told = "1 row makes up" if rows == 1 else f"{fmt.integer(rows)} rows make up"
+    return f"{told} {asked.money(whole)} of {_words(line)}"
+
+
 def _words(line: _Line) -> str:
     named = [value or "no " + name.removesuffix("_name") for name, value in line.values.items()]
     return f"{line.cost_centre or 'no cost centre'}{': ' if named else ''}{', '.join(named)}"
@@ -288,10 +294,8 @@ def _charges(found: Any) -> tuple[list[Column], list[Row]]:  # rows of one kind
 
 
 def _parts(found: Any) -> tuple[list[Column], list[Row]]:  # rows of one kind
-    columns = [Column("Day"), Column("Source"), Column("Pool", wide=True), Column("Method"), Column("Rule", wide=True)]
+    columns = [Column("Day"), Column("Pool", wide=True), Column("Rule", wide=True), Column("Share")]
     columns += [
-        Column("Share"),
-        Column("Team"),
         Column("Weight", numeric=True),
         *_COSTS,
         Column("Of the pool", numeric=True),
@@ -299,13 +303,10 @@ def _parts(found: Any) -> tuple[list[Column], list[Row]]:  # rows of one kind
     rows = [
         Row(
             [
-                Cell(fmt.day(one.day)),
-                Cell(one.source),
-                Cell(one.pool, mono=True),
-                Cell(one.method.replace("_", " ")),
+                Cell(fmt.day(one.day), note=one.source),
+                Cell(one.pool, mono=True, note=one.method.replace("_", " ")),
                 Cell(one.rule or "no rule, measured", note=f"ruleset version {one.ruleset_version}"),
-                Cell(one.share_kind.replace("_", " ")),
-                Cell(one.team or "Unallocated"),
+                Cell(one.share_kind.replace("_", " "), note=one.team or "Unallocated"),
                 Cell(_digits(one.weight), note="estimated" if one.is_estimated_weight else ""),
                 Cell(_digits(one.billed_cost)),
                 Cell(_digits(one.effective_cost)),

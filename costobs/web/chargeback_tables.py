@@ -57,15 +57,23 @@ class View:
         return f"{reverse('chargeback_cost_centre', args=[self.month, printing.slug(cost_centre)])}?{self.query}"
 
     @property
+    def has_more_than_total(self) -> bool:
+        """Whether anything is charged beside what the books hold."""
+        return self.has_converted or _is_used(self, "markup")
+
+    @property
     def has_converted(self) -> bool:
         return any(one.converted_cost is not None for one in self.found.conversions)
 
 
 def statement(view: View) -> Table:
     """Lines by cost centre and team: the parts of the total, then what is put on top, then what is charged."""
-    names = [*printing.PARTS, "total"]
+    names = [name for name in printing.PARTS if name != "overhead" or _is_used(view, name)]
+    names += ["total"]
     names += ["converted"] if view.has_converted else []
-    names += ["markup", "charged"]
+    # Without a markup nothing is put on top, and the total is what is charged.
+    names += ["markup"] if _is_used(view, "markup") else []
+    names += ["charged"] if view.has_more_than_total else []
     columns = [Column("Cost centre"), Column("Team"), *(_column(name) for name in names)]
     rows = []
     for line, row in zip(view.found.lines, view.sheet.rows, strict=True):
@@ -121,7 +129,7 @@ def centres(view: View) -> Table:
                     Cell(
                         view.money(row.total), _explore_url(view, "cost_centre", centre), title="This spend in Explore"
                     ),
-                    Cell(view.money(row.charged)),
+                    *([Cell(view.money(row.charged))] if view.has_more_than_total else []),
                     Cell(
                         fmt.NOT_APPLICABLE if part is None else fmt.percent(part),
                         share=part if part is not None and 0 <= part <= 1 else None,
@@ -133,10 +141,15 @@ def centres(view: View) -> Table:
     columns = [
         Column("Cost centre"),
         Column("Total", numeric=True),
-        Column("Charged", numeric=True, title="With markup and other currencies"),
+        *(
+            [Column("Charged", numeric=True, title="With markup and other currencies")]
+            if view.has_more_than_total
+            else []
+        ),
         Column("Share"),
     ]
-    sums = [Cell(view.money(view.sheet.total.total)), Cell(view.money(whole)), Cell("")]
+    charged = [Cell(view.money(whole))] if view.has_more_than_total else []
+    sums = [Cell(view.money(view.sheet.total.total)), *charged, Cell("")]
     total = Row([Cell("Total"), *sums], kind="total") if rows else None
     return Table("Cost centres", columns, rows, total, nothing(view.name))
 
@@ -160,8 +173,9 @@ def bars(view: View) -> ChartCard | None:
         for name in names
     ]
     kept = [one for one in series if any(one.values)]
-    # In words: Plotly takes a bare number for a place on the axis.
-    labels = [f"Cost centre {centre}" if centre else "No cost centre" for centre, _ in shown]
+    # A bare number is a place on the axis to Plotly, so such a cost centre is called one.
+    bare = any(not any(letter.isalpha() for letter in centre) for centre, _ in shown if centre)
+    labels = [(f"Cost centre {centre}" if bare else centre) or "No cost centre" for centre, _ in shown]
     _, row = shown[0]
     return ChartCard(
         id="centres",
@@ -246,6 +260,12 @@ def reconciliation(view: View) -> Table:
     total = Row([Cell("Total"), Cell(""), *sums, Cell("")], kind="total")
     empty = Notice("not_arrived", "No bill of this month has arrived", "What is shown below is estimated from usage.")
     return Table("Reconciliation with invoices", columns, rows, total if rows else None, empty)
+
+
+def _is_used(view: View, name: str) -> bool:
+    """Whether a column holds anything; one that may be left out is left out where it does not."""
+    has_rate = name == "markup" and any(line.markup for line in view.found.lines)
+    return has_rate or any(printing.figures(row)[name] for row in view.sheet.rows)
 
 
 def nothing(name: str) -> Notice:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from urllib.parse import urlencode
 
@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
-from attribution import close, queries
+from attribution import close, periods, queries
 from attribution.checklist import Line
 from costobs.access import scopes
 from costobs.audit import record
@@ -105,6 +105,16 @@ def card(request: HttpRequest, scope: SpendScope) -> Card:
         adjustments=adjusted,
         month=f"{month:%Y-%m}",
     )
+
+
+def ready() -> int:
+    """How many months are billed to their last day and not closed: the number in the navigation."""
+    final, extent = queries.last_final_day(), queries.extent()
+    if final is None or extent is None:
+        return 0
+    first = max(extent.start, periods.closed_until() or extent.start)
+    end = final + timedelta(days=1)  # a month counts once its last day is billed
+    return max((end.year - first.year) * 12 + end.month - first.month, 0)
 
 
 @require_http_methods(["GET", "POST"])
@@ -246,15 +256,18 @@ def _checklist(book: close.Book, days: Days) -> Table:
         Row(
             [
                 Cell(line.title, _target(line, days)),
-                Cell(
-                    state="open" if line.state == "open" else line.state, text="To do" if line.state == "open" else ""
-                ),
+                Cell(state=_mark(line), text="To do" if line.state == "open" else ""),
                 Cell(line.words, note=f"waived by {line.waived_by}: {line.reason}" if line.reason else ""),
             ]
         )
         for line in book.checklist
     ]
     return Table(f"Checklist of {fmt.month(days.start)}", columns, rows)
+
+
+def _mark(line: Line) -> str:
+    """What has to be done without exception looks different from what may be waived."""
+    return "open" if line.state == "open" and line.may_be_waived else "due" if line.state == "open" else line.state
 
 
 def _target(line: Line, days: Days) -> str:

@@ -1,5 +1,6 @@
 """The parts of the reconciliation page: the bridge, causes, providers, days and thresholds, in words."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from urllib.parse import urlencode
 
@@ -42,6 +43,11 @@ def newest_days() -> Days | None:
     return month_of(last) if last is not None else None
 
 
+def _joined(names: Sequence[str]) -> str:
+    """`Anthropic, OpenAI and AWS`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
 class Parts:
     """One comparison in words, tables and charts."""
 
@@ -69,14 +75,15 @@ class Parts:
             parts.append(f"{fmt.percent(found.explained_share, places=0)} of the differences are explained")
         over = [one.provider for one in found.providers if one.is_over]
         if over:
-            parts.append(f"{' and '.join(over)} {'is' if len(over) == 1 else 'are'} over the threshold")
+            parts.append(f"{_joined(over)} {'is' if len(over) == 1 else 'are'} over the threshold")
         if found.waiting_cost:
             parts.append(f"{self._money(found.waiting_cost)} of estimates wait for their bill")
         if found.reconciled_at:
             parts.append(f"compared {fmt.moment(found.reconciled_at)}")
+        said = "; ".join(parts)
         return (
-            f"{'; '.join(parts)}."
-            if parts
+            f"{said[:1].upper()}{said[1:]}."
+            if said
             else "Bills are compared with usage of the same days once they are complete."
         )
 
@@ -165,7 +172,9 @@ class Parts:
         return Table("By provider", columns, rows, total if rows else None, empty)
 
     def _provider(self, one: queries.ProviderLine) -> Row:
-        waiting = f"{self._money(one.waiting_cost)} waits for its bill" if one.waiting_cost else ""
+        waiting = (
+            f"{fmt.money(one.waiting_cost, self._currency, places=2)} waits for its bill" if one.waiting_cost else ""
+        )
         share = (
             fmt.percent(one.difference / one.billed_cost, signed=True) if one.billed_cost > 0 else fmt.NOT_APPLICABLE
         )
@@ -173,14 +182,18 @@ class Parts:
         return Row(
             [
                 Cell(one.provider, filters.url(self._request, provider=one.provider)),
-                Cell(self._money(one.estimated_cost), title=f"{one.estimated_cost:f}", note=waiting),
+                Cell(
+                    fmt.money(one.estimated_cost, self._currency, places=2),
+                    title=f"{one.estimated_cost:f}",
+                    note=waiting,
+                ),
                 self._exact(one.billed_cost),
                 self._exact(one.difference, signed=True),
                 Cell(share),
                 Cell(fmt.percent(one.coverage) if one.coverage is not None else fmt.NOT_APPLICABLE),
                 Cell(
                     CAUSES[one.largest.cause][0] if one.largest else fmt.NOT_APPLICABLE,
-                    note=self._money(one.largest.amount, signed=True) if one.largest else "",
+                    note=fmt.money(one.largest.amount, self._currency, places=2, signed=True) if one.largest else "",
                 ),
                 Cell(state=state),
             ]

@@ -54,9 +54,10 @@ def page(request: HttpRequest, asked: filters.Asked) -> HttpResponse:
     context = {
         "page": "reconciliation",
         "scope": asked.bar,
-        "heading": f"{name}: {fmt.integer(count)} {'cell' if count == 1 else 'cells'}, {fmt.period(days.start, days.end)}",
+        "heading": f"{name}: {fmt.integer(count)} row{'' if count == 1 else 's'} in {fmt.period(days.start, days.end)}",
         "sub": f"{meaning}. Largest first, {asked.scope.currency}.",
         "back": filters.url(request, path=reverse("reconciliation"), drop=["cause", "page"]),
+        "back_name": "These days",
         "table": _table(request, asked, cause, rows, (number, count)),
         "caption": "One model, account and kind of token on one day. A row leads to the charges and calls behind it.",
     }
@@ -93,6 +94,8 @@ def _table(
     request: HttpRequest, asked: filters.Asked, cause: str, rows: list[queries.CauseRow], place: tuple[int, int]
 ) -> Table:
     number, count = place
+    drawn = [_row(request, cause, row) for row in rows]
+    has_evidence = any(row.cells[-1].text for row in drawn)
     columns = [
         Column("Day"),
         Column("Provider"),
@@ -104,13 +107,13 @@ def _table(
         Column("Estimated", numeric=True),
         Column("Billed", numeric=True),
         Column("This cause", numeric=True),
-        Column("Evidence", wide=True),
+        *([Column("Evidence", wide=True)] if has_evidence else []),
     ]
     pages = max(1, -(-count // _PAGE))
     return Table(
-        "Cells",
+        "Rows of this cause",
         columns,
-        [_row(request, cause, row) for row in rows],
+        [Row(row.cells if has_evidence else row.cells[:-1]) for row in drawn],
         None,
         Notice("info", "Nothing of this cause in these days", "Choose other days or another currency."),
         csv_url=filters.url(request, format="csv", drop=["page"]) if rows else "",
@@ -130,7 +133,7 @@ def _row(request: HttpRequest, cause: str, row: queries.CauseRow) -> Row:
             Cell(row.provider),
             Cell(row.account or "any"),
             Cell(row.model or "not told"),
-            Cell(row.token_kind or "all"),
+            Cell(row.token_kind.replace("_", " ") or "all"),
             Cell(fmt.integer(row.logged_tokens)),
             Cell(fmt.integer(row.billed_tokens) if row.billed_tokens is not None else "not told"),
             money(row.estimated_cost),
@@ -150,13 +153,16 @@ def _cell(request: HttpRequest, asked: filters.Asked, cause: str) -> HttpRespons
         return notice_page(request, found, status=404)
     behind = queries.behind(scope=asked.scope, row=row, cause=cause, limit=_BEHIND)
     amount = fmt.money(row.amount, row.currency, places=2, signed=True)
-    where = " · ".join(part for part in (row.provider, row.account, row.model, row.token_kind) if part)
+    where = " · ".join(
+        part for part in (row.provider, row.account, row.model, row.token_kind.replace("_", " ")) if part
+    )
     context = {
         "page": "reconciliation",
         "scope": None,
         "heading": f"{CAUSES[cause][0]}: {amount} on {fmt.day(row.day)}",
         "sub": f"{where}. {_sentence(_evidence(row.evidence))}",
         "back": back,
+        "back_name": CAUSES[cause][0],
         "table": _behind(row, behind),
         "caption": "The charges of the bill and the calls of the log on this UTC day; at most"
         f" {fmt.integer(_BEHIND)} of each.",

@@ -10,6 +10,7 @@ import orjson
 from attribution import rules
 from attribution.owning import RuleDraft
 from attribution.rules.base import CHARGE_COLUMNS, OWNED, Field
+from attribution.rules.pools import POOLS
 from costobs.web import rule_typing
 from costobs.web.rule_typing import MOST_ROWS, BadTyping
 
@@ -61,6 +62,16 @@ class Part:
     value: str
 
 
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One choice of a setting that may have several."""
+
+    id: str
+    label: str
+    hint: str
+    is_on: bool
+
+
 @dataclass(slots=True)
 class Shown:
     """One setting as the template draws it."""
@@ -75,6 +86,7 @@ class Shown:
     choices: Sequence[str] = ()
     rows: Sequence[Condition] = ()
     parts: Sequence[Part] = ()
+    boxes: Sequence[Box] = ()
     options: Sequence[str] = ()
     error: str = ""
 
@@ -179,6 +191,8 @@ class RuleForm:
         shown.is_on = bool(shown.value)
         if one.shape == "conditions":
             shown.rows, shown.options = self._rows(one.name), _options(one)
+        elif one.shape == "lines" and one.choices:
+            shown.hint, shown.boxes = one.hint, self._boxes(one)
         elif one.shape == "owner":
             shown.parts = [
                 Part(f"{one.name}-{name}", _OWNER_LABELS[name], self.data.get(f"{one.name}-{name}", ""))
@@ -190,6 +204,16 @@ class RuleForm:
             shown.value, shown.options = self.data.get(f"{one.name}-table", ""), _LOOKED_UP
             shown.is_on = bool(self.data.get(f"{one.name}-known"))
         return shown
+
+    def _boxes(self, one: Field) -> list[Box]:
+        typed = self.data.get(one.name, "").splitlines()
+        found = []
+        for choice in one.choices:
+            pool = POOLS.get(choice)
+            title, words = (pool.title, pool.help) if pool else (choice, "")
+            is_on = bool(self.data.get(f"{one.name}-{choice}")) or choice in typed
+            found.append(Box(f"{one.name}-{choice}", title, words, is_on))
+        return found
 
     def _rows(self, name: str) -> list[Condition]:
         count = 0

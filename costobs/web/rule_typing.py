@@ -38,7 +38,9 @@ def parse(one: Field, data: Mapping[str, str]) -> Any:  # the JSON value of the 
     if one.shape == "yes":
         return bool(text)
     if one.shape == "lines":
-        return [line.strip() for line in text.splitlines() if line.strip()]
+        ticked = [choice for choice in one.choices if data.get(f"{one.name}-{choice}")]
+        lines = [line.strip() for line in text.splitlines()]
+        return [*ticked, *(line for line in lines if line and line not in ticked)]
     if one.shape in ("pairs", "weights", "scopes"):
         return {key: _listed(value) if one.shape == "scopes" else value for key, value in _pairs(text)}
     return _scalar(one, text) if text else text
@@ -163,7 +165,8 @@ def typed(one: Field, value: Any) -> dict[str, str]:
     if one.shape == "scopes" and isinstance(value, Mapping):
         return {one.name: "\n".join(f"{key} = {_joined(teams)}" for key, teams in value.items())}
     if one.shape == "lines" and isinstance(value, list | tuple):
-        return {one.name: "\n".join(map(str, value))}
+        ticked = {f"{one.name}-{choice}": "on" for choice in value if choice in one.choices}
+        return ticked | {one.name: "\n".join(str(each) for each in value if each not in one.choices)}
     if one.shape == "json":
         return {one.name: orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()}
     return {one.name: "on" if value is True else str(value)}

@@ -26,10 +26,14 @@ def long_span(now: datetime) -> Days:
     return Days(add_months(now.date(), -_SPANS), add_months(now.date(), 1))
 
 
-def sentence(moved: Sequence[Moved], *, subject: str, days: Days) -> str:
+def sentence(moved: Sequence[Moved], *, subject: str, days: Days, splits: Days | None = None) -> str:
     """The largest move in words: "This rule would move $4,120 of October from unallocated to search"."""
     when = fmt.month(days.start) if month_of(days.start) == days else "the open days"
     teams = [one for one in moved if one.part == "team"]
+    if not moved and splits:
+        return (
+            f"{subject} would move no owner in {when}; what its split gives to whom is worked out before you publish."
+        )
     if not moved:
         return f"{subject} would move nothing in {when}."
     if not teams:

@@ -215,7 +215,7 @@ def _heading(change: price_changes.Change, found: repricing.Preview | None) -> s
     if not moved:
         return f"{change.title} would move no spend of open months"
     told = " and ".join(fmt.money(amount, currency, mode="kpi", signed=True) for amount, currency in moved)
-    return f"{change.title} would move {told}"
+    return f"{change.title} would change open months by {told}"
 
 
 def _sub(change: price_changes.Change) -> str:

@@ -158,12 +158,13 @@ def _previewed(
     after = after if line else [checked, *after]
     moved = rule_preview.moves(drafts=after, days=days, against=before if found.is_stored else None)
     subject = f"{checked.name}" if line else "This rule"
+    splits = rulesets.affected_days(before, after)
     return {
         "is_previewed": True,
         "cannot": "",
-        "preview_sentence": rule_words.sentence(moved, subject=subject, days=days),
+        "preview_sentence": rule_words.sentence(moved, subject=subject, days=days, splits=splits),
         "preview_table": rule_words.moves_table(moved, days=days),
-        "preview_splits": rule_words.splits_words(rulesets.affected_days(before, after)),
+        "preview_splits": rule_words.splits_words(splits),
         "preview_closed": rule_words.closed_words(periods.closed_until()),
     }
 

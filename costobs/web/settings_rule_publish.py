@@ -80,7 +80,7 @@ def _page(request: HttpRequest, *, problem: str = "", split: dict[str, object] |
     context = {
         "page": "settings",
         "scope": None,
-        "heading": rule_words.sentence(of_month, subject="Your draft", days=month)
+        "heading": rule_words.sentence(of_month, subject="Your draft", days=month, splits=splits).rstrip(".")
         if found.changes
         else "Nothing to publish",
         "draft": found,

@@ -42,7 +42,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "scope": None,
         "heading": _heading(len(queries.rules_in_force()), spend, now),
         "sub": f"Version {found.current}, as of {fmt.moment(now)}. {rule_words.closed_words(periods.closed_until())}",
-        "actions": _actions(may_manage=viewer.may_manage),
+        "actions": _actions(may_manage=viewer.may_manage, has_draft=bool(found.changes)),
         "teams": teams.listing(),
         "claims": _claims(claims),
         "claims_title": _claims_title(claims),
@@ -138,12 +138,12 @@ def _heading(active: int, spend: RuleSpend, now: datetime) -> str:
     return f"{words} own {fmt.percent((whole - spend.nobody) / whole)} of {month}; {_money(spend.nobody, spend)} has no owner"
 
 
-def _actions(*, may_manage: bool) -> list[Link]:
+def _actions(*, may_manage: bool, has_draft: bool) -> list[Link]:
     history = Link("History", reverse("settings_rule_history"), icon="history")
     if not may_manage:
         return [history]
     imported = Link("Import owners", reverse("settings_rules_import"), icon="upload")
-    return [history, imported, Link("Add a rule", reverse("settings_rule_new"), icon="plus", primary=True)]
+    return [history, imported, Link("Add a rule", reverse("settings_rule_new"), icon="plus", primary=not has_draft)]
 
 
 def _entry(at: int, line: Line, found: Draft, spend: RuleSpend) -> Entry:

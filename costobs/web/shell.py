@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from alerts import queries as alert_queries
 from costobs.access import scopes
+from costobs.web import month_close
 from ingest import queries as ingest_queries
 
 
@@ -30,6 +31,15 @@ def _counts(viewer: scopes.Viewer) -> dict[str, dict[str, str]]:
     attention = alert_queries.attention_count(teams=viewer.teams)
     if attention:
         counts["budgets"] = {"text": str(attention), "label": f"{attention} need attention", "tone": "watch"}
+    if viewer.may_act_for(None):
+        ready = month_close.ready()
+        if ready:
+            months = "1 month is" if ready == 1 else f"{ready} months are"
+            counts["chargeback"] = {"text": str(ready), "label": f"{months} billed and not closed", "tone": "plain"}
+    drifting = alert_queries.drifting_count() if viewer.may_see_all else 0
+    if drifting:
+        providers = "1 provider is" if drifting == 1 else f"{drifting} providers are"
+        counts["reconciliation"] = {"text": str(drifting), "label": f"{providers} over the threshold", "tone": "watch"}
     behind = [line for line in ingest_queries.sources(now=timezone.now()) if line.status in {"late", "failed"}]
     if behind and viewer.may_see_all:
         worst = "over" if any(line.status == "failed" for line in behind) else "watch"

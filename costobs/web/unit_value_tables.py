@@ -12,6 +12,7 @@ from costobs.web import charts, filters
 from costobs.web.parts import Cell, ChartCard, Column, Notice, Row, Table
 
 _PARTS = (("API", "api"), ("GPU", "gpu"), ("Shared", "shared"), ("Idle", "idle"), ("Other", "other"))
+_ALWAYS = {"shared", "idle"}  # nothing idle or shared is an answer, nothing of another kind only a column of zeros
 SCALES = {1: "", 1_000: "1k ", 1_000_000: "1M "}
 
 
@@ -127,12 +128,19 @@ def explore_url(request: HttpRequest, value: UnitValue) -> str:
     return filters.url(request, path=reverse("explore"), drop=["unit", "by", "scale"], **days)
 
 
+def _parts(values: UnitValues) -> list[tuple[str, str]]:
+    shown = [*values.periods, *(one for _team, _feature, one in values.owners)]
+    return [
+        (label, name) for label, name in _PARTS if name in _ALWAYS or any(getattr(one.parts, name) for one in shown)
+    ]
+
+
 def _columns(values: UnitValues, scale: int) -> list[Column]:
     margin = [Column("Margin", numeric=True), Column("Of revenue", numeric=True)] if values.is_revenue else []
     return [
         Column("Value", numeric=True),
         Column("Spend", numeric=True),
-        *[Column(label, numeric=True) for label, _ in _PARTS],
+        *[Column(label, numeric=True) for label, _ in _parts(values)],
         Column(f"$ / {per(values, scale)}" if not values.is_revenue else "Cost of 1 of revenue", numeric=True),
         *margin,
     ]
@@ -155,7 +163,7 @@ def _cells(one: UnitValue | None, values: UnitValues, scale: int, currency: str)
     return [
         Cell(count(one.value), title=f"{one.value:f} {one.unit}"),
         Cell(fmt.money(one.cost, currency, places=places), note=note),
-        *[Cell(fmt.money(getattr(one.parts, name), currency, places=places)) for _, name in _PARTS],
+        *[Cell(fmt.money(getattr(one.parts, name), currency, places=places)) for _, name in _parts(values)],
         Cell(text(one.cost_per_unit, scale, currency)),
         *margin,
     ]

@@ -22,11 +22,22 @@ PAGES = {
     "explore": "/explore/?group=team",
     "explore-cost-kind": "/explore/?group=cost_kind",
     "explore-explain": "/explore/?view=explain",
+    "explore-as-of": "/explore/as-of/",
     "unit-costs": "/unit-costs/",
+    "unit-ticket": "/unit-costs/?unit=figure%3Atickets_resolved",
+    "unit-compare": "/unit-costs/compare/",
     "budgets": "/budgets/",
     "gpus": "/gpus/?preset=7d",
     "chargeback": "/chargeback/",
+    "reconciliation": "/reconciliation/",
     "sources": "/sources/",
+    "settings-rules": "/settings/rules/",
+    "settings-rule-new": "/settings/rules/new/",
+    "settings-rule": "/settings/rules/new/even_split/",
+    "settings-prices": "/settings/prices/",
+    "settings-price-new": "/settings/prices/new/",
+    "settings-rates": "/settings/rates/",
+    "settings-chargeback": "/settings/chargeback/",
     "settings-sources": "/settings/sources/",
     "settings-new": "/settings/sources/new/",
 }
@@ -183,12 +194,29 @@ def connect(page: Page, base: str, files: Path) -> dict[str, str]:
     return {"settings-source": source, "load": loads[0]}
 
 
+# Where the first link of a kind is found; numbers and months depend on the data.
+DETAILS = {
+    "budget": ("/budgets/", r"/budgets/\d+/"),
+    "unit-run": ("/unit-costs/?unit=fine_tune_run", r"/unit-costs/runs/\d+/"),
+    "chargeback-cost-centre": ("/chargeback/", r"/chargeback/[0-9-]+/[^/?-][^/?]*/\?basis=effective"),
+    "month-close": ("/chargeback/", r"/chargeback/[0-9-]+/close/"),
+    "reconciliation-rows": ("/reconciliation/", r"/reconciliation/rows/\?.+"),
+}
+
+
 def detail_pages(page: Page, base: str) -> dict[str, str]:
-    """The first budget of the list; its number depends on the data."""
-    page.goto(f"{base}/budgets/")
-    links = [link.get_attribute("href") or "" for link in page.locator("table a").all()]
-    budgets = [link for link in links if re.fullmatch(r"/budgets/\d+/", link)]
-    return {"budget": budgets[0]} if budgets else {}
+    """The first page of each kind that a list leads to."""
+    found = {}
+    for name, (path, pattern) in DETAILS.items():
+        page.goto(f"{base}{path}")
+        page.wait_for_load_state("networkidle")
+        links = [link.get_attribute("href") or "" for link in page.locator("main a").all()]
+        matching = [link for link in links if re.fullmatch(pattern, link)]
+        if matching:
+            found[name] = matching[0]
+    if "chargeback-cost-centre" in found:
+        found["chargeback-rows"] = found["chargeback-cost-centre"].replace("/?", "/rows/?")
+    return found
 
 
 def free_port() -> int:

@@ -62,8 +62,12 @@ def test_it_has_the_same_total_however_it_is_grouped(grown: Ledger, ada: Client,
 
 
 def test_it_says_since_when_beliefs_are_kept(ledger: Ledger, ada: Client) -> None:
-    words = reading.words(reading.shown(ada, f"{reverse('as_of')}?{DAYS}&known_on=2026-11-03"))
+    page = reading.shown(ada, f"{reverse('as_of')}?{DAYS}&known_on=2026-11-03")
 
+    words = reading.words(page)
+    assert reading.kpi(page.context["kpis"], "Known then").value == "unknown"
+    assert set(reading.column(page.context["table"], "Known then")) == {"unknown"}
+    assert "what was known on 3 Nov was not written down" in words
     assert "What was known is written down since 21 Nov, 12:30 UTC" in words
     assert "that is not zero spend" in words
 

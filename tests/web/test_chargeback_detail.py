@@ -95,7 +95,7 @@ def test_it_leads_from_a_line_to_its_source_rows(books: october.Ledger, signed_i
 
     rows = [text(client, url) for url in urls]
 
-    assert rows and all("rows make up 4410: search" in page or "row" in page for page in rows)
+    assert rows and all("of 4410: search" in page or "row" in page for page in rows)
     found = table(rows[0], "Charges as they came")
     assert [row[0] for row in found[1:]] == ["aws bill"] * 2
     assert {row[4] for row in found[1:]} == {"i-1"}

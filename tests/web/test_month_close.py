@@ -14,6 +14,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 from playwright.sync_api import Page, expect
 
+from alerts.models import DriftItem
 from attribution import close, queries, verify
 from costobs.access.models import Membership
 from costobs.audit.models import AuditEntry
@@ -251,3 +252,29 @@ def test_it_is_readable_in_both_themes(
     ada.post(f"{URL}books/ask/", {"reason": "the bill was wrong"})
     looks_well(URL, "closed")
     looks_well("/chargeback/2026-11/", "november")
+
+
+def test_it_counts_months_that_are_billed_and_not_closed_for_finance_alone(
+    books: october.Ledger, signed_in: Callable[..., Client]
+) -> None:
+    ada, ben = signed_in("ada", "finance"), signed_in("ben", "lead", "search")
+
+    with time_machine.travel(october.NOW, tick=False):
+        counted, other = (client.get(URL).context["nav_counts"] for client in (ada, ben))
+
+    assert counted["chargeback"]["label"] == "1 month is billed and not closed"
+    assert "chargeback" not in other
+
+
+def test_it_counts_providers_over_the_threshold_once(signed_in: Callable[..., Client]) -> None:
+    ada, ben = signed_in("ada", "finance"), signed_in("ben", "lead", "search")
+    for month in (date(2026, 9, 1), MONTH):
+        DriftItem.objects.create(provider="OpenAI", month=month, currency="USD", episode=1, opened_at=october.NOW)
+    DriftItem.objects.create(
+        provider="AWS", month=MONTH, currency="USD", episode=1, opened_at=october.NOW, closed_at=october.NOW
+    )
+
+    counted, other = (client.get("/sources/").context["nav_counts"] for client in (ada, ben))
+
+    assert counted["reconciliation"]["label"] == "1 provider is over the threshold"
+    assert "reconciliation" not in other

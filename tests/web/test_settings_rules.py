@@ -1,5 +1,6 @@
 """Settings, rules: the list, a draft with its preview, publishing, history, import and teams."""
 
+import re
 from datetime import date
 from typing import Any
 
@@ -197,7 +198,7 @@ def test_it_imports_owners_into_the_draft_after_showing_them(ledger: Ledger, dan
     _posted(dana, f"{LIST}import/", {"pasted": typed, "act": "keep"})
 
     assert "owner by key, 1 listed" in _words(dana, LIST)
-    assert "expected a first line" in _posted(dana, f"{LIST}import/", {"pasted": "a,b\n1,2"}, 400)
+    assert "Expected a first line" in _posted(dana, f"{LIST}import/", {"pasted": "a,b\n1,2"}, 400)
 
 
 def test_it_describes_a_team_and_says_what_is_wrong(ledger: Ledger, dana: Client) -> None:
@@ -285,3 +286,17 @@ def test_it_edits_a_rule_and_leaves_alone_what_its_form_does_not_show(ledger: Le
     }
     assert (line.rule.valid_from, line.rule.valid_to) == (date(2026, 10, 5), date(2026, 11, 1))
     assert "from 5 Oct 2026 to 31 Oct 2026" in _words(dana, LIST)
+
+
+def test_it_offers_the_cost_pools_as_boxes_and_says_that_a_split_is_worked_out_later(
+    ledger: Ledger, dana: Client
+) -> None:
+    typed = {"name": "Tax, equally", "pools-tax": "on", "is_active": "on"}
+
+    preview = dana.post(f"{LIST}preview/even_split/", typed, headers={"HX-Request": "true"})
+    _posted(dana, f"{LIST}new/even_split/", {**typed, "act": "save"})
+
+    assert "would move no owner in Oct 2026; what its split gives to whom is worked out" in reading.words(preview)
+    (made, *_others) = RulesetDraft.objects.get().rules
+    form = dana.get(f"{LIST}{made['key']}/").content.decode()
+    assert re.search(r'name="pools-tax" checked', form) and not re.search(r'name="pools-idle" checked', form)

@@ -1,6 +1,6 @@
 """Stacked bars: spend by day, and rows such as GPU pools; both start at zero and mark what is not final."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -23,14 +23,17 @@ def fold(series: Sequence[Series], *, keep: int = 5) -> list[Series]:
 
 
 def _sums(series: Sequence[Series]) -> list[Value]:
-    columns = zip(*(one.values for one in series), strict=True)
-    return [_sum(column) for column in columns]
+    return [_sum(column) for column in _columns(series)]
+
+
+def _columns(series: Sequence[Series]) -> Iterator[tuple[Value, ...]]:
+    return zip(*(one.values for one in series), strict=True)
 
 
 def _ends(series: Sequence[Series]) -> list[Value]:
     """How far the bars of each day reach: down by the credits, up by the rest."""
     found: list[Value] = []
-    for column in zip(*(one.values for one in series), strict=True):
+    for column in _columns(series):
         known = [Decimal(value) for value in column if value is not None]
         found += [
             sum((value for value in known if value < 0), Decimal(0)),
@@ -274,20 +277,22 @@ def stacked_rows(
     """
     colours = colours_of(series, slots)
     sums = _sums(series) if series else []
+    tops = [sum((Decimal(value) for value in column if value and value > 0), Decimal(0)) for column in _columns(series)]
     unit = (currency, frame.places_of(sums))
     traces = [_row_trace(rows, one, colours[one.key], unit) for one in series]
     words = totals or [frame.full_money(value, *unit) for value in sums]
-    axis = frame.value_axis(sums, frame.money_writer(currency))
+    axis = frame.value_axis([*sums, *_ends(series)], frame.money_writer(currency))
     layout: frame.Json = {
-        "barmode": "stack",
+        # Credits hang below zero; with "stack" they would be painted over what they reduce.
+        "barmode": "relative",
         "bargap": 0.35,
         "hovermode": "y unified",
         "margin": {"l": 8, "r": 72, "t": 4, "b": 8},
         "xaxis": axis,
         "yaxis": frame.name_axis(),
         "annotations": [
-            {"x": frame.number(value), "y": row, "text": word, "showarrow": False, "xanchor": "left", "xshift": 4}
-            for row, value, word in zip(rows, sums, words, strict=True)
+            {"x": frame.number(top), "y": row, "text": word, "showarrow": False, "xanchor": "left", "xshift": 4}
+            for row, value, top, word in zip(rows, sums, tops, words, strict=True)
             if value is not None
         ],
     }

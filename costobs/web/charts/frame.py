@@ -39,9 +39,11 @@ _MARGIN = {"l": 8, "r": 12, "t": 8, "b": 8}
 
 @cache
 def money_writer(currency: str) -> Write:
-    """Axis and hover words for amounts: three digits with a suffix, cents when small."""
+    """Axis and hover words for amounts: three digits with a suffix, cents when small and not round."""
 
     def write(value: Decimal) -> str:
+        if abs(value) < 1000 and value == value.to_integral_value():
+            return fmt.money(value, currency, places=0)
         return fmt.money(value, currency, mode="kpi" if abs(value) < 1000 else "short")
 
     return write
