@@ -247,7 +247,7 @@ def test_it_is_readable_in_both_themes(
         if field.count():
             field.fill(reason)
     browser_page.get_by_role("button", name="Close Oct 2026").click()
-    expect(browser_page.get_by_text("Closing Oct 2026: done")).to_be_visible(timeout=20_000)
+    expect(browser_page.get_by_role("heading", name="Closing Oct 2026: done")).to_be_visible(timeout=20_000)
     late(tmp_path)
     ada.post(f"{URL}books/ask/", {"reason": "the bill was wrong"})
     looks_well(URL, "closed")
