@@ -37,7 +37,7 @@ def _match(config: Mapping[str, Any]) -> str:
     where = _where(_mapping(config.get("when")))
     never = _where(_mapping(config.get("unless")), is_not=True)
     whole = " and ".join(part for part in (where, never) if part) or "everything"
-    gives = [f"{_PARTS.get(name, name)} {_source(str(text))}" for name, text in _mapping(config.get("set")).items()]
+    gives = [_given(name, str(text)) for name, text in _mapping(config.get("set")).items()]
     lookup = _mapping(config.get("lookup"))
     if lookup:
         known = " or the value itself, if a team is called so" if lookup.get("known_teams") else ""
@@ -111,6 +111,11 @@ def _condition(name: str, values: Any, *, is_not: bool) -> str:
     if globs == ["?*"]:
         return f"{words} is {'empty' if is_not else 'set'}"
     return f"{words} is {'not ' if is_not else ''}{listed(globs, 'or')}"
+
+
+def _given(name: str, text: str) -> str:
+    words = _PARTS.get(name, name)
+    return f"the {words} it names" if text == f"${name}" else f"{words} {_source(text)}"
 
 
 def _source(text: str) -> str:

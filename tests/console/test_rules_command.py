@@ -29,7 +29,7 @@ def _file(folder: Path, name: str, text: str) -> str:
 def test_it_lists_the_rules_in_force_in_words() -> None:
     found = _run("list")
 
-    assert "1  Team named on the call or the resource: everything → team from team" in found
+    assert "1  Team named on the call or the resource: everything → the team it names" in found
     assert len(found.splitlines()) == 9
 
 

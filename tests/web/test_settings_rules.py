@@ -54,7 +54,7 @@ def test_it_lists_the_rules_with_what_each_owns_and_the_rest_last(ledger: Ledger
     found = _words(dana, LIST)
 
     assert "8 rules own" in found
-    assert "everything → team from team" in found
+    assert "everything → the team it names" in found
     assert "Unallocated" in found.split("GPU nodes by telemetry")[1]
     assert "of Oct 2026" in found
 
@@ -224,7 +224,7 @@ def test_it_is_for_those_who_see_everything(ledger: Ledger, ben: Client, cleo: C
 
 def test_it_lets_finance_look_and_change_nothing(ledger: Ledger, ada: Client) -> None:
     found = _words(ada, LIST)
-    assert "everything → team from team" in found and "Delete" not in found
+    assert "everything → the team it names" in found and "Delete" not in found
     _words(ada, f"{LIST}history/")
 
     for path in ("change/", "publish/", "discard/", "rebase/", "import/", "teams/", "publish/splits/", "new/match/"):
