@@ -12,29 +12,32 @@ from costobs.web.page import no_permission
 from costobs.web.page import page as page_view
 
 View = Callable[..., HttpResponseBase]
-_LOOK = "Settings are about every team's data. Administrators make them; finance may look at them."
-_MANAGE = "Only administrators add, change and remove settings. Finance may look at them."
 
 
-def looking(view: View) -> View:
-    """A page for those who see everything."""
+def letting(may: Callable[[scopes.Viewer], bool], words: str) -> Callable[[View], View]:
+    """A page or an act for those who may; the others are told the words."""
 
-    @wraps(view)
-    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if not scopes.viewer(request.user).may_see_all:
-            return no_permission(request, _LOOK)
-        return view(request, *args, **kwargs)
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if not may(scopes.viewer(request.user)):
+                return no_permission(request, words)
+            return view(request, *args, **kwargs)
 
-    return page_view(wrapped)
+        return page_view(wrapped)
+
+    return decorate
 
 
-def managing(view: View) -> View:
-    """A page or an act for administrators."""
+def sees_all(viewer: scopes.Viewer) -> bool:
+    """Administrators and finance."""
+    return viewer.may_see_all
 
-    @wraps(view)
-    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if not scopes.viewer(request.user).may_manage:
-            return no_permission(request, _MANAGE)
-        return view(request, *args, **kwargs)
 
-    return page_view(wrapped)
+def manages(viewer: scopes.Viewer) -> bool:
+    """Administrators."""
+    return viewer.may_manage
+
+
+looking = letting(sees_all, "Settings are about every team's data. Administrators make them; finance may look at them.")
+managing = letting(manages, "Only administrators add, change and remove settings. Finance may look at them.")
