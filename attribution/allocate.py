@@ -26,19 +26,7 @@ _POOL = (
     " charge_class, cost_kind, purchase_option, currency, charge_model)"
 )
 _CARRIED = (
-    "source_id",
-    "pool",
-    "attribute_set_id",
-    "provider_name",
-    "sub_account",
-    "service_name",
-    "region",
-    "invoice_issuer_name",
-    "charge_category",
-    "charge_class",
-    "cost_kind",
-    "purchase_option",
-    "currency",
+    *splitting.CARRIED,
     "part_model",
     "deployment",
     "token_kind",
@@ -125,19 +113,7 @@ FROM (
 """
 _COSTS = ", ".join(splitting.COSTS)
 _OUT = (
-    "source_id",
-    "pool",
-    "attribute_set_id",
-    "provider_name",
-    "sub_account",
-    "service_name",
-    "region",
-    "invoice_issuer_name",
-    "charge_category",
-    "charge_class",
-    "cost_kind",
-    "purchase_option",
-    "currency",
+    *splitting.CARRIED,
     "model",
     "deployment",
     "token_kind",

@@ -71,19 +71,7 @@ _WEIGHTED = """
 """
 _ORDER = f"share_kind, deployment, model, token_kind, {splitting.STABLE_SET}, coalesce(run_id, 0)"
 _DIMENSIONS = (
-    "source_id",
-    "pool",
-    "attribute_set_id",
-    "provider_name",
-    "sub_account",
-    "service_name",
-    "region",
-    "invoice_issuer_name",
-    "charge_category",
-    "charge_class",
-    "cost_kind",
-    "purchase_option",
-    "currency",
+    *splitting.CARRIED,
     "model",
     "deployment",
     "token_kind",

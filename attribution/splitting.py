@@ -10,6 +10,22 @@ from django.db import connection
 from costobs.kernel.money import SPLIT_PLACES
 
 COSTS = ("billed_cost", "effective_cost", "list_cost", "contracted_cost")
+# What every part of a split takes over from the charges it is made of, whoever splits them.
+CARRIED = (
+    "source_id",
+    "pool",
+    "attribute_set_id",
+    "provider_name",
+    "sub_account",
+    "service_name",
+    "region",
+    "invoice_issuer_name",
+    "charge_category",
+    "charge_class",
+    "cost_kind",
+    "purchase_option",
+    "currency",
+)
 _SCALE = 10**SPLIT_PLACES
 _QUANTUM = f"0.{'0' * (SPLIT_PLACES - 1)}1"
 

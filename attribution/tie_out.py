@@ -99,19 +99,7 @@ _WEIGHTED = """
  WHERE c.covered < 1 OR u.pool IS NULL)
 """
 _CARRIED = (
-    "source_id",
-    "pool",
-    "attribute_set_id",
-    "provider_name",
-    "sub_account",
-    "service_name",
-    "region",
-    "invoice_issuer_name",
-    "charge_category",
-    "charge_class",
-    "cost_kind",
-    "purchase_option",
-    "currency",
+    *splitting.CARRIED,
     "part_model",
     "deployment",
     "part_kind",
