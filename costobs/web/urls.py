@@ -3,6 +3,7 @@
 from django.urls import path
 
 from costobs.web import (
+    anomalies,
     as_of,
     budget_forms,
     budgets,
@@ -16,9 +17,12 @@ from costobs.web import (
     reconciliation,
     saved_views,
     session,
+    settings_alerts,
     settings_backfill,
     settings_chargeback,
     settings_deliveries,
+    settings_gates,
+    settings_hooks,
     settings_price_changes,
     settings_prices,
     settings_rates,
@@ -62,6 +66,7 @@ urlpatterns = [
     path("budgets/<int:budget_id>/pause/", budget_forms.pause, name="budget_pause"),
     path("actions/<int:run_id>/", budgets.action, name="action"),
     path("actions/<int:run_id>/<str:verb>/", budgets.decide, name="action_decide"),
+    path("anomalies/", anomalies.page, name="anomalies"),
     path("gpus/", gpus.page, name="gpus"),
     path("gpus/export.csv", gpus.export, name="gpus_export"),
     path("chargeback/", chargeback.latest, name="chargeback"),
@@ -151,6 +156,9 @@ urlpatterns = [
         settings_deliveries.decide,
         name="statement_schedule_decide",
     ),
+    path("settings/alerts/", settings_alerts.page, name="settings_alerts"),
+    path("settings/gates/", settings_gates.page, name="settings_gates"),
+    path("settings/hooks/", settings_hooks.page, name="settings_hooks"),
     path("views/save/", saved_views.save, name="view_save"),
     path("values/", values.listing, name="values"),
     path("sign-in/", session.sign_in, name="sign_in"),

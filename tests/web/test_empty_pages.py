@@ -12,6 +12,7 @@ pytestmark = pytest.mark.django_db
     ("path", "expected"),
     [
         ("/budgets/", "No budget yet"),
+        ("/anomalies/", "Anomalies"),
         ("/budgets/new/", "New budget"),
         ("/unit-costs/", "No call was logged"),
         ("/unit-costs/?unit=request&group=team&columns=all", "No call was logged"),

@@ -13,6 +13,9 @@ TABS = {
     "Prices": "/settings/prices/",
     "Exchange rates": "/settings/rates/",
     "Chargeback": "/settings/chargeback/",
+    "Alerts": "/settings/alerts/",
+    "Gates and keys": "/settings/gates/",
+    "Hooks": "/settings/hooks/",
 }
 
 

@@ -1,0 +1,43 @@
+"""The tables of alerts: budgets and their ladder, what was done, and who was told."""
+
+from alerts.models.budgets import (
+    Budget,
+    BudgetState,
+    Rung,
+)
+from alerts.models.drift import (
+    DriftItem,
+)
+from alerts.models.gates import (
+    Gate,
+    GateKey,
+    GateProcess,
+)
+from alerts.models.runs import (
+    ActionRun,
+)
+from alerts.models.statements import (
+    StatementDispatch,
+    StatementSchedule,
+)
+from alerts.models.telling import (
+    Alert,
+    AlertDelivery,
+    Channel,
+)
+
+__all__ = [
+    "ActionRun",
+    "Alert",
+    "AlertDelivery",
+    "Budget",
+    "BudgetState",
+    "Channel",
+    "DriftItem",
+    "Gate",
+    "GateKey",
+    "GateProcess",
+    "Rung",
+    "StatementDispatch",
+    "StatementSchedule",
+]

@@ -1,0 +1,13 @@
+"""Settings, gates."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from costobs.web.settings_access import looking
+
+
+@require_safe
+@looking
+def page(request: HttpRequest) -> HttpResponse:
+    return render(request, "pages/settings_gates.html", {"page": "settings", "heading": "Gates and keys", "sub": ""})
