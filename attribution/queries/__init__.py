@@ -64,6 +64,12 @@ from attribution.queries.gpus import (
     gpu_node_costs,
     gpu_utilisation,
 )
+from attribution.queries.hours import (
+    HourSpend,
+    HourUsage,
+    spend_by_hour,
+    usage_by_hour,
+)
 from attribution.queries.price_effects import (
     TeamEffect,
     price_effects,
@@ -210,6 +216,8 @@ __all__ = [
     "GpuEnergy",
     "GpuHourCell",
     "GpuNodeCost",
+    "HourSpend",
+    "HourUsage",
     "KnownSpend",
     "MarkerLine",
     "MarkupLine",
@@ -291,6 +299,7 @@ __all__ = [
     "spend",
     "spend_as_of",
     "spend_by_day",
+    "spend_by_hour",
     "statement",
     "statement_detail",
     "statement_rows",
@@ -305,5 +314,6 @@ __all__ = [
     "unit_report",
     "unit_targets",
     "unit_values",
+    "usage_by_hour",
     "watt_hours",
 ]
