@@ -1,8 +1,13 @@
 """Where actions take effect: policies that gates hold, and resources that are scaled or stopped."""
 
+from alerts.hooks.azure import Azure
 from alerts.hooks.base import Hook, ResourceHook
+from alerts.hooks.ec2 import Ec2
+from alerts.hooks.ec2_group import Ec2Group
 from alerts.hooks.gate import GateHook
+from alerts.hooks.gce import Gce
+from alerts.hooks.sagemaker import SageMaker
 from costobs.kernel.registry import Registry
 
 KINDS: Registry[Hook] = Registry("hook", [GateHook])
-RESOURCES: Registry[ResourceHook] = Registry("resource hook", [])
+RESOURCES: Registry[ResourceHook] = Registry("resource hook", [Azure, Ec2, Ec2Group, Gce, SageMaker])

@@ -1,0 +1,54 @@
+"""What the clouds' kinds for single machines share: which ones are stopped, and which of them are started again."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from alerts.hooks.base import Change, PermanentFailure, Standing
+
+
+def words_of(noun: str, states: Mapping[str, str], running: str) -> str:
+    """`2 of 3 instances running, 1 stopped`."""
+    counts = Counter(states.values())
+    others = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()) if state != running)
+    plural = "" if len(states) == 1 else "s"
+    return f"{counts[running]} of {len(states)} {noun}{plural} {running}{f', {others}' if others else ''}"
+
+
+def would_stop(
+    standing: Standing,
+    to_units: int,
+    *,
+    noun: str,
+    verb: str,
+    running: Sequence[str],
+    loses: str,
+    resume_words: str,
+    resume_seconds: int,
+) -> Change:
+    """Stopping the last running ones by name until `to_units` are left. Raises PermanentFailure when that is no stop."""
+    states: Mapping[str, str] = standing.details["states"]
+    up = [name for name, state in states.items() if state in running]
+    if not 0 <= to_units <= len(states):
+        raise PermanentFailure(f"expected 0 to {len(states)} {noun}s, found {to_units}")
+    if to_units > len(up):
+        raise PermanentFailure(
+            f"{len(up)} of {len(states)} {noun}s run; a budget starts none, it only takes back its own"
+        )
+    stops = up[to_units:]
+    named = ", ".join(stops)
+    words = f"{verb} {len(stops)} of {len(up)} running {noun}{'' if len(up) == 1 else 's'}: {named}"
+    return Change(
+        from_units=len(up),
+        to_units=to_units,
+        words=words if stops else f"Nothing: {len(up)} run already",
+        loses=loses if stops else "",
+        resume_words=resume_words if stops else "",
+        resume_seconds=resume_seconds if stops else None,
+        before={"states": dict(states), "stops": stops},
+    )
+
+
+def started_again(change: Change, standing: Standing, *, stopped: str) -> list[str]:
+    """Of the machines that the change stopped, those that stand still and can be started."""
+    states: Mapping[str, str] = standing.details["states"]
+    return [name for name in change.before["stops"] if states.get(name) == stopped]
