@@ -17,7 +17,7 @@ from alerts.hooks.base import (
     TemporaryFailure,
     checked,
 )
-from alerts.hooks.machines import started_again, words_of, would_stop
+from alerts.hooks.machines import run_again, started_again, stopped_by, words_of, would_stop
 from costobs.kernel import http
 from ingest.sources.base import SourceUnavailable
 from ingest.sources.stores import azure_login
@@ -101,7 +101,7 @@ class Azure(ResourceHook):
             if config.get("scale_set"):
                 _set_capacity(client, change.to_units, config)
                 return
-            for name in change.before["stops"]:
+            for name in stopped_by(change, _RUNNING):
                 with _told(f"deallocate {name}"):
                     # The answer is that it was taken on; `look` says when it is done.
                     client.virtual_machines.begin_deallocate(
@@ -113,11 +113,16 @@ class Azure(ResourceHook):
             if config.get("scale_set"):
                 _set_capacity(client, change.from_units, config)
                 return
-            for name in started_again(change, _machines(client, config), stopped="deallocated"):
+            for name in started_again(change, _machines(client, config), _RUNNING, stopped="deallocated"):
                 with _told(f"start {name}"):
                     client.virtual_machines.begin_start(
                         config["resource_group"], name, polling=False, **_in_the_clear(config)
                     )
+
+    def is_undone(self, change: Change, standing: Standing) -> bool:
+        if "states" in standing.details:
+            return run_again(change, standing, _RUNNING)
+        return super().is_undone(change, standing)
 
 
 def _machines(client: Any, config: Mapping[str, Any]) -> Standing:

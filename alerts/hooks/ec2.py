@@ -6,11 +6,12 @@ from typing import Any, ClassVar
 
 from alerts.hooks import aws_login
 from alerts.hooks.base import BadConfig, Change, Field, PermanentFailure, ResourceHook, Standing
-from alerts.hooks.machines import started_again, words_of, would_stop
+from alerts.hooks.machines import run_again, started_again, stopped_by, words_of, would_stop
 
 _INSTANCE = re.compile(r"i-[0-9a-f]{8,17}")
 _GONE = frozenset(("terminated", "shutting-down"))
 _MOVING = frozenset(("pending", "stopping"))
+_UP = ("running", "pending")
 _GROUP_TAG = "aws:autoscaling:groupName"
 _GRANT = "ec2:DescribeInstances, ec2:StopInstances and ec2:StartInstances"
 
@@ -49,7 +50,7 @@ class Ec2(ResourceHook):
         if gone := [name for name, state in states.items() if state in _GONE]:
             raise PermanentFailure(f"{', '.join(gone)} is terminated; take it out of the configuration")
         return Standing(
-            units=sum(state in ("running", "pending") for state in states.values()),
+            units=sum(state in _UP for state in states.values()),
             words=words_of("instance", states, "running"),
             is_settled=not any(state in _MOVING for state in states.values()),
             details={"states": states, "held": {name: why for name in wanted if (why := _held(found[name]))}},
@@ -63,24 +64,27 @@ class Ec2(ResourceHook):
             to_units,
             noun="instance",
             verb="Stop",
-            running=("running", "pending"),
+            running=_UP,
             loses="The memory of the instances, their instance store volumes, and public addresses that are not elastic",
             resume_words="They boot and load their models again: about 5 minutes; capacity of the type must be free",
             resume_seconds=300,
         )
 
     def apply(self, change: Change, config: Mapping[str, Any], credentials: Mapping[str, str]) -> None:
-        names = change.before["stops"]
+        names = stopped_by(change, _UP)
         if names:
             with aws_login.told(f"stop {', '.join(names)}", grant=_GRANT):
                 aws_login.client("ec2", config, credentials).stop_instances(InstanceIds=names)
 
     def undo(self, change: Change, config: Mapping[str, Any], credentials: Mapping[str, str]) -> None:
         # One that is still on its way down cannot be started; the next look finds it stopped.
-        names = started_again(change, self.look(config, credentials), stopped="stopped")
+        names = started_again(change, self.look(config, credentials), _UP, stopped="stopped")
         if names:
             with aws_login.told(f"start {', '.join(names)}", grant=_GRANT):
                 aws_login.client("ec2", config, credentials).start_instances(InstanceIds=names)
+
+    def is_undone(self, change: Change, standing: Standing) -> bool:
+        return run_again(change, standing, _UP)
 
 
 def _held(instance: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from alerts.hooks.base import (
     TemporaryFailure,
     checked,
 )
-from alerts.hooks.machines import started_again, words_of, would_stop
+from alerts.hooks.machines import run_again, started_again, stopped_by, words_of, would_stop
 from costobs.kernel import http
 from ingest.sources.base import SourceUnavailable
 from ingest.sources.stores import google_login
@@ -95,7 +95,7 @@ class Gce(ResourceHook):
             self._resize(change.to_units, config, credentials)
             return
         client, where = _client("InstancesClient", config, credentials), _where(config)
-        for name in change.before["stops"]:
+        for name in stopped_by(change, _RUNNING):
             with _told(f"stop {name}"):
                 client.stop(instance=name, timeout=_SECONDS, **where)
 
@@ -103,11 +103,16 @@ class Gce(ResourceHook):
         if config.get("group"):
             self._resize(change.from_units, config, credentials)
             return
-        names = started_again(change, self._instances(config, credentials), stopped="TERMINATED")
+        names = started_again(change, self._instances(config, credentials), _RUNNING, stopped="TERMINATED")
         client, where = _client("InstancesClient", config, credentials), _where(config)
         for name in names:
             with _told(f"start {name}"):
                 client.start(instance=name, timeout=_SECONDS, **where)
+
+    def is_undone(self, change: Change, standing: Standing) -> bool:
+        if "states" in standing.details:
+            return run_again(change, standing, _RUNNING)
+        return super().is_undone(change, standing)
 
     def _instances(self, config: Mapping[str, Any], credentials: Mapping[str, str]) -> Standing:
         client, where = _client("InstancesClient", config, credentials), _where(config)

@@ -27,7 +27,7 @@ def would_stop(
 ) -> Change:
     """Stopping the last running ones by name until `to_units` are left. Raises PermanentFailure when that is no stop."""
     states: Mapping[str, str] = standing.details["states"]
-    up = [name for name, state in states.items() if state in running]
+    up = _up(states, running)
     if not 0 <= to_units <= len(states):
         raise PermanentFailure(f"expected 0 to {len(states)} {noun}s, found {to_units}")
     if to_units > len(up):
@@ -44,11 +44,26 @@ def would_stop(
         loses=loses if stops else "",
         resume_words=resume_words if stops else "",
         resume_seconds=resume_seconds if stops else None,
-        before={"states": dict(states), "stops": stops},
+        before={"states": dict(states)},
     )
 
 
-def started_again(change: Change, standing: Standing, *, stopped: str) -> list[str]:
-    """Of the machines that the change stopped, those that stand still and can be started."""
+def stopped_by(change: Change, running: Sequence[str]) -> list[str]:
+    """The machines that the change stops."""
+    return _up(change.before["states"], running)[change.to_units :]
+
+
+def started_again(change: Change, standing: Standing, running: Sequence[str], *, stopped: str) -> list[str]:
+    """Of the machines that ran before the change, those that stand still now and can be started."""
     states: Mapping[str, str] = standing.details["states"]
-    return [name for name in change.before["stops"] if states.get(name) == stopped]
+    return [name for name in _up(change.before["states"], running) if states.get(name) == stopped]
+
+
+def run_again(change: Change, standing: Standing, running: Sequence[str]) -> bool:
+    """Whether every machine that ran before the change runs."""
+    states: Mapping[str, str] = standing.details["states"]
+    return all(states.get(name) in running for name in _up(change.before["states"], running))
+
+
+def _up(states: Mapping[str, str], running: Sequence[str]) -> list[str]:
+    return [name for name, state in states.items() if state in running]
