@@ -2,7 +2,10 @@
 
 from alerts.hooks.base import Hook, ResourceHook
 from alerts.hooks.gate import GateHook
+from alerts.hooks.kubernetes import Kubernetes
+from alerts.hooks.litellm import LiteLLM
+from alerts.hooks.webhook import Webhook
 from costobs.kernel.registry import Registry
 
 KINDS: Registry[Hook] = Registry("hook", [GateHook])
-RESOURCES: Registry[ResourceHook] = Registry("resource hook", [])
+RESOURCES: Registry[ResourceHook] = Registry("resource hook", [Kubernetes, LiteLLM, Webhook])
