@@ -55,8 +55,9 @@ class ResourceChange(models.Model):
     asked_by = models.TextField(db_default="ladder", default="ladder")
     reason = models.TextField(db_default="", default="")
     next_at = models.DateTimeField()  # not looked at before; while claimed: when the claim of a lost worker ends
-    attempts = models.IntegerField(db_default=0, default=0)  # of what is being done now; with `next_at` the claim
     is_claimed = models.BooleanField(db_default=False, default=False)
+    attempts = models.IntegerField(db_default=0, default=0)  # of what is being done now
+    version = models.IntegerField(db_default=1, default=1)  # counted up by each change of this row
     started_at = models.DateTimeField(null=True)
     applied_at = models.DateTimeField(null=True)
     verified_at = models.DateTimeField(null=True)
