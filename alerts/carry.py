@@ -154,7 +154,9 @@ def _plan(change: ResourceChange, now: datetime) -> bool:
         plan = Change(standing.units, change.to_units, words, "", "", None, standing.details)
         done = {"change": changes.plain(plan), "is_idle": True, "started_at": now, "verified_at": now}
         return changes.note(change, state="verified", next_at=now + _WATCH, **done)
-    plan = replace(hook.plan(standing, change.to_units, resource.config), key=f"costobs-change-{change.pk}")
+    plan = replace(
+        hook.plan(standing, change.to_units, resource.config), key=f"costobs-change-{change.pk}-{change.version}"
+    )
     budget = change.action_run.budget if change.action_run else None
     saving = worth.saving(
         resource=resource.scope,
