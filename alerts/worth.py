@@ -68,8 +68,8 @@ def refusal(*, resource: Scope, is_dedicated: bool, budget: Scope, least_percent
         return f"no call to {wording.scope(resource)} was logged in the last {DAYS} days, so nobody is known to own it"
     if found.percent < least_percent:
         return (
-            f"others use it too: {fmt.percent(found.percent / 100, places=2)} of the tokens of {wording.scope(resource)} in the last"
-            f" {DAYS} days were this budget's, {fmt.percent(least_percent / 100, places=0)} are needed"
+            f"others use it too: {fmt.percent(found.percent / 100, places=2)} of the tokens of {wording.scope(resource)}"
+            f" in the last {DAYS} days were this budget's, {fmt.percent(least_percent / 100, places=0)} are needed"
         )
     return ""
 

@@ -25,7 +25,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 class Kubernetes(ResourceHook):
     """Scales a Deployment or StatefulSet, and holds its autoscaler meanwhile. Example configuration:
 
-    {"server": "https://10.0.0.1:6443", "namespace": "chat", "name": "vllm", "resume_seconds": "240"}
+        {"server": "https://k8s.example.com:6443", "namespace": "chat", "name": "vllm", "resume_seconds": "240"}
 
     To 0: where a KEDA ScaledObject owns it, the annotation autoscaling.keda.sh/paused-replicas is set to "0", so that KEDA
     does not scale it up again; else the scale subresource is set to 0, which also switches a HorizontalPodAutoscaler off.

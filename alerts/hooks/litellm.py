@@ -26,7 +26,7 @@ _LIMITS = ("rpm_limit", "tpm_limit")
 class LiteLLM(ResourceHook):
     """Blocks a virtual key or a team of a LiteLLM proxy by its admin API, or lowers its limits. Example configuration:
 
-    {"url": "https://litellm.example.com", "team_id": "team-search", "requests_per_minute": "10"}
+        {"url": "https://litellm.example.com", "team_id": "team-search", "requests_per_minute": "10"}
 
     Its units are 2 (as it is), 1 (held to the limits below) and 0 (blocked: LiteLLM refuses its calls with 401). Undo puts
     back the block and the limits that were there. A key is named by its hash, as `/key/list` shows it, never by itself.

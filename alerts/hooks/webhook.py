@@ -29,7 +29,7 @@ _MOST_WORDS = 300
 class Webhook(ResourceHook):
     """Asks a program of yours, by signed POST, to go to a number of units and back. Example configuration:
 
-    {"url": "https://ops.example.com/costobs", "status_url": "https://ops.example.com/costobs/vllm", "resume_seconds": "120"}
+        {"url": "https://ops.example.com/costobs", "resource": "vllm", "resume_seconds": "120"}
 
     The body is JSON: `act` (look, apply or undo), `resource`, and for apply and undo `from_units`, `to_units`, `words` and
     `before`. Each answer is the standing: {"units": 3, "words": "3 of 3 ready", "is_settled": true, "details": {}}; what is in
@@ -40,7 +40,7 @@ class Webhook(ResourceHook):
 
         t, v1 = (part.split("=")[1] for part in headers["X-Costobs-Signature"].split(","))
         made = hmac.new(secret, t.encode() + b"." + body, "sha256").hexdigest()
-        trusted = hmac.compare_digest(made, v1) and abs(time.time() - int(t)) < 300
+        trusted = hmac.compare_digest(made, v1) and abs(now - int(t)) < 300  # now: seconds since 1970
     """
 
     kind: ClassVar = "webhook"
