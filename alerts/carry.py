@@ -73,8 +73,8 @@ def _ask(now: datetime) -> int:
 
 
 def _row(run_: ActionRun, name: str, resource: Resource | None, now: datetime) -> ResourceChange:
-    is_limit = run_.action != "shutdown"
-    units = run_.plan.get("max_units") if is_limit else run_.plan.get("to_units")
+    is_limit = run_.action != "shutdown" and run_.plan.get("max_units") != 0
+    units = run_.plan.get("to_units") if run_.action == "shutdown" else run_.plan.get("max_units")
     return ResourceChange(
         resource=resource,
         resource_name=name,
@@ -114,6 +114,8 @@ def _step(change: ResourceChange, now: datetime) -> bool:
 
 def _begin(change: ResourceChange, now: datetime) -> bool:
     """Takes the resource, unless it may not be touched or another change has it."""
+    if change.resource is None:
+        return _seek(change, now)
     reason = _refusal(change, now)
     if reason:
         return _refuse(change, reason, now)
@@ -123,10 +125,19 @@ def _begin(change: ResourceChange, now: datetime) -> bool:
     return changes.claim(change, now, state="draining", attempts=1, error="") and _plan(change, now)
 
 
+def _seek(change: ResourceChange, now: datetime) -> bool:
+    """The hook that a run names may still be added, as long as its action holds."""
+    found = Resource.objects.filter(name=change.resource_name).defer("credentials").first()
+    if found is not None and change.is_of_run:
+        return changes.note(change, resource=found, next_at=now, error="")
+    error = f"there is no hook called {change.resource_name!r}; add it, or change the rung"
+    resource_alerts.raise_for(change, "missing", error, now)
+    return changes.note(change, error=error, next_at=now + _WATCH)
+
+
 def _refusal(change: ResourceChange, now: datetime) -> str:
     resource, run_ = change.resource, change.action_run
-    if resource is None:
-        raise PermanentFailure(f"there is no hook called {change.resource_name!r}; add it, or change the rung")
+    assert resource is not None
     if resource.is_protected:
         return "it is protected: no action touches it"
     if run_ is None:
@@ -199,8 +210,13 @@ def _apply(change: ResourceChange, now: datetime) -> bool:
     if not changes.claim(change, now):
         return False
     hook, credentials = changes.hook_of(resource, now)
-    hook.apply(changes.planned(change), resource.config, credentials)
-    return changes.note(change, state="applied", applied_at=now, next_at=now, attempts=0, error="")
+    plan = changes.planned(change)
+    hook.apply(plan, resource.config, credentials)
+    with transaction.atomic():
+        done = changes.note(change, state="applied", applied_at=now, next_at=now, attempts=0, error="")
+        if done:
+            changes.audit(change, "hook.applied", change.asked_by, now, to_units=plan.to_units)
+    return done
 
 
 def _verify(change: ResourceChange, now: datetime) -> bool:

@@ -11,6 +11,7 @@ from alerts import ladder
 from alerts.hooks import RESOURCES
 from alerts.hooks.base import Change, PermanentFailure, ResourceHook, Standing
 from alerts.models import Resource, ResourceChange
+from costobs.audit import record
 from costobs.kernel import secrets
 
 # A claim that old belongs to a worker that died; a hook gives up long before.
@@ -102,6 +103,14 @@ def saw(resource: Resource, standing: Standing, now: datetime) -> None:
     """Keeps what a resource said of itself."""
     told = {"units": standing.units, "words": standing.words, "is_settled": standing.is_settled}
     Resource.objects.filter(pk=resource.pk).update(standing=told, looked_at=now, look_error="")
+
+
+def audit(change: ResourceChange, act: str, by: str, now: datetime, *, to_units: int) -> None:
+    """Writes down that a resource was changed, in the caller's transaction."""
+    before = {"units": change.change.get("from_units" if act == "hook.applied" else "to_units")}
+    after = {"units": to_units, "change": change.pk, "words": change.change.get("words", "")}
+    subject = f"hook:{change.resource_id}"
+    record.write(actor=by, act=act, subject=subject, at=now, before=before, after=after, reason=change.reason)
 
 
 def in_the_way(change: ResourceChange) -> str:

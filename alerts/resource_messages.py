@@ -7,6 +7,7 @@ _HEADERS = {
     "failed": "Failed",
     "left": "Changed by somebody else",
     "unverified": "Not in effect",
+    "missing": "Not scaled",
 }
 
 

@@ -169,7 +169,9 @@ def trial(*, resource_id: int, to_units: int, now: datetime) -> Trial:
 
 
 def request(*, resource_id: int, to_units: int, by: str, now: datetime, reason: str = "") -> int:
-    """Asks for a change without a budget, until somebody undoes it; its id. Raises NotFound, Held when protected."""
+    """Asks for a change without a budget, until somebody undoes it; its id. Raises Invalid, NotFound, Held."""
+    if to_units < 0:
+        raise Invalid({"to_units": f"expected 0 units or more, found {to_units}"})
     with transaction.atomic():
         row, _stored = _locked(resource_id)
         if row.is_protected:

@@ -118,7 +118,10 @@ def _is_ours(hook: ResourceHook, plan: Change, standing: Standing) -> bool:
 def _settled(change: ResourceChange, standing: Standing, now: datetime) -> bool:
     """Restored; done once it stands."""
     since = change.restored_at or change.undo_at or now
-    if not standing.is_settled and now - since < SETTLE_WITHIN:
+    seconds = int(change.change.get("resume_seconds") or 0) if change.restored_at is not None else 0
+    # What is there need not answer yet: its gates refuse for as long as it is known to load.
+    is_loading = standing.units > 0 and now - since < timedelta(seconds=seconds)
+    if (is_loading or not standing.is_settled) and now - since < SETTLE_WITHIN:
         restored = change.restored_at or now
         return changes.note(change, restored_at=restored, error=f"starting: {standing.words}", next_at=now + _AGAIN)
     return _finish(change, "undone", "", now)
@@ -128,6 +131,8 @@ def _finish(change: ResourceChange, state: str, words: str, now: datetime) -> bo
     with transaction.atomic():
         by = change.ended_by or "ladder"
         done = changes.note(change, state=state, error=words, ended_at=now, ended_by=by, restored_at=change.restored_at)
+        if done and state == "undone" and change.restored_at is not None:
+            changes.audit(change, "hook.restored", by, now, to_units=int(change.change["from_units"]))
         if done and state == "left":
             resource_alerts.raise_for(change, "left", words, now)
     return done

@@ -81,14 +81,14 @@ def saving(
     paid: capacity bought for a term, and what the resource names itself (disks of a stopped machine).
     """
     if not resource:
-        return Saving(None, "not known: it has no scope, so its cost cannot be told from the rest")
+        return Saving(None, "it has no scope, so its cost cannot be told from the rest")
     today = periods.day_of(now)
     days = Days(today - timedelta(days=DAYS), today)
     scope = SpendScope(days, _filters(resource), "effective", currency, teams=None)
     rows = queries.spend(scope=scope, group_by=["purchase_option"])
     whole = sum((row.cost for row in rows), Decimal(0))
     if whole <= 0:
-        return Saving(None, f"not known: no cost of {wording.scope(resource)} is in the books of the last {DAYS} days")
+        return Saving(None, f"no cost of {wording.scope(resource)} is in the books of the last {DAYS} days")
     committed = sum((row.cost for row in rows if row.keys[0] in COMMITTED), Decimal(0))
     gone = Decimal(max(0, from_units - to_units)) / max(1, from_units)
     kept = (kept_cost or Decimal(0)) if to_units == 0 else Decimal(0)

@@ -146,8 +146,8 @@ def tell(**_: Any) -> None:
 # An API server that hangs holds each of its calls for 25 seconds.
 @shared_task(name="costobs.pipeline.carry", ignore_result=True, soft_time_limit=780, time_limit=840)
 def carry(**_: Any) -> None:
-    """Every three seconds: what actions want of machines and replicas is done, verified and given back. Two share the work."""
-    with _slot("costobs carry", 2) as is_free:
+    """Every three seconds: what actions want of machines and replicas is done, verified and given back."""
+    with _slot("costobs carry", 1) as is_free:
         if is_free:
             alerts_carry.run(now=datetime.now(UTC))
 

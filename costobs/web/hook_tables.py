@@ -43,7 +43,11 @@ def hooks(lines: Sequence[ResourceLine], savings: Mapping[int, Saving], *, curre
         for one in lines
     ]
     columns = [Column("Hook"), Column("Stands at", wide=True), Column("State"), Column("Whose calls", wide=True)]
-    columns += [Column("Saves a day at 0", numeric=True, title="Effective cost of the last 7 complete days, by seven")]
+    columns += [
+        Column(
+            "Saves a day at 0", numeric=True, wide=True, title="Effective cost of the last 7 complete days, by seven"
+        )
+    ]
     columns += [Column("Held by", wide=True)]
     add = [Link("Add a hook", reverse("settings_hook_new"), icon="plus", primary=True)]
     empty = Notice(
@@ -83,7 +87,7 @@ def changes(found: Sequence[ChangeLine], *, may_manage: bool, with_name: bool = 
         Column("Saves a day", numeric=True),
         Column("For", wide=True),
     ]
-    columns += [Column("Asked, UTC"), Column("Act")]
+    columns += [Column("Asked"), Column("Act")]
     empty = Notice("empty", "Nothing was scaled or stopped yet", "Changes appear here when a rung with targets fires.")
     return Table("Changes", columns, rows, empty=empty, csv_url=csv_url if rows else "")
 
@@ -131,7 +135,7 @@ def state(one: ResourceLine) -> str:
 def _seen(one: ResourceLine) -> str:
     if one.look_error:
         return one.look_error
-    return f"looked at {fmt.moment(one.looked_at)} UTC" if one.looked_at else ""
+    return f"looked at {fmt.moment(one.looked_at)}" if one.looked_at else ""
 
 
 def _saved(saving: Saving | None, currency: str) -> Cell:

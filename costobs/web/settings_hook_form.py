@@ -272,7 +272,6 @@ def _form_page(
         "found": found,
         "units": units,
         "trial": _facts(trial) if trial else None,
-        "trial_words": trial.words if trial else "",
     }
     if found is not None:
         recent = resources.recent(resource_id=found.id, limit=12)
@@ -316,6 +315,8 @@ def _field(one: Field, *, is_secret: bool, is_set: bool) -> forms.CharField:
         widget = forms.Textarea(attrs={"rows": 4, "autocomplete": "off"})
     elif is_secret:
         widget = forms.PasswordInput(attrs={"autocomplete": "new-password"})
+    if one.is_needed and not is_set:
+        widget.attrs["required"] = True
     return forms.CharField(label=one.label, required=False, max_length=20_000, help_text=helped, widget=widget)
 
 

@@ -13,6 +13,7 @@ from alerts import budgets, carry, execute, policy, resources
 from alerts.hooks.webhook import Webhook
 from alerts.models import ActionRun, Alert, Gate, Resource, ResourceChange
 from attribution.models import DailyCost
+from costobs.audit.models import AuditEntry
 from tests.alerts.carrying import NOW, Clock, add, ask, calls, change, draft, fire, scaler, shut
 from tests.alerts.conftest import Books, FakeGate, at_once, make_books, make_budget, make_gate, rung
 from tests.servers import child
@@ -193,6 +194,42 @@ def test_it_says_that_there_is_no_such_hook(books: Books, gate: FakeGate, scaler
     run.refresh_from_db()
     assert run.state == "running" and "there is no hook called 'gone'" in run.error
     assert Alert.objects.filter(kind="action_failed").count() == 1
+    add(scaler, name="gone")
+    clock.wait(60)
+    clock.rounds(5, gate=gate, inflight=0)
+    assert (change().state, scaler.units) == ("verified", 0)
+
+
+def test_it_refuses_for_as_long_as_it_is_known_to_load(
+    books: Books, gate: FakeGate, scaler: Scaler, clock: Clock
+) -> None:
+    add(scaler, config={"url": scaler.url, "resume_seconds": "240"})
+    run = shut(books)
+    clock.rounds(4, gate=gate, inflight=0)
+    execute.undo(run_id=run.pk, by="ada@example.com", now=clock.now)
+    clock.rounds(2, gate=gate)
+    assert (change().state, scaler.units) == ("undoing", 3)
+
+    clock.wait(240)
+    clock.rounds(2, gate=gate)
+
+    assert change().state == "undone"
+    assert rules(gate) == []
+
+
+def test_it_writes_down_what_was_scaled_and_given_back(
+    books: Books, gate: FakeGate, scaler: Scaler, clock: Clock
+) -> None:
+    add(scaler)
+    run = shut(books)
+    clock.rounds(4, gate=gate, inflight=0)
+    execute.undo(run_id=run.pk, by="ada@example.com", now=clock.now)
+    clock.rounds(2, gate=gate)
+
+    applied, restored = AuditEntry.objects.filter(act__in=["hook.applied", "hook.restored"]).order_by("pk")
+
+    assert (applied.actor, applied.before["units"], applied.after["units"]) == ("ladder", 3, 0)
+    assert (restored.actor, restored.before["units"], restored.after["units"]) == ("ada@example.com", 0, 3)
 
 
 def test_it_touches_nothing_that_is_protected(books: Books, gate: FakeGate, scaler: Scaler, clock: Clock) -> None:

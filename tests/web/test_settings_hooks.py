@@ -150,7 +150,9 @@ def test_it_shows_what_was_done_and_gives_it_back(ledger: Ledger, dana: Client, 
     assert [one.act for one in AuditEntry.objects.filter(act__startswith="hook.").order_by("pk")] == [
         "hook.created",
         "hook.asked",
+        "hook.applied",
         "hook.undone",
+        "hook.restored",
     ]
     dana.post(reverse("settings_hook_decide", args=[hook_id, "remove"]))
     assert Resource.objects.count() == 0 and ResourceChange.objects.get().resource_name == "llama"
