@@ -34,7 +34,8 @@ class Kubernetes(ResourceHook):
 
     Without `server`, it uses the service account of the pod that it runs in. The token needs, in the namespace, `get` and
     `patch` on deployments/scale (or statefulsets/scale), `list` and `patch` on horizontalpodautoscalers (autoscaling), and
-    `list` and `patch` on scaledobjects (keda.sh); the last two are harmless where there are none.
+    `list` and `patch` on scaledobjects (keda.sh), harmless where there are none. With `get` on deployments (statefulsets),
+    gates refuse until its pods are ready again; without, until they are placed and `resume_seconds` are over.
     """
 
     kind: ClassVar = "kubernetes"
@@ -75,7 +76,7 @@ class Kubernetes(ResourceHook):
 
     def look(self, config: Mapping[str, Any], credentials: Mapping[str, str]) -> Standing:
         with connected(config, credentials) as cluster:
-            scale = cluster.scale()
+            scale, ready = cluster.scale(), cluster.ready()
             scaled_object = cluster.scaled_object()
             # The one that KEDA made is KEDA's; whoever changes it is overwritten.
             autoscaler = None if scaled_object else cluster.autoscaler()
@@ -86,7 +87,8 @@ class Kubernetes(ResourceHook):
             "scaled_object": scaled_object
             and {**_limits(scaled_object, "minReplicaCount", "maxReplicaCount"), **_pauses(scaled_object)},
         }
-        return Standing(units, _words(units, there, details), units == there, details)
+        is_settled = units == there and (ready is None or ready >= units)
+        return Standing(units, _words(units, there, ready, details), is_settled, details)
 
     def plan(self, standing: Standing, to_units: int, config: Mapping[str, Any]) -> Change:
         if to_units < 0:
@@ -204,8 +206,11 @@ def _what(config: Mapping[str, Any]) -> str:
     return f"{config.get('workload') or 'deployment'} {config['namespace']}/{config['name']}"
 
 
-def _words(units: int, there: int, details: Mapping[str, Any]) -> str:
-    words = f"{there} of {units} replicas" if there != units else f"{units} replica{'' if units == 1 else 's'}"
+def _words(units: int, there: int, ready: int | None, details: Mapping[str, Any]) -> str:
+    if units:
+        words = f"{there} of {units} replicas placed" if ready is None else f"{ready} of {units} replicas ready"
+    else:
+        words = f"{there} replicas are ending" if there else "0 replicas"
     owner = _owner(details)
     if not owner:
         return words

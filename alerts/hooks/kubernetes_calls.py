@@ -34,6 +34,18 @@ class Cluster:
         }[self._kind]
         return self._plain(self._asked(f"get {self._kind}s/scale", read, self._name, self._namespace))
 
+    def ready(self) -> int | None:
+        """How many pods answer; None where the token may not see that."""
+        read = {
+            "deployment": self._apps.read_namespaced_deployment,
+            "statefulset": self._apps.read_namespaced_stateful_set,
+        }[self._kind]
+        try:
+            found = self._plain(self._asked(f"get {self._kind}s", read, self._name, self._namespace))
+        except _Forbidden:
+            return None
+        return int((found.get("status") or {}).get("readyReplicas") or 0)
+
     def replicas(self) -> int:
         """How many are asked for now."""
         return int(self.scale()["spec"].get("replicas") or 0)
@@ -139,14 +151,23 @@ class Cluster:
                 raise _Conflict(words) from None
             if status == 404 and "scaledobjects" in act:
                 raise _Gone(words) from None
+            if status == 403:
+                raise _Forbidden(words) from None
             failure = TemporaryFailure if status in {408, 429, 0} or status >= 500 else PermanentFailure
             raise failure(words) from None
+        except ValueError as problem:
+            kind = type(problem).__name__
+            raise PermanentFailure(f"the answer to {act} cannot be read ({kind}); is it Kubernetes?") from None
         except (urllib3.exceptions.HTTPError, OSError) as problem:
             raise TemporaryFailure(f"the API server could not be reached ({type(problem).__name__})") from None
 
 
 class _Conflict(Exception):
     """Somebody else changed it at the same moment."""
+
+
+class _Forbidden(PermanentFailure):
+    """The token has no right to it."""
 
 
 class _Gone(Exception):

@@ -16,7 +16,7 @@ from attribution.models import DailyCost
 from costobs.audit.models import AuditEntry
 from tests.alerts.carrying import NOW, Clock, add, ask, calls, change, draft, fire, scaler, shut
 from tests.alerts.conftest import Books, FakeGate, at_once, make_books, make_budget, make_gate, rung
-from tests.servers import child
+from tests.servers import child, kubernetes
 from tests.servers.scaler import SECRET, Scaler
 
 __all__ = ["scaler"]
@@ -541,3 +541,37 @@ def test_it_takes_a_policy_that_a_real_gate_reads(books: Books, gate: FakeGate, 
     answer = policy.answer(source_id=other.source_id, if_none_match="", now=clock.now)
     assert answer.body is not None and b"hold-" not in answer.body
     assert ActionRun.objects.count() == 1
+
+
+def test_it_ties_the_most_replicas_of_an_autoscaler_to_the_budget(
+    books: Books, gate: FakeGate, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A throttle holds the maximum at 2, a shutdown takes it to 0, and both end: what was there is there again."""
+    monkeypatch.setenv("COSTOBS_PRIVATE_HOSTS", "127.0.0.1")
+    with kubernetes.started() as cluster:
+        cluster.autoscaler, cluster.replicas = kubernetes.autoscaler(3, 8), 6
+        config = {"server": cluster.url, "namespace": "chat", "name": "vllm", "resume_seconds": "240"}
+        given = {"config": config, "hook": "kubernetes", "credentials": {"token": kubernetes.TOKEN}}
+        resources.create(draft=draft(Scaler(), **given), by="dana@example.com", now=NOW)
+        make_budget(rung("75", "throttle"), name="Ceiling")
+        books.spend(NOW.date(), "800")
+        ceiling = fire(NOW, targets=["vllm"], max_units=2)
+        clock.rounds(4, gate=gate)
+        ceiling.refresh_from_db()
+        assert (ceiling.state, cluster.replicas) == ("in_force", 2)
+        lower = shut(books, now=clock.now)
+        clock.rounds(5, gate=gate, inflight=0)
+        lower.refresh_from_db()
+        assert (lower.state, cluster.replicas) == ("in_force", 0)
+
+        execute.undo(run_id=ceiling.pk, by="ada@example.com", now=clock.now)
+        execute.undo(run_id=lower.pk, by="ada@example.com", now=clock.now)
+        for _ in range(4):
+            clock.wait(241)
+            clock.rounds(1, gate=gate)
+
+        spec = cluster.autoscaler["spec"]
+        assert (spec["minReplicas"], spec["maxReplicas"], cluster.replicas > 0) == (3, 8, True)
+        assert set(ResourceChange.objects.values_list("state", flat=True)) == {"undone"}
+        assert cluster.wrong == []
+        assert kubernetes.TOKEN not in str(list(ResourceChange.objects.values()))

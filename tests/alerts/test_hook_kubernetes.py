@@ -159,14 +159,21 @@ def test_it_never_raises_what_is_lower_already(cluster: Cluster) -> None:
 def test_it_works_where_keda_is_not_installed(cluster: Cluster) -> None:
     cluster.has_keda = False
 
-    assert HOOK.look(config(cluster), SECRETS).words == "3 replicas"
+    assert HOOK.look(config(cluster), SECRETS).words == "3 of 3 replicas ready"
 
 
 def test_it_says_how_far_it_is(cluster: Cluster) -> None:
     cluster.ready = 1
     found = HOOK.look(config(cluster), SECRETS)
+    assert (found.units, found.words, found.is_settled) == (3, "1 of 3 replicas ready", False)
 
-    assert (found.units, found.words, found.is_settled) == (3, "1 of 3 replicas", False)
+    cluster.forbidden = {("get", "deployments")}
+    found = HOOK.look(config(cluster), SECRETS)
+    assert (found.units, found.words, found.is_settled) == (3, "3 of 3 replicas placed", True)
+
+    cluster.replicas, cluster.placed, cluster.ready = 0, 2, 2
+    found = HOOK.look(config(cluster), SECRETS)
+    assert (found.units, found.words, found.is_settled) == (0, "2 replicas are ending", False)
 
 
 def test_it_tries_a_conflict_again_with_what_is_true_then(cluster: Cluster) -> None:

@@ -166,3 +166,12 @@ class TestEndpoint:
         assert self.ask(self.token("ingest", source_id=source_id)).status_code == 403
         assert self.ask(self.token("gate", source_id=12345)).status_code == 403
         assert self.ask("cobs_unknown").status_code == 401
+
+
+def test_it_keeps_what_a_process_says_of_its_running_requests(gate: FakeGate) -> None:
+    held = policy.answer(source_id=gate.source_id, if_none_match="", now=at(2), process="a", inflight=4)
+    assert GateProcess.objects.get().inflight == 4
+
+    policy.answer(source_id=gate.source_id, if_none_match=held.etag, now=at(2), process="a")
+
+    assert GateProcess.objects.get().inflight is None  # it does not say any more

@@ -38,7 +38,8 @@ class Cluster:
     url: str = ""
     kind: str = "Deployment"
     replicas: int = 3
-    ready: int | None = None  # None: as many as asked for
+    placed: int | None = None  # None: as many as asked for
+    ready: int | None = None  # of the placed ones; None: all
     autoscaler: dict[str, Any] | None = None
     scaled_object: dict[str, Any] | None = None
     has_keda: bool = True
@@ -54,13 +55,26 @@ class Cluster:
         return [one for one in self.asked if one.verb == "PATCH"]
 
     def scale(self) -> dict[str, Any]:
-        ready = self.replicas if self.ready is None else self.ready
+        placed = self.replicas if self.placed is None else self.placed
         return {
             "apiVersion": "autoscaling/v1",
             "kind": "Scale",
             "metadata": {"name": "vllm", "namespace": "chat", "resourceVersion": str(self.version)},
             "spec": {"replicas": self.replicas},
-            "status": {"replicas": ready, "selector": "app=vllm"},
+            "status": {"replicas": placed, "selector": "app=vllm"},
+        }
+
+    def workload(self) -> dict[str, Any]:
+        placed = self.replicas if self.placed is None else self.placed
+        labels = {"app": "vllm"}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "vllm", "image": "vllm"}]}}
+        spec = {"replicas": self.replicas, "selector": {"matchLabels": labels}, "template": template}
+        return {
+            "apiVersion": "apps/v1",
+            "kind": self.kind,
+            "metadata": {"name": "vllm", "namespace": "chat", "resourceVersion": str(self.version)},
+            "spec": {**spec, **({"serviceName": "vllm"} if self.kind == "StatefulSet" else {})},
+            "status": {"replicas": placed, "readyReplicas": placed if self.ready is None else self.ready},
         }
 
     def control(self) -> None:
@@ -164,7 +178,7 @@ def _answer(cluster: Cluster, verb: str, path: str, query: str, given: str, body
         cluster.wrong.append(f"{verb} {path}: content type {given!r}")
         return 415, _status(415, "unsupported media type")
     resource = path.partition("/namespaces/")[2].split("/")[1] + ("/scale" if path.endswith("/scale") else "")
-    if (verb.lower() if verb != "GET" or resource.endswith("scale") else "list", resource) in cluster.forbidden:
+    if (_right(verb, names), resource) in cluster.forbidden:
         return 403, _status(403, f'{resource} is forbidden: User "system:serviceaccount:costobs" cannot {verb.lower()}')
     found = _thing(cluster, resource, names)
     if found is None:
@@ -174,12 +188,17 @@ def _answer(cluster: Cluster, verb: str, path: str, query: str, given: str, body
     return _patched(cluster, operation, resource, found, body)
 
 
+def _right(verb: str, names: dict[str, str]) -> str:
+    return verb.lower() if verb != "GET" or "name" in names else "list"
+
+
 def _thing(cluster: Cluster, resource: str, names: dict[str, str]) -> dict[str, Any] | None:
     if names.get("namespace") != "chat":
         return None
-    if resource.endswith("/scale"):
-        is_it = names["name"] == "vllm" and resource == f"{cluster.kind.lower()}s/scale"
-        return cluster.scale() if is_it else None
+    if resource in {"deployments", "statefulsets", "deployments/scale", "statefulsets/scale"}:
+        if names["name"] != "vllm" or resource.partition("/")[0] != f"{cluster.kind.lower()}s":
+            return None
+        return cluster.scale() if resource.endswith("/scale") else cluster.workload()
     one, kind, version = {
         "horizontalpodautoscalers": (cluster.autoscaler, "HorizontalPodAutoscaler", "autoscaling/v2"),
         "scaledobjects": (cluster.scaled_object, "ScaledObject", "keda.sh/v1alpha1"),
@@ -243,6 +262,8 @@ def _operation(verb: str, path: str) -> tuple[dict[str, Any] | None, dict[str, s
 
 def _checked(cluster: Cluster, operation: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
     """Unknown fields are wrong too: a server drops them, and then nothing happens."""
+    if operation["schema"] is None:
+        return body
     schema = {"$ref": f"#/$defs/{operation['schema']}", "$defs": _strict(_FRAGMENT["$defs"])}
     for problem in Draft202012Validator(schema).iter_errors(body):
         cluster.wrong.append(f"{operation['schema']}: {problem.message[:300]}")
