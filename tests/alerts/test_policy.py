@@ -160,6 +160,17 @@ class TestEndpoint:
         assert first["ETag"].strip('"') == orjson.loads(first.content)["version"]
         assert (second.status_code, second.content, second["ETag"]) == (304, b"", first["ETag"])
 
+    def test_it_takes_the_number_of_running_requests_and_no_nonsense(self) -> None:
+        token = self.token("gate", source_id=make_gate())
+        for said, kept in (("3", 3), ("-1", None), ("many", None), ("99999999999", None), ("0", 0)):
+            GateProcess.objects.all().delete()
+            self.client.get(
+                "/api/v1/gate/policy",
+                headers={"Authorization": f"Bearer {token}", "X-Costobs-Gate-Inflight": said},
+            )
+
+            assert GateProcess.objects.get().inflight == kept
+
     def test_it_refuses_other_tokens(self) -> None:
         source_id = make_gate()
 
