@@ -63,11 +63,13 @@ def retry_after(change: ResourceChange) -> int:
 
 
 def deadline(change: ResourceChange) -> datetime | None:
-    """When running requests have had their time."""
+    """When running requests have had their time: what the rung says, else the resource."""
     resource = change.resource
     if change.started_at is None or resource is None:
         return None
-    return change.started_at + timedelta(seconds=resource.drain_seconds)
+    run = change.action_run
+    seconds = run.plan.get("drain_seconds") if run is not None else None
+    return change.started_at + timedelta(seconds=resource.drain_seconds if seconds is None else int(seconds))
 
 
 def _rule(change: ResourceChange) -> dict[str, Any]:

@@ -74,6 +74,14 @@ def refusal(*, resource: Scope, is_dedicated: bool, budget: Scope, least_percent
     return ""
 
 
+def protected(*, resource: Scope, scopes: Sequence[Scope], now: datetime) -> str:
+    """Why the resource may not be touched: calls of a protected scope went through it in the last seven days; or empty."""
+    for scope in scopes if resource else ():
+        if scope and _tokens((*_filters(resource), *_filters(scope)), now):
+            return f"calls of {wording.scope(scope)}, which is protected, went through it in the last {DAYS} days"
+    return ""
+
+
 def saving(
     *, resource: Scope, kept_cost: Decimal | None, from_units: int, to_units: int, currency: str, now: datetime
 ) -> Saving:

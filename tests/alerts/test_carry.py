@@ -11,7 +11,7 @@ from django.conf import settings
 
 from alerts import budgets, carry, execute, policy, resources
 from alerts.hooks.webhook import Webhook
-from alerts.models import ActionRun, Alert, Gate, Resource, ResourceChange
+from alerts.models import ActionRun, Alert, Budget, Gate, Resource, ResourceChange
 from attribution.models import DailyCost
 from costobs.audit.models import AuditEntry
 from tests.alerts.carrying import NOW, Clock, add, ask, calls, change, draft, fire, scaler, shut
@@ -271,6 +271,29 @@ def test_it_scales_a_shared_resource_only_for_who_owns_it(
         assert "The requests of the scope are refused all the same" in str(Alert.objects.latest("pk").payload["steps"])
     else:
         assert (change().state, scaler.units) == ("verified", 0)
+
+
+def test_it_keeps_what_protected_calls_go_through(books: Books, gate: FakeGate, scaler: Scaler, clock: Clock) -> None:
+    add(scaler)
+    calls(books, "search", 99)
+    calls(books, "support", 1)
+    Budget.objects.filter(pk=shut(books).budget_id).update(protected=[{"team": ["support"]}])
+
+    clock.rounds(4, gate=gate, inflight=0)
+
+    assert (change().state, scaler.units) == ("refused", 3)
+    assert "calls of team support, which is protected" in change().error
+
+
+def test_it_takes_the_time_to_drain_from_the_rung(books: Books, gate: FakeGate, scaler: Scaler, clock: Clock) -> None:
+    add(scaler, drain_seconds=600)
+    shut(books, drain_seconds=5)
+
+    clock.rounds(3, gate=gate, inflight=9)
+    assert scaler.units == 3
+    clock.rounds(6, gate=gate, inflight=9)
+
+    assert scaler.units == 0
 
 
 def test_it_takes_how_much_must_be_owned_from_the_settings(
