@@ -116,12 +116,12 @@ def _begin(change: ResourceChange, now: datetime) -> bool:
     """Takes the resource, unless it may not be touched or another change has it."""
     if change.resource is None:
         return _seek(change, now)
+    waits = changes.in_the_way(change)
+    if waits and not change.resource.is_protected:
+        return changes.note(change, error=waits, next_at=now + _AGAIN)
     reason = _refusal(change, now)
     if reason:
         return _refuse(change, reason, now)
-    waits = changes.in_the_way(change)
-    if waits:
-        return changes.note(change, error=waits, next_at=now + _AGAIN)
     return changes.claim(change, now, state="draining", attempts=1, error="") and _plan(change, now)
 
 

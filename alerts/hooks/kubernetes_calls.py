@@ -1,9 +1,7 @@
 """Calls to an API server of Kubernetes, about one workload and who owns its count."""
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from alerts.hooks.base import PermanentFailure, TemporaryFailure
@@ -184,15 +182,11 @@ def cluster(config: Mapping[str, Any], credentials: Mapping[str, str]) -> Iterat
     made = Configuration()
     # No redirect is followed: it could lead the token elsewhere. Steps try again, not the library.
     made.retries = urllib3.Retry(connect=0, read=0, redirect=0, status=0, other=0, raise_on_redirect=False)
-    authority = None
     try:
         if config.get("server"):
             made.host = _allowed(str(config["server"])).rstrip("/")
             made.api_key = {"BearerToken": f"Bearer {credentials.get('token', '')}"}
-            if credentials.get("ca"):
-                with tempfile.NamedTemporaryFile("w", suffix=".pem", delete=False) as authority:
-                    authority.write(credentials["ca"])
-                made.ssl_ca_cert = authority.name
+            made.ca_cert_data = credentials.get("ca") or None
         else:
             try:
                 places.load_incluster_config(made)  # type: ignore[no-untyped-call]  # the library's own
@@ -206,9 +200,6 @@ def cluster(config: Mapping[str, Any], credentials: Mapping[str, str]) -> Iterat
         raise PermanentFailure(
             f"the settings cannot be used ({type(problem).__name__}); look at address and CA"
         ) from None
-    finally:
-        if authority is not None:
-            Path(authority.name).unlink(missing_ok=True)
 
 
 def _allowed(url: str) -> str:

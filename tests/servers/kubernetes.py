@@ -5,6 +5,7 @@ It behaves as the controllers would: an autoscaler keeps replicas between its bo
 
 import json
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,8 +117,8 @@ def scaled_object(**spec: int) -> dict[str, Any]:
 
 
 @contextmanager
-def started() -> Iterator[Cluster]:
-    """The server, until the block ends."""
+def started(context: ssl.SSLContext | None = None) -> Iterator[Cluster]:
+    """The server, until the block ends; with a context it speaks TLS."""
     cluster = Cluster()
 
     class Handler(BaseHTTPRequestHandler):
@@ -131,7 +132,10 @@ def started() -> Iterator[Cluster]:
             given = self.headers.get("Content-Type", "").partition(";")[0]
             if cluster.redirects_to:
                 self._send(302, {}, {"Location": cluster.redirects_to})
-            elif self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            elif self.headers.get("Authorization", "").partition(" ")[::2] not in {
+                ("Bearer", TOKEN),
+                ("bearer", TOKEN),
+            }:
                 self._send(401, _status(401, "Unauthorized"))
             elif cluster.fails_with:
                 status = cluster.fails_with.pop(0)
@@ -155,9 +159,11 @@ def started() -> Iterator[Cluster]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
-    cluster.url = f"http://127.0.0.1:{server.server_address[1]}"
+    cluster.url = f"{'http' if context is None else 'https'}://127.0.0.1:{server.server_address[1]}"
     try:
         yield cluster
     finally:

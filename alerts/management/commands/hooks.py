@@ -23,7 +23,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         acts = parser.add_subparsers(dest="act", required=True)
         acts.add_parser("list", help="list the hooks and where they stand")
-        add = acts.add_parser("add", help="add a hook; its secrets are read from standard input, a line for each")
+        add = acts.add_parser(
+            "add", help="add a hook; its secrets are read from standard input, a line for each (\\n: a new line)"
+        )
         add.add_argument("name")
         add.add_argument("--kind", required=True, choices=RESOURCES.names())
         add.add_argument("--set", action="append", default=[], type=_pair, metavar="NAME=VALUE", help="a setting")
@@ -67,7 +69,7 @@ class Command(BaseCommand):
         for name, value in options["scope"]:
             scope.setdefault(name, []).append(value)
         # Not arguments: they are seen by every user of the machine.
-        secrets = {name: sys.stdin.readline().strip() for name in options["secret"]}
+        secrets = {name: sys.stdin.readline().strip().replace("\\n", "\n") for name in options["secret"]}
         draft = resources.Draft(
             name=options["name"],
             hook=options["kind"],
