@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import F
 
-from alerts import ladder, lines, messages, notices, queries, wording
+from alerts import changes, ladder, lines, messages, notices, queries, wording
 from alerts.hooks import KINDS
 from alerts.hooks import gate as gate_hook
 from alerts.hooks.base import PlaceFact, ProcessFact, Verdict
@@ -120,7 +120,8 @@ def _record(
 
 def _apply(run_: ActionRun, now: datetime) -> bool:
     """Puts the run into the policy, once."""
-    if run_.plan.get("hook") not in KINDS or not run_.plan.get("rules"):
+    is_gated = run_.plan.get("hook") in KINDS and run_.plan.get("rules")
+    if not is_gated and not run_.plan.get("targets"):
         return _fail(run_, "the plan has nothing that a hook could carry out", now)
     with transaction.atomic():
         before = _limits_before(run_)
@@ -168,12 +169,20 @@ def _places() -> dict[bool, list[PlaceFact]]:
 
 
 def _verify(run_: ActionRun, places: list[PlaceFact], now: datetime) -> bool:
-    """In force once every gate has proved that it holds the rules; else says whom it waits for."""
-    hook = KINDS[run_.plan["hook"]]()
-    rules = gate_hook.rule_ids(run_.pk, len(run_.plan["rules"]))
-    verdict = hook.verify(rules=rules, places=places, now=now)
-    if verdict.is_in_effect:
-        return _confirm(run_, verdict, now)
+    """In force once every gate has proved that it holds the rules and every resource is where it should be; else says
+    whom it waits for.
+    """
+    verdict = Verdict(0, 0, ())
+    if run_.plan["rules"]:
+        rules = gate_hook.rule_ids(run_.pk, len(run_.plan["rules"]))
+        verdict = KINDS[run_.plan["hook"]]().verify(rules=rules, places=places, now=now)
+    if verdict.is_in_effect or not run_.plan["rules"]:
+        waiting = changes.waiting_for(run_id=run_.pk, targets=run_.plan.get("targets") or ())
+        if not waiting:
+            return _confirm(run_, verdict, now)
+        # Trouble with a resource is told by who carries it out.
+        ActionRun.objects.filter(pk=run_.pk, state="running").exclude(error=waiting).update(error=waiting)
+        return False
     words = wording.waiting_for_gates(verdict.confirmed, verdict.expected)
     ActionRun.objects.filter(pk=run_.pk, state="running").exclude(error=words).update(error=words)
     run_.error = words

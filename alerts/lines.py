@@ -144,6 +144,7 @@ def run_line(run: ActionRun) -> RunLine:
         may_approve=run.state == "waiting_approval",
         confirm_phrase=run.budget.name if needs_name else "",
         is_sample=run.budget.is_sample,
+        has_targets=bool(run.plan.get("targets")),
     )
 
 

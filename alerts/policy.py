@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import Q
 
-from alerts import ladder
+from alerts import holds, ladder
 from alerts.hooks import gate as gate_hook
 from alerts.models import ActionRun, Gate, GateKey, GateProcess
 
@@ -26,10 +26,13 @@ class Answer:
     body: bytes | None
 
 
-def answer(*, source_id: int | None, if_none_match: str, now: datetime, process: str = "") -> Answer:
+def answer(
+    *, source_id: int | None, if_none_match: str, now: datetime, process: str = "", inflight: int | None = None
+) -> Answer:
     """The policy for the gate whose usage goes to this source. Raises NotAGate.
 
     Asking with the ETag of the current version proves that the process holds it, and with it every rule in it.
+    `inflight` is how many requests the process is answering, where it says so.
     """
     gate = Gate.objects.filter(source_id=source_id).first() if source_id is not None else None
     if gate is None:
@@ -38,7 +41,7 @@ def answer(*, source_id: int | None, if_none_match: str, now: datetime, process:
     version = gate_hook.version(content)
     presented = _version_in(if_none_match)
     held = {rule["id"] for rule in content["rules"]} if presented == version else set()
-    _note(gate, process[:100], presented, sorted(held), now)
+    _note(gate, process[:100], presented, sorted(held), now, inflight)
     etag = f'"{version}"'
     return Answer(etag, None if presented == version else gate_hook.body(content, now=now))
 
@@ -53,22 +56,29 @@ def _content(gate: Gate, now: datetime) -> dict[str, Any]:
         budget__is_active=True,
         budget__is_sample=gate.is_sample,
     )
-    return gate_hook.document(
+    content = gate_hook.document(
         provider=gate.provider,
         deployment=gate.deployment,
         keys=[gate_hook.KeyRule(key.sha256, key.key_id, key.team, key.features, key.models_allowed) for key in keys],
         runs=[gate_hook.AppliedRun(run.pk, run.plan["rules"], run.expires_at) for run in runs],
     )
+    content["rules"] += holds.rules(gate)
+    return content
 
 
 def _version_in(if_none_match: str) -> str:
     return if_none_match.strip().removeprefix("W/").strip('"')
 
 
-def _note(gate: Gate, process: str, presented: str, held: list[str], now: datetime) -> None:
+def _note(gate: Gate, process: str, presented: str, held: list[str], now: datetime, inflight: int | None) -> None:
     seen = GateProcess.objects.filter(gate=gate, name=process).first()
-    if seen and seen.policy_version == presented and seen.rules == held and now - seen.last_seen_at < _SEEN_STEP:
+    is_known = seen is not None and (seen.policy_version, seen.rules) == (presented, held)
+    # Whether it has become idle is worth a write while somebody waits for it.
+    is_idle = not any(name.startswith(holds.PREFIX) for name in held) or (
+        seen is not None and seen.inflight == inflight
+    )
+    if seen is not None and is_known and is_idle and now - seen.last_seen_at < _SEEN_STEP:
         return
-    found = {"last_seen_at": now, "policy_version": presented, "rules": held}
+    found = {"last_seen_at": now, "policy_version": presented, "rules": held, "inflight": inflight}
     GateProcess.objects.update_or_create(gate=gate, name=process, defaults=found)
     Gate.objects.filter(pk=gate.pk).update(last_seen_at=now, seen_policy_version=presented)

@@ -100,6 +100,7 @@ class RunLine:
     may_approve: bool
     confirm_phrase: str  # what must be typed to approve; empty: nothing
     is_sample: bool
+    has_targets: bool = False  # it scales or stops resources, too
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from celery import shared_task
 from django.conf import settings
 from django.db import connection, transaction
 
+from alerts import carry as alerts_carry
 from alerts import deliver, dispatch, drift, escalate, evaluate, execute, gates
 from attribution import books, close, known, own, periods, rates, reconcile
 from attribution import forget as attribution_forget
@@ -140,6 +141,15 @@ def tick(**_: Any) -> None:
 def tell(**_: Any) -> None:
     """Every two seconds: alerts go out. Two at once share the work."""
     deliver.run(now=datetime.now(UTC))
+
+
+# An API server that hangs holds each of its calls for 25 seconds.
+@shared_task(name="costobs.pipeline.carry", ignore_result=True, soft_time_limit=780, time_limit=840)
+def carry(**_: Any) -> None:
+    """Every three seconds: what actions want of machines and replicas is done, verified and given back."""
+    with _slot("costobs carry", 1) as is_free:
+        if is_free:
+            alerts_carry.run(now=datetime.now(UTC))
 
 
 # A month of a large bill takes longer than other tasks may.

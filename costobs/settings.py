@@ -143,6 +143,8 @@ COSTOBS_CLOSE_UNALLOCATED_PERCENT = os.environ.get("COSTOBS_CLOSE_UNALLOCATED_PE
 # A change of prices that moves more needs a second person: an amount in COSTOBS_CURRENCY, a share of the month's spend.
 COSTOBS_PRICE_APPROVAL_COST = Decimal(os.environ.get("COSTOBS_PRICE_APPROVAL_COST", "1000"))
 COSTOBS_PRICE_APPROVAL_SHARE = Decimal(os.environ.get("COSTOBS_PRICE_APPROVAL_SHARE", "0.05"))
+# An action scales a resource only for a budget whose calls were at least so many percent of its tokens in the last 7 days.
+COSTOBS_OWNED_PERCENT = os.environ.get("COSTOBS_OWNED_PERCENT", "90")
 
 # --- work ---------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = paths.broker_url()
@@ -158,6 +160,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "costobs.pipeline.tick", "schedule": 1.0, "options": {"expires": 2}},
+    "carry": {"task": "costobs.pipeline.carry", "schedule": 3.0, "options": {"expires": 6}},
     "tell": {"task": "costobs.pipeline.tell", "schedule": 2.0, "options": {"expires": 4}},
     "reconcile": {"task": "costobs.pipeline.reconcile", "schedule": 60.0, "options": {"expires": 55}},
     "send_statements": {"task": "costobs.pipeline.send_statements", "schedule": 60.0, "options": {"expires": 55}},

@@ -97,6 +97,7 @@ class Change:
     resume_words: str  # what resuming costs: image and weights are read again, about 4 minutes
     resume_seconds: int | None
     before: Mapping[str, Any] = field(default_factory=dict)  # Standing.details when it was planned
+    key: str = ""  # names this change and no other, however often it is sent; given when it is written down
 
 
 class ResourceHook(ABC):
@@ -110,6 +111,7 @@ class ResourceHook(ABC):
     title: ClassVar[str]
     settings: ClassVar[Sequence[Field]]
     secrets: ClassVar[Sequence[Field]] = ()
+    now: datetime | None = None  # when it is called, for kinds that sign what they send; set by whoever calls
 
     def check(self, config: Mapping[str, Any], credentials: Mapping[str, str]) -> None:
         """Raises BadConfig."""
@@ -129,6 +131,10 @@ class ResourceHook(ABC):
     @abstractmethod
     def plan(self, standing: Standing, to_units: int, config: Mapping[str, Any]) -> Change:
         """What going to `to_units` would do; pure. Raises PermanentFailure where this kind cannot do that."""
+
+    def is_there(self, standing: Standing, to_units: int) -> bool:
+        """Whether going to `to_units` would do nothing; what is lower already is never raised."""
+        return standing.units <= to_units
 
     @abstractmethod
     def apply(self, change: Change, config: Mapping[str, Any], credentials: Mapping[str, str]) -> None:

@@ -13,6 +13,10 @@ from alerts.models.gates import (
     GateKey,
     GateProcess,
 )
+from alerts.models.resources import (
+    Resource,
+    ResourceChange,
+)
 from alerts.models.runs import (
     ActionRun,
 )
@@ -37,6 +41,8 @@ __all__ = [
     "Gate",
     "GateKey",
     "GateProcess",
+    "Resource",
+    "ResourceChange",
     "Rung",
     "StatementDispatch",
     "StatementSchedule",

@@ -24,6 +24,7 @@ class GateProcess(models.Model):
     last_seen_at = models.DateTimeField()
     policy_version = models.TextField(db_default="", default="")
     rules = ArrayField(models.TextField(), default=list)
+    inflight = models.IntegerField(null=True)  # requests it was answering when last seen; null: it does not say
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["gate", "name"], name="gate_process_once")]

@@ -17,7 +17,16 @@ from alerts.queries import BudgetLine, RunLine
 from attribution import queries
 from costobs.access import scopes
 from costobs.kernel import fmt
-from costobs.web import action_detail, action_tables, budget_access, budget_detail, budget_table, csv_file, filters
+from costobs.web import (
+    action_detail,
+    action_tables,
+    budget_access,
+    budget_detail,
+    budget_table,
+    csv_file,
+    filters,
+    hook_tables,
+)
 from costobs.web.page import no_permission
 from costobs.web.page import page as page_view
 from costobs.web.parts import Kpi, Link, Notice
@@ -151,6 +160,7 @@ def _action_page(
         "confirm_error": confirm_error,
         "may_act": budget_access.may_act(viewer, run.teams),
         "not_yours": budget_access.not_yours(run.teams),
+        "changes": hook_tables.of_run(run_id) if run.has_targets else None,
         "timeline": action_detail.timeline([run]),
     }
     return render(request, "pages/action.html", context, status=status)

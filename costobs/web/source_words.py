@@ -134,7 +134,7 @@ def about(kind: type[Source]) -> About:
     return About(kind.kind, kind.title, kind.grants, kind.is_pushed, bool(kind.secrets))
 
 
-def manual(kind: type[Source]) -> list[Block]:
+def manual(kind: type[object]) -> list[Block]:
     """The manual of a kind, block by block."""
     blocks = []
     for part in re.split(r"\n\s*\n", inspect.cleandoc(kind.__doc__ or "")):

@@ -125,7 +125,7 @@ def test_it_is_cheap_to_ask_each_second(gate: FakeGate) -> None:
     with CaptureQueriesContext(connection) as asked:
         gate.ask(at(2) + timedelta(seconds=2))
 
-    assert len(asked) == 4
+    assert len(asked) == 5
     assert all(one["sql"].startswith("SELECT") for one in asked.captured_queries)
     assert GateProcess.objects.get().last_seen_at == at(2) + timedelta(seconds=1)
 
@@ -160,9 +160,28 @@ class TestEndpoint:
         assert first["ETag"].strip('"') == orjson.loads(first.content)["version"]
         assert (second.status_code, second.content, second["ETag"]) == (304, b"", first["ETag"])
 
+    def test_it_takes_the_number_of_running_requests_and_no_nonsense(self) -> None:
+        token = self.token("gate", source_id=make_gate())
+        for said, kept in (("3", 3), ("-1", None), ("many", None), ("99999999999", None), ("0", 0)):
+            GateProcess.objects.all().delete()
+            headers = {"Authorization": f"Bearer {token}", "X-Costobs-Gate-Inflight": said}
+            answer = Policy.as_view()(APIRequestFactory().get("/api/v1/gate/policy", headers=headers))
+
+            assert answer.status_code == 200
+            assert GateProcess.objects.get().inflight == kept
+
     def test_it_refuses_other_tokens(self) -> None:
         source_id = make_gate()
 
         assert self.ask(self.token("ingest", source_id=source_id)).status_code == 403
         assert self.ask(self.token("gate", source_id=12345)).status_code == 403
         assert self.ask("cobs_unknown").status_code == 401
+
+
+def test_it_keeps_what_a_process_says_of_its_running_requests(gate: FakeGate) -> None:
+    held = policy.answer(source_id=gate.source_id, if_none_match="", now=at(2), process="a", inflight=4)
+    assert GateProcess.objects.get().inflight == 4
+
+    policy.answer(source_id=gate.source_id, if_none_match=held.etag, now=at(2), process="a")
+
+    assert GateProcess.objects.get().inflight is None  # it does not say any more

@@ -50,6 +50,7 @@ class CostobsServer:
         self.changed = threading.Condition()
         self.asked: list[int] = []
         self.instances: set[str] = set()
+        self.inflight: set[str | None] = set()
         self.batches: dict[str, list[dict[str, Any]]] = {}
         self.posts: list[tuple[str, int]] = []
         self.usage_status = 202
@@ -119,6 +120,7 @@ class CostobsServer:
                 with costobs.changed:
                     costobs.asked.append(status)
                     costobs.instances.add(self.headers["X-Costobs-Gate-Instance"])
+                    costobs.inflight.add(self.headers["X-Costobs-Gate-Inflight"])
                     costobs.changed.notify_all()
 
             def do_POST(self) -> None:

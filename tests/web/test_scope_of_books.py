@@ -32,6 +32,7 @@ _SAMPLE = {
     "change_id": 1,
     "markup_id": 1,
     "schedule_id": 1,
+    "hook_id": 1,
 }
 _BOOKS = (
     "chargeback",
@@ -44,14 +45,15 @@ _BOOKS = (
 )
 _ACTS = (
     "chargeback_company", "chargeback_journal", "chargeback_markup", "chargeback_markup_end", "month_decide",
-    "reconciliation_threshold", "settings_price_decide", "settings_rates_feed", "settings_rates_fetch",
-    "settings_rates_upload", "settings_rule_preview", "settings_rule_restore", "settings_rules_change",
-    "settings_rules_discard", "settings_rules_rebase", "settings_rules_split", "settings_team_describe",
-    "statement_schedule_decide", "unit_target", "unit_upload",
+    "reconciliation_threshold", "settings_change_undo", "settings_hook_decide", "settings_hook_try",
+    "settings_price_decide", "settings_rates_feed", "settings_rates_fetch", "settings_rates_upload",
+    "settings_rule_preview", "settings_rule_restore", "settings_rules_change", "settings_rules_discard",
+    "settings_rules_rebase", "settings_rules_split", "settings_team_describe", "statement_schedule_decide",
+    "unit_target", "unit_upload",
 )  # fmt: skip
 _FORMS = (
-    "month_close", "settings_price_new", "settings_rule", "settings_rule_add", "settings_rules_import",
-    "settings_rules_publish", "statement_schedule", "statement_schedule_new",
+    "month_close", "settings_hook", "settings_hook_new", "settings_price_new", "settings_rule", "settings_rule_add",
+    "settings_rules_import", "settings_rules_publish", "statement_schedule", "statement_schedule_new",
 )  # fmt: skip
 
 

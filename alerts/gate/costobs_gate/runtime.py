@@ -26,6 +26,7 @@ class Runtime:
         self.store = PolicyStore(config.directory / "policy.json")
         self.spool = Spool(config.directory, fsync=config.fsync)
         self._puller = PolicyPuller(config, self.store, self.metrics, instance=self.spool.id)
+        self._puller.inflight = lambda: self.admission.inflight
         self._sender = Sender(config, self.spool, self.metrics)
         self._stop = threading.Event()
         self._threads = [

@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from costobs_gate import spool as spools
@@ -106,10 +106,13 @@ class PolicyPuller:
         self._metrics = metrics
         self._complained = ""
         self.confirmed_at: float | None = None  # monotonic
+        self.inflight: Callable[[], int] | None = None  # costobs waits for 0 before it takes the server away
 
     def pull(self) -> str:
         """Ask once, showing what this process holds. Gives the result: changed, unchanged, failed or broken."""
         headers = {"X-Costobs-Gate-Instance": self._instance}
+        if self.inflight is not None:
+            headers["X-Costobs-Gate-Inflight"] = str(self.inflight())
         if self._store.etag:
             headers["If-None-Match"] = self._store.etag
         try:
