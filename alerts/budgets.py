@@ -1,7 +1,7 @@
 """Budgets as people make and change them: checked, with every mistake named, and written to the audit log."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -133,6 +133,15 @@ def update(
             before=_document(before),
             after=_document(after),
         )
+
+
+def arguments(budget_id: int) -> dict[str, Any]:
+    """What `create` takes to make the same budget. Raises Invalid."""
+    row = Budget.objects.filter(pk=budget_id).first()
+    if row is None:
+        raise Invalid({"id": f"there is no budget {budget_id}"})
+    draft = _draft_of(row)
+    return {one.name: getattr(draft, one.name) for one in fields(draft)}
 
 
 def pause(*, budget_id: int, until: datetime | None, by: str, now: datetime, reason: str = "") -> None:

@@ -13,7 +13,7 @@ from attribution import queries
 from costobs.access.scopes import Viewer
 from costobs.kernel import fmt
 from costobs.kernel.scope import Filter, SpendScope
-from costobs.web import action_tables
+from costobs.web import action_tables, budget_table
 
 _EVENTS = 30
 
@@ -56,7 +56,7 @@ def facts(run: RunLine, found: BudgetDetail, viewer: Viewer, now: datetime) -> l
         Fact("For", run.target_words),
         Fact(
             "Budget",
-            f"{line.name}, {fmt.money(line.amount, line.currency, mode='kpi')} a {line.period}",
+            f"{line.name}, {fmt.money(line.amount, line.currency, mode='kpi')}, {budget_table.period_words(line)}",
             reverse("budget", args=[line.id]),
         ),
         Fact("Why", run.reason),
