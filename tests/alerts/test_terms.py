@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from alerts import budgets, escalate, evaluate, queries, terms
 from alerts.models import ActionRun, Budget, BudgetPeriod, BudgetState
@@ -432,18 +433,20 @@ def test_it_does_not_carry_a_zone_change_under_an_open_action(books: Books) -> N
 
 def _calls(books: Books, tokens: dict[datetime, int]) -> None:
     """Calls of the team search that lay the cost of a day on its hours."""
-    offering = Offering.objects.create(provider="self_hosted", model="llama", deployment="", tier="")
+    offering = Offering.objects.create(
+        provider="self_hosted", model="llama", request_model="llama", response_model="llama", deployment="",
+        service_tier="", operation="chat",
+    )  # fmt: skip
+    prices = {one.name: D("0.001") for one in UnitPrice._meta.get_fields() if one.name.endswith("_price")}
     price = UnitPrice.objects.create(
-        offering=offering,
-        valid_from=date(2020, 1, 1),
-        valid_to=date(2100, 1, 1),
-        currency="USD",
-        input_uncached_price=D("0.001"),
-    )
+        provider="self_hosted", model="llama", valid_from=on("2020-01-01"), known_from=on("2020-01-01"),
+        provenance="test", **prices,
+    )  # fmt: skip
+    sums = {one.name: 0 for one in UsageHour._meta.get_fields() if one.get_internal_type() == "BigIntegerField"}
     for hour, count in tokens.items():
         UsageHour.objects.create(
-            hour=hour, source_id=books.source.pk, attribute_set_id=books.sets["search"], offering=offering,
-            price=price, requests=1, input_uncached=count,
+            **{**sums, "requests": 0, "input_uncached": count}, hour=hour, source_id=books.source.pk,
+            attribute_set_id=books.sets["search"], offering=offering, price=price,
         )  # fmt: skip
 
 
@@ -458,8 +461,6 @@ def _row(row: DailyCost) -> dict[str, object]:
 
 
 def test_it_asks_the_database_a_few_times_for_any_number_of_budgets_with_a_memory(books: Books) -> None:
-    from django.test.utils import CaptureQueriesContext
-
     for number in range(20):
         make_budget(
             name=f"budget {number}",
