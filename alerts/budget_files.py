@@ -103,9 +103,18 @@ class _Row:
 
 
 def rows(*, ids: Sequence[int]) -> list[tuple[str, ...]]:
-    """The budgets as rows of COLUMNS, in the order given; read back they change nothing."""
+    """The budgets as rows of COLUMNS, in the order given; read back they change nothing.
+
+    A parent that is not among them is not named: whoever asks may not see it.
+    """
     found = {row.pk: row for row in Budget.objects.filter(pk__in=ids).select_related("parent")}
-    return [_exported(found[each]) for each in ids if each in found]
+    parent = COLUMNS.index("parent")
+    listed = []
+    for row in (found[each] for each in ids if each in found):
+        cells = list(_exported(row))
+        cells[parent] = cells[parent] if row.parent_id in found else ""
+        listed.append(tuple(cells))
+    return listed
 
 
 def plan(*, content: bytes, by: str, now: datetime) -> Plan:

@@ -235,8 +235,8 @@ def _checked(draft: _Draft, budget_id: int | None, *, is_sample: bool) -> _Draft
     """The draft with clean values. Raises Invalid with every mistake at once."""
     errors: dict[str, str] = {}
     name = draft.name.strip()
-    if not name or len(name) > 100:
-        errors["name"] = "expected a name of 1 to 100 characters"
+    if not name or len(name) > 100 or not name.isprintable():
+        errors["name"] = "expected a name of 1 to 100 characters that can be printed"
     elif Budget.objects.filter(Q(name=name) & ~Q(pk=budget_id)).exists():
         errors["name"] = f"a budget called {name!r} exists"
     scope = _checked_scope(draft.scope, errors)
@@ -246,7 +246,7 @@ def _checked(draft: _Draft, budget_id: int | None, *, is_sample: bool) -> _Draft
         errors["currency"] = f"expected a code of three letters such as USD, found {draft.currency!r}"
     if draft.period not in PERIODS:
         errors["period"] = f"expected one of {', '.join(PERIODS)}, found {draft.period!r}"
-    if draft.owner_email and "@" not in draft.owner_email:
+    if draft.owner_email and ("@" not in draft.owner_email or not draft.owner_email.strip().isprintable()):
         errors["owner_email"] = f"expected an e-mail address, found {draft.owner_email!r}"
     rungs = _checked_rungs(draft.rungs, scope, errors)
     about = term_checks.About(draft.period, scope, budget_id, is_sample)
@@ -266,6 +266,9 @@ def _checked_scope(scope: Mapping[str, Sequence[str]], errors: dict[str, str]) -
         if not named:
             errors["scope"] = f"{dimension} has no value"
             continue
+        if any("\x00" in value for value in named):
+            errors["scope"] = f"{dimension}: a value holds a null character, which no name has"
+            continue
         clean[dimension] = named
     return dict(sorted(clean.items()))
 
@@ -276,8 +279,10 @@ def _checked_amount(amount: Decimal | str, errors: dict[str, str]) -> Decimal:
     except money.MoneyError as problem:
         errors["amount"] = str(problem)
         return Decimal(0)
-    if not Decimal("0.01") <= found <= Decimal(10) ** 15:
-        errors["amount"] = f"expected an amount of 0.01 or more, found {money.text(found)}"
+    if not money.fits(found) or not Decimal("0.01") <= found <= Decimal(10) ** 15:
+        errors["amount"] = (
+            f"expected an amount of 0.01 or more with {money.SPLIT_PLACES} decimals at most, found {str(amount)[:40]}"
+        )
     return found
 
 

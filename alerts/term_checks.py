@@ -152,6 +152,8 @@ def _protected(
             errors["protected"] = (
                 f"scope {number}: expected {known}, because a gate knows no more; found {foreign[0]!r}"
             )
+        elif any("\x00" in value for values in named.values() for value in values):
+            errors["protected"] = f"scope {number}: a value holds a null character, which no name has"
         elif not named or not all(named.values()):
             errors["protected"] = f"scope {number} names no value"
         clean.append(dict(sorted(named.items())))

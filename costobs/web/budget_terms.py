@@ -120,15 +120,15 @@ def children(found: BudgetDetail) -> Table | None:
 def allocation(found: BudgetDetail) -> str:
     """`$2,000 of $10,000 are unallocated`, or by how much the children are over-allocated."""
     family, line = found.family, found.line
-    amount = fmt.money(line.base_amount, line.currency)
+    amount = _exact(line.base_amount, line)
     if family.unallocated_cost is None:
         return "No sum: the budgets below have another currency or period."
     if family.unallocated_cost < 0:
-        over = fmt.money(-family.unallocated_cost, line.currency)
+        over = _exact(-family.unallocated_cost, line)
         return f"Over-allocated: the budgets below come to {over} more than the {amount} of this one."
     if not family.unallocated_cost:
         return f"All of the {amount} is allocated."
-    return f"{fmt.money(family.unallocated_cost, line.currency)} of {amount} is unallocated."
+    return f"{_exact(family.unallocated_cost, line)} of {amount} is unallocated."
 
 
 def overlaps(found: BudgetDetail) -> Table | None:
@@ -164,17 +164,20 @@ def crumbs(found: BudgetDetail) -> Sequence[Link]:
     return [Link(one.name, reverse("budget", args=[one.id])) for one in found.family.ancestors]
 
 
+def _exact(amount: Decimal, line: BudgetLine, *, signed: bool = False) -> str:
+    return fmt.money(amount, line.currency, mode="statement", signed=signed)
+
+
 def _amount(line: BudgetLine) -> str:
-    parts = [fmt.money(line.base_amount, line.currency)]
+    parts = [_exact(line.base_amount, line)]
     if line.base_amount != line.own_amount:
-        whole = fmt.money(line.own_amount, line.currency)
-        parts[0] += f" ({len(line.days)} days of a {line.period} of {whole})"
+        parts[0] += f" ({len(line.days)} days of a {line.period} of {_exact(line.own_amount, line)})"
     if line.carried_cost:
-        parts.append(f"{fmt.money(line.carried_cost, line.currency, signed=True)} carried over")
+        parts.append(f"{_exact(line.carried_cost, line, signed=True)} carried over")
     if line.borrowed_cost:
-        parts.append(f"{fmt.money(line.borrowed_cost, line.currency, signed=True)} borrowed")
+        parts.append(f"{_exact(line.borrowed_cost, line, signed=True)} borrowed")
     whole = " ".join(parts)
-    return whole if len(parts) == 1 else f"{whole} = {fmt.money(line.amount, line.currency)}"
+    return whole if len(parts) == 1 else f"{whole} = {_exact(line.amount, line)}"
 
 
 def _period(line: BudgetLine) -> str:

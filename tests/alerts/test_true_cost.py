@@ -103,7 +103,7 @@ def test_it_trips_the_budget_of_a_team_by_what_the_gpus_of_its_free_model_cost(b
     state = BudgetState.objects.get(budget_id=budget_id)
     assert state.spend_cost > 10
     assert state.estimated_cost == 0  # no API has billed or will bill any of it
-    assert state.state == "throttled"
+    assert state.state == "over"
     assert ActionRun.objects.get(action="throttle").state == "running"
     detail = queries.budget(id=budget_id, now=NOW, teams=("support",))
     parts = {part.part: part.cost for part in detail.blend}
