@@ -130,6 +130,14 @@ def apply(*, content: bytes, by: str, now: datetime) -> Plan:
     return _carried_out(_read(content), by, now, is_kept=True)
 
 
+def decoded(content: bytes) -> str:
+    """The text of a file: UTF-8, else Windows-1252, as spreadsheets save it."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
 def _carried_out(asked: Sequence[_Row], by: str, now: datetime, *, is_kept: bool) -> Plan:
     found: dict[int, RowPlan] = {}
     try:
@@ -279,10 +287,7 @@ def _text(value: Any) -> str:  # Any: a term of any type
 def _read(content: bytes) -> list[_Row]:
     if len(content) > MOST_BYTES:
         raise Unreadable(f"expected at most {MOST_BYTES} bytes, found more; split the file")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("cp1252", errors="replace")
+    text = decoded(content)
     if "\x00" in text:
         raise Unreadable("expected a table as text, found null characters; save it as CSV in UTF-8")
     head = text.lstrip().partition("\n")[0]

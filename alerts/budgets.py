@@ -107,16 +107,11 @@ def update(
             _lock_tree()
         row = _locked(budget_id)
         before = _draft_of(row)
-        given = _Draft(
-            name=before.name if name is None else name,
-            scope=before.scope if scope is None else scope,
-            amount=before.amount if amount is None else amount,
-            currency=before.currency if currency is None else currency,
-            period=before.period if period is None else period,
-            owner_email=before.owner_email if owner_email is None else owner_email,
-            rungs=before.rungs if rungs is None else rungs,
-            terms=before.terms if terms is None else terms,
-        )
+        asked: dict[str, Any] = {
+            "name": name, "scope": scope, "amount": amount, "currency": currency, "period": period,
+            "owner_email": owner_email, "rungs": rungs, "terms": terms,
+        }  # fmt: skip
+        given = replace(before, **{field: value for field, value in asked.items() if value is not None})
         after = _checked(given, budget_id, is_sample=row.is_sample)
         moved = _moved(before, after)
         if moved and _open_runs(row).exists():
@@ -124,6 +119,8 @@ def update(
                 {moved[0]: "an action of this budget is open; undo or decline it first, or wait until it ends"}
             )
         _keep(row, before, after, now, is_moved=bool(moved))
+        if spans.standing(row, now) != "running" and _open_runs(row).exists():
+            raise Invalid({"ends_on": "an action of this budget is open; undo or decline it before the budget rests"})
         _replace_rungs(row, after.rungs)
         record.write(
             actor=by,

@@ -74,7 +74,8 @@ def run(*, now: datetime) -> list[Evaluation]:
     """
     active = list(Budget.objects.filter(is_active=True).order_by("pk"))
     rows = [row for row in active if spans.standing(row, now) == "running"]
-    _end([row for row in active if spans.standing(row, now) == "ended"])
+    for standing in ("upcoming", "ended"):
+        _rest([row for row in active if spans.standing(row, now) == standing], standing)
     if not rows:
         return []
     held = terms.of(rows, now)
@@ -135,8 +136,26 @@ def _evaluate(
         adjusted_cost=spent.adjusted_cost,
     )
     forecast = None if pace is None else pace.forecast_cost
+    state = _figures(row, term, spent, trust, forecast, now)
+    state.state = ladder.standing(
+        ladder.Facts(
+            used_percent=state.used_percent,
+            forecast_percent=None if forecast is None else ladder.percent_of(forecast, term.amount),
+            lowest_rung=lowest_rung,
+            is_stale=state.is_untrusted,
+            is_paused=row.paused_until is not None and row.paused_until > now,
+            in_force=in_force,
+        )
+    )
+    return state
+
+
+def _figures(
+    row: Budget, term: Term, spent: Spent, trust: _Trust, forecast: Decimal | None, now: datetime
+) -> BudgetState:
+    """What was found, without what it is called."""
     unconverted = sorted({*spent.unconverted, *term.unconverted})
-    state = BudgetState(
+    return BudgetState(
         budget=row,
         period_start=term.key_date,
         period_end=term.span.whole.end,
@@ -160,17 +179,6 @@ def _evaluate(
         is_unbalanced=trust.is_unbalanced,
         late=", ".join(trust.late),
     )
-    state.state = ladder.standing(
-        ladder.Facts(
-            used_percent=state.used_percent,
-            forecast_percent=None if forecast is None else ladder.percent_of(forecast, term.amount),
-            lowest_rung=lowest_rung,
-            is_stale=state.is_untrusted,
-            is_paused=row.paused_until is not None and row.paused_until > now,
-            in_force=in_force,
-        )
-    )
-    return state
 
 
 def _window(row: Budget, term: Term, now: datetime) -> spent.Window:
@@ -215,9 +223,10 @@ def _is_any_in(days: Iterable[date], term: Term) -> bool:
     return any(first <= day <= last for day in days)
 
 
-def _end(rows: Sequence[Budget]) -> None:
-    """Budgets whose last day is over keep what they were, and need no attention any more."""
-    BudgetState.objects.filter(budget__in=rows).exclude(state="ended").update(state="ended")
+def _rest(rows: Sequence[Budget], standing: str) -> None:
+    """Budgets that do not run keep their figures, and need no attention."""
+    if rows:
+        BudgetState.objects.filter(budget__in=rows).exclude(state=standing).update(state=standing)
 
 
 def _in_force(rows: Iterable[Budget]) -> dict[int, frozenset[str]]:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from alerts import ladder, spans, wording
 from alerts.models import ActionRun, Budget, BudgetState, Rung
 from alerts.rows import BudgetLine, BudgetTerms, NextStep, RungRow, RunLine
+from alerts.spans import Span
 from costobs.kernel import fmt
 from costobs.kernel import period as periods
 
@@ -69,22 +71,30 @@ def budget_line(row: Budget, state: BudgetState | None, now: datetime) -> Budget
         paused_until=row.paused_until if paused else None,
         is_active=row.is_active,
         is_sample=row.is_sample,
-        own_amount=row.amount,
-        base_amount=base,
-        carried_cost=state.carried_cost if state else Decimal(0),
-        borrowed_cost=state.borrowed_cost if state else Decimal(0),
-        converted_cost=state.converted_cost if state else Decimal(0),
-        rates=state.rates if state else "",
-        unconverted=tuple(state.unconverted.split()) if state else (),
-        is_unbalanced=state.is_unbalanced if state else False,
-        late=state.late if state else "",
-        starts_at=span.starts_at,
-        ends_at=span.ends_at,
-        key_date=span.key_date,
-        today=spans.today(row, now),
+        **_of_period(row, state, span, base, now),
         standing=standing,
         terms=terms_of(row),
     )
+
+
+def _of_period(row: Budget, state: BudgetState | None, span: Span, base: Decimal, now: datetime) -> dict[str, Any]:
+    """How the amount of the period comes about, where it begins and ends, and what is in doubt."""
+    nothing = Decimal(0)
+    return {
+        "own_amount": row.amount,
+        "base_amount": base,
+        "carried_cost": state.carried_cost if state else nothing,
+        "borrowed_cost": state.borrowed_cost if state else nothing,
+        "converted_cost": state.converted_cost if state else nothing,
+        "rates": state.rates if state else "",
+        "unconverted": tuple(state.unconverted.split()) if state else (),
+        "is_unbalanced": state.is_unbalanced if state else False,
+        "late": state.late if state else "",
+        "starts_at": span.starts_at,
+        "ends_at": span.ends_at,
+        "key_date": span.key_date,
+        "today": spans.today(row, now),
+    }
 
 
 def terms_of(row: Budget) -> BudgetTerms:

@@ -15,10 +15,10 @@ from costobs.kernel import period as periods
 from costobs.kernel.period import Days
 
 # A chain of daily budgets would else grow without end; what lies further back stays as it was settled.
-_MOST_PERIODS = 400
+_MOST_PERIODS = 120
 _SETTLED = (
     "period_end", "starts_at", "ends_at", "carried_cost", "borrowed_cost", "amount", "spend_cost", "unconverted",
-    "books_version", "settled_at",
+    "is_converted", "books_version", "settled_at",
 )  # fmt: skip
 
 
@@ -168,8 +168,12 @@ def _chain(row: Budget, span: Span) -> list[Span]:
 
 
 def _is_due(row: Budget, known: BudgetPeriod | None, version: str) -> bool:
-    """Never settled, or its books are others now; without a memory once is enough."""
-    return known is None or (has_memory(row) and known.books_version != version)
+    """Never settled, or its books are others now; without a memory once is enough, and without conversion rates do not count."""
+    if known is None:
+        return True
+    if not has_memory(row) or known.books_version == version:
+        return False
+    return known.is_converted or known.books_version.rpartition(".")[0] != version.rpartition(".")[0]
 
 
 def _settle(due: Sequence[tuple[Budget, Span]]) -> dict[tuple[int, date], spent.Spent]:
@@ -191,7 +195,7 @@ def _walk(
 ) -> tuple[list[BudgetPeriod], _Past]:
     """The periods that have changed, and what the last of them leaves. A period keeps the base amount it was settled with."""
     changed: list[BudgetPeriod] = []
-    carried, missing = Decimal(0), set[str]()
+    carried, missing = _begin(row, chain, known), set[str]()
     for span in chain:
         one = known.get((row.pk, span.key_date)) or BudgetPeriod(
             budget=row, period_start=span.key_date, base_amount=base(row, span), spend_cost=Decimal(0)
@@ -201,6 +205,7 @@ def _walk(
         if answer is not None:
             one.spend_cost, one.unconverted = answer.cost, " ".join(answer.unconverted)
             one.books_version, one.settled_at = versions[row, span], now
+            one.is_converted = bool(answer.converted_cost or answer.unconverted)
         one.period_end, one.starts_at, one.ends_at = span.whole.end, span.starts_at, span.ends_at
         one.carried_cost, one.borrowed_cost = carried, lent(row, span)
         one.amount = _amount(one.base_amount, carried, one.borrowed_cost)
@@ -209,6 +214,12 @@ def _walk(
         missing |= set(one.unconverted.split())
         carried = _carry(row, span, one)
     return changed, _Past(carried, tuple(sorted(missing)))
+
+
+def _begin(row: Budget, chain: Sequence[Span], known: Mapping[tuple[int, date], BudgetPeriod]) -> Decimal:
+    """What the first period of the chain began with: nothing, or what it was settled with where older ones are left out."""
+    first = known.get((row.pk, chain[0].key_date))
+    return Decimal(0) if first is None or len(chain) < _MOST_PERIODS else first.carried_cost
 
 
 def _carry(row: Budget, span: Span, one: BudgetPeriod) -> Decimal:

@@ -56,6 +56,7 @@ class Migration(migrations.Migration):
                 ("amount", models.DecimalField()),
                 ("spend_cost", models.DecimalField()),
                 ("unconverted", models.TextField(db_default="", default="")),
+                ("is_converted", models.BooleanField(db_default=False, default=False)),
                 ("books_version", models.TextField(db_default="", default="")),
                 ("settled_at", models.DateTimeField()),
                 ("budget", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="alerts.budget")),

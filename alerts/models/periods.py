@@ -20,6 +20,7 @@ class BudgetPeriod(models.Model):
     amount = MoneyField()
     spend_cost = MoneyField()
     unconverted = models.TextField(db_default="", default="")
+    is_converted = models.BooleanField(db_default=False, default=False)  # exchange rates had a part in its spend
     books_version = models.TextField(db_default="", default="")  # which state of the books the spend was read from
     settled_at = models.DateTimeField()
 

@@ -45,7 +45,7 @@ def import_page(request: HttpRequest) -> HttpResponse:
     content = _content(request)
     is_kept = request.POST.get("act") == "apply"
     step = budget_files.apply if is_kept else budget_files.plan
-    context["pasted"] = content.decode("utf-8-sig", errors="replace")
+    context["pasted"] = budget_files.decoded(content)
     try:
         found = step(content=content, by=viewer.name, now=now)
     except budget_files.Unreadable as problem:

@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from alerts.queries import BudgetLine
 from costobs.kernel import fmt
+from costobs.kernel.period import Days
 from costobs.web import budget_tree
 from costobs.web.budget_tree import Filter, Placed
 from costobs.web.parts import Bullet, Cell, Column, Link, Notice, Row, Table
@@ -33,6 +34,8 @@ class Totals:
     """Sums over budgets of one currency and one period, each dollar once; None where one of them is not known."""
 
     currency: str
+    days: Days
+    elapsed_ratio: Decimal
     budgets: int  # that were added; the others lie inside one of them
     amount: Decimal
     spend_cost: Decimal | None
@@ -80,10 +83,12 @@ def totals(lines: Sequence[BudgetLine]) -> Totals | None:
     None when several currencies, several periods or budgets that overlap in part leave no sum that means anything.
     """
     outer = [line for index, line in enumerate(lines) if not _is_inside_another(line, index, lines)]
-    if not outer or len({(line.currency, line.days) for line in lines}) > 1 or overlapping(outer):
+    if not outer or len({(line.currency, line.days) for line in outer}) > 1 or overlapping(outer):
         return None
     return Totals(
         currency=outer[0].currency,
+        days=outer[0].days,
+        elapsed_ratio=outer[0].elapsed_ratio,
         budgets=len(outer),
         amount=sum((line.amount for line in outer), Decimal(0)),
         spend_cost=_sum([line.spend_cost for line in outer]),
@@ -113,6 +118,8 @@ def _is_inside_another(line: BudgetLine, index: int, lines: Sequence[BudgetLine]
 
 
 def _covers(outer: BudgetLine, inner: BudgetLine) -> bool:
+    if (outer.currency, outer.days) != (inner.currency, inner.days):
+        return False
     return all(name in inner.scope and set(inner.scope[name]) <= set(values) for name, values in outer.scope.items())
 
 
@@ -227,10 +234,11 @@ def _note(lines: Sequence[BudgetLine], sums: Totals | None) -> str:
         inside = len(lines) - sums.budgets
         return (
             f"{inside} of {len(lines)} budgets lie inside another one; the total counts their spend once."
-            if pairs
+            if pairs and inside
             else ""
         )
-    if len({(line.currency, line.days) for line in lines}) > 1:
+    outer = [line for index, line in enumerate(lines) if not _is_inside_another(line, index, lines)]
+    if len({(line.currency, line.days) for line in outer}) > 1:
         return "No total: the budgets have several currencies or periods."
     names = "; ".join(f"{one} and {other}" for one, other in pairs[:3])
     more = f"; {len(pairs) - 3} more pairs" if len(pairs) > 3 else ""

@@ -251,7 +251,7 @@ def _kpis(lines: Sequence[BudgetLine]) -> list[Kpi]:
             first,
             *(Kpi(title, fmt.NOT_APPLICABLE, note=several) for title in ("Budgeted", "Actual", "Forecast at end")),
         ]
-    period, currency = lines[0].days, sums.currency
+    period, currency = sums.days, sums.currency
     forecast = "unknown until three days are complete" if sums.forecast_cost is None else ""
     return [
         first,
@@ -265,7 +265,7 @@ def _kpis(lines: Sequence[BudgetLine]) -> list[Kpi]:
             "Actual",
             fmt.money(sums.spend_cost, currency, mode="kpi"),
             compare=f"{fmt.percent(sums.used_ratio)} used" if sums.used_ratio is not None else "not evaluated yet",
-            note=f"{fmt.percent(lines[0].elapsed_ratio, places=0)} of the period is gone",
+            note=f"{fmt.percent(sums.elapsed_ratio, places=0)} of the period is gone",
         ),
         Kpi(
             "Forecast at end",

@@ -431,6 +431,44 @@ def test_it_does_not_carry_a_zone_change_under_an_open_action(books: Books) -> N
     assert Budget.objects.get().criticality == "high"
 
 
+def test_it_does_not_rest_while_an_action_is_open(books: Books) -> None:
+    budget_id = make_budget(rung("75", "throttle"))
+    books.spend(at(2).date(), "800")
+    evaluate.run(now=at(2))
+    escalate.run(now=at(2))
+
+    with pytest.raises(budgets.Invalid, match="rests"):
+        budgets.update(budget_id=budget_id, terms=BudgetTerms(ends_on=at(2).date()), by="ada", now=at(2))
+
+    assert Budget.objects.get().ends_on is None
+
+
+def test_it_begins_where_it_was_settled_when_older_periods_are_left_out(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget_id = make_budget(terms=BudgetTerms(rollover="unused", starts_on=date(2026, 8, 1)))
+    before = state_of(budget_id, at(3)).carried_cost
+    monkeypatch.setattr(terms, "_MOST_PERIODS", 2)
+
+    after = state_of(budget_id, at(4)).carried_cost
+
+    assert before == after == D(3000)
+
+
+def test_it_asks_for_rates_again_only_where_they_had_a_part(books: Books) -> None:
+    make_budget(name="USD", terms=BudgetTerms(rollover="unused", starts_on=date(2026, 10, 1)))
+    make_budget(name="EUR", currency="EUR", terms=BudgetTerms(rollover="unused", starts_on=date(2026, 10, 1)))
+    books.spend(date(2026, 10, 5), "110")
+    _rates("2026-10-05,1.10\n")
+    evaluate.run(now=at(3))
+
+    _rates("2026-10-05,1.00\n")
+    evaluate.run(now=at(4))
+
+    settled = {one.budget.name: (one.settled_at, round(one.spend_cost)) for one in BudgetPeriod.objects.all()}
+    assert settled == {"USD": (at(3), 110), "EUR": (at(4), 110)}
+
+
 def _calls(books: Books, tokens: dict[datetime, int]) -> None:
     """Calls of the team search that lay the cost of a day on its hours."""
     offering = Offering.objects.create(

@@ -117,6 +117,18 @@ def test_it_stands_children_below_their_parent_and_counts_each_dollar_once(ada: 
     assert "2 of 3 budgets lie inside another one" in table.note
 
 
+def test_it_gives_the_total_of_the_outermost_whatever_zones_stand_below(ada: Client, ledger: Ledger) -> None:
+    parent = _make("All", amount="60000")
+    _below(ledger, parent)
+    _make("Week", period="week", scope={"model": ["gpt-4o"]}, terms=BudgetTerms(parent_id=parent, zone="Asia/Tokyo"))
+
+    table = reading.shown(ada, reverse("budgets")).context["budgets"]
+
+    assert table.total is not None
+    assert table.total.cells[2].text.startswith("$60,000")
+    assert "3 of 4 budgets lie inside another one" in table.note
+
+
 def test_it_narrows_by_state_and_owner_and_says_what_a_row_belongs_to(ada: Client, ledger: Ledger) -> None:
     parent = _make("All", owner_email="ada@example.com")
     _below(ledger, parent)
