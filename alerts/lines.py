@@ -51,13 +51,9 @@ def budget_line(row: Budget, state: BudgetState | None, now: datetime) -> Budget
         days=span.days,
         amount=amount,
         currency=row.currency,
-        spend_cost=state.spend_cost if state else None,
-        estimated_cost=state.estimated_cost if state else None,
-        unpriced_cost=state.unpriced_cost if state else None,
         used_percent=used,
         elapsed_percent=spans.elapsed_percent(span, now),
         forecast_cost=forecast,
-        forecast_method=state.forecast_method if state else "",
         variance_cost=None if forecast is None else forecast - amount,
         variance_percent=None if forecast_percent is None else forecast_percent - 100,
         state=called,
@@ -66,8 +62,6 @@ def budget_line(row: Budget, state: BudgetState | None, now: datetime) -> Budget
         is_waiting_approval=any(run.state == "waiting_approval" for run in open_runs),
         next_step=_next_step(row, state, amount, now, open_runs) if standing == "running" else None,
         ladder_words=wording.ladder([(rung.percent, rung.action, rung.approval) for rung in rungs]),
-        evaluated_at=state.evaluated_at if state else None,
-        complete_through=state.complete_through if state else None,
         paused_until=row.paused_until if paused else None,
         is_active=row.is_active,
         is_sample=row.is_sample,
@@ -78,9 +72,15 @@ def budget_line(row: Budget, state: BudgetState | None, now: datetime) -> Budget
 
 
 def _of_period(row: Budget, state: BudgetState | None, span: Span, base: Decimal, now: datetime) -> dict[str, Any]:
-    """How the amount of the period comes about, where it begins and ends, and what is in doubt."""
+    """What was found, how the amount of the period comes about, where it begins and ends, and what is in doubt."""
     nothing = Decimal(0)
     return {
+        "spend_cost": state.spend_cost if state else None,
+        "estimated_cost": state.estimated_cost if state else None,
+        "unpriced_cost": state.unpriced_cost if state else None,
+        "forecast_method": state.forecast_method if state else "",
+        "evaluated_at": state.evaluated_at if state else None,
+        "complete_through": state.complete_through if state else None,
         "own_amount": row.amount,
         "base_amount": base,
         "carried_cost": state.carried_cost if state else nothing,

@@ -130,8 +130,14 @@ def _left(rows: Sequence[Budget], now_in: Mapping[int, Span], now: datetime) -> 
     if not chains:
         return {}
     known = {(one.budget_id, one.period_start): one for one in BudgetPeriod.objects.filter(budget_id__in=chains)}
-    books = _version(chains)
-    mine = [row for row in rows if row.pk in chains]
+    mine = [
+        row
+        for row in rows
+        if row.pk in chains and (has_memory(row) or any((row.pk, one.key_date) not in known for one in chains[row.pk]))
+    ]
+    if not mine:
+        return {}
+    books = _version({row.pk: chains[row.pk] for row in mine})
     due = {
         (row, span): versions
         for row in mine
