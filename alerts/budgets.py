@@ -1,24 +1,28 @@
 """Budgets as people make and change them: checked, with every mistake named, and written to the audit log."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q
 
-from alerts import ladder
+from alerts import ladder, spans, term_checks, terms
 from alerts.actions import KINDS
 from alerts.actions.base import BadConfig
-from alerts.models import ActionRun, Budget, BudgetState, Rung
+from alerts.lines import terms_of
+from alerts.models import ActionRun, Budget, BudgetPeriod, BudgetState, Rung
+from alerts.rows import BudgetTerms
 from costobs.audit import record
 from costobs.kernel import money
 from costobs.kernel.scope import DIMENSIONS
 
-PERIODS = ("day", "week", "month", "quarter")
+PERIODS = spans.KINDS
 APPROVALS = ("automatic", "one")
+PLAIN = BudgetTerms()  # UTC, no parent, nothing carried over, soft
+_TIMING = ("zone", "rolling_days")
 _MOST_PERCENT = 1000
 _MOST_RUNGS = 10
 
@@ -51,6 +55,7 @@ class _Draft:
     period: str
     owner_email: str
     rungs: Sequence[RungSpec]
+    terms: BudgetTerms = PLAIN
 
 
 def create(
@@ -64,12 +69,16 @@ def create(
     by: str,
     now: datetime,
     owner_email: str = "",
+    terms: BudgetTerms = PLAIN,
     is_sample: bool = False,
 ) -> int:
     """The id of a new budget. Raises Invalid."""
-    draft = _checked(_Draft(name, scope, amount, currency, period, owner_email, rungs), budget_id=None)
+    given = _Draft(name, scope, amount, currency, period, owner_email, rungs, terms)
+    draft = _checked(given, budget_id=None, is_sample=is_sample)
     with transaction.atomic():
-        row = Budget.objects.create(is_sample=is_sample, created_at=now, created_by=by, **_columns(draft))
+        row = Budget(is_sample=is_sample, created_at=now, created_by=by, **_columns(draft))
+        row.carries_from = _first_key(row)
+        row.save(force_insert=True)
         Rung.objects.bulk_create(Rung(budget=row, **_rung_columns(spec)) for spec in draft.rungs)
         record.write(actor=by, act="budget.created", subject=f"budget:{row.pk}", at=now, after=_document(draft))
     return row.pk
@@ -86,34 +95,32 @@ def update(
     currency: str | None = None,
     period: str | None = None,
     owner_email: str | None = None,
+    terms: BudgetTerms | None = None,
     rungs: Sequence[RungSpec] | None = None,
 ) -> None:
     """Changes what is given. Actions in force keep the plan they were started with. Raises Invalid.
 
-    Scope, currency and period stay while an action is open: its target would no longer be the budget's.
+    Scope, currency, period and zone stay while an action is open: its target would no longer be the budget's.
     """
     with transaction.atomic():
+        if terms is not None and terms.parent_id is not None:
+            _lock_tree()
         row = _locked(budget_id)
         before = _draft_of(row)
-        given = _Draft(
-            name=before.name if name is None else name,
-            scope=before.scope if scope is None else scope,
-            amount=before.amount if amount is None else amount,
-            currency=before.currency if currency is None else currency,
-            period=before.period if period is None else period,
-            owner_email=before.owner_email if owner_email is None else owner_email,
-            rungs=before.rungs if rungs is None else rungs,
-        )
-        after = _checked(given, budget_id)
-        moved = [key for key in ("scope", "currency", "period") if getattr(after, key) != getattr(before, key)]
+        asked: dict[str, Any] = {
+            "name": name, "scope": scope, "amount": amount, "currency": currency, "period": period,
+            "owner_email": owner_email, "rungs": rungs, "terms": terms,
+        }  # fmt: skip
+        given = replace(before, **{field: value for field, value in asked.items() if value is not None})
+        after = _checked(given, budget_id, is_sample=row.is_sample)
+        moved = _moved(before, after)
         if moved and _open_runs(row).exists():
             raise Invalid(
                 {moved[0]: "an action of this budget is open; undo or decline it first, or wait until it ends"}
             )
-        Budget.objects.filter(pk=row.pk).update(**_columns(after))
-        if moved:
-            # What was found for the old question must not move the ladder of the new one.
-            BudgetState.objects.filter(budget=row).delete()
+        _keep(row, before, after, now, is_moved=bool(moved))
+        if spans.standing(row, now) != "running" and _open_runs(row).exists():
+            raise Invalid({"ends_on": "an action of this budget is open; undo or decline it before the budget rests"})
         _replace_rungs(row, after.rungs)
         record.write(
             actor=by,
@@ -123,6 +130,15 @@ def update(
             before=_document(before),
             after=_document(after),
         )
+
+
+def arguments(budget_id: int) -> dict[str, Any]:
+    """What `create` takes to make the same budget. Raises Invalid."""
+    row = Budget.objects.filter(pk=budget_id).first()
+    if row is None:
+        raise Invalid({"id": f"there is no budget {budget_id}"})
+    draft = _draft_of(row)
+    return {one.name: getattr(draft, one.name) for one in fields(draft)}
 
 
 def pause(*, budget_id: int, until: datetime | None, by: str, now: datetime, reason: str = "") -> None:
@@ -163,6 +179,44 @@ def delete(*, budget_id: int, by: str, now: datetime) -> None:
         record.write(actor=by, act="budget.deleted", subject=f"budget:{budget_id}", at=now, before=before)
 
 
+def _moved(before: _Draft, after: _Draft) -> list[str]:
+    """The fields that make it another question to the books."""
+    moved = [name for name in ("scope", "currency", "period") if getattr(after, name) != getattr(before, name)]
+    return moved + [name for name in _TIMING if getattr(after.terms, name) != getattr(before.terms, name)]
+
+
+def _keep(row: Budget, before: _Draft, after: _Draft, now: datetime, *, is_moved: bool) -> None:
+    """Writes the columns; what was found for an old question or an old amount does not stand for the new one."""
+    had_memory = terms.has_memory(row)
+    for name, value in _columns(after).items():
+        setattr(row, name, value)
+    if not terms.has_memory(row):
+        row.carries_from = None
+    elif is_moved or not had_memory:
+        # What was spent before somebody wished it to count is no debt and no credit.
+        row.carries_from = spans.current(row, now).key_date
+    row.save(update_fields=[*_columns(after), "carries_from"])
+    if is_moved:
+        BudgetState.objects.filter(budget=row).delete()
+        BudgetPeriod.objects.filter(budget=row).delete()
+    elif (before.amount, before.terms) != (after.amount, after.terms):
+        unknown = {"amount": None, "carried_cost": Decimal(0), "borrowed_cost": Decimal(0)}
+        BudgetState.objects.filter(budget=row, ends_at__gt=now).update(**unknown)
+
+
+def _first_key(row: Budget) -> date | None:
+    """The first period whose remainder counts: the one of its first day, else the one it is made in."""
+    if not terms.has_memory(row):
+        return None
+    return spans.on(row, row.starts_on or spans.created_on(row)).key_date
+
+
+def _lock_tree() -> None:
+    """Two people at once must not hang two budgets below each other."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('costobs budget tree'))")
+
+
 def _locked(budget_id: int) -> Budget:
     row = Budget.objects.select_for_update().filter(pk=budget_id).first()
     if row is None:
@@ -174,12 +228,12 @@ def _open_runs(row: Budget) -> Any:  # a queryset of open runs; django-stubs can
     return ActionRun.objects.filter(budget=row, state__in=ladder.OPEN)
 
 
-def _checked(draft: _Draft, budget_id: int | None) -> _Draft:
+def _checked(draft: _Draft, budget_id: int | None, *, is_sample: bool) -> _Draft:
     """The draft with clean values. Raises Invalid with every mistake at once."""
     errors: dict[str, str] = {}
     name = draft.name.strip()
-    if not name or len(name) > 100:
-        errors["name"] = "expected a name of 1 to 100 characters"
+    if not name or len(name) > 100 or not name.isprintable():
+        errors["name"] = "expected a name of 1 to 100 characters that can be printed"
     elif Budget.objects.filter(Q(name=name) & ~Q(pk=budget_id)).exists():
         errors["name"] = f"a budget called {name!r} exists"
     scope = _checked_scope(draft.scope, errors)
@@ -189,12 +243,14 @@ def _checked(draft: _Draft, budget_id: int | None) -> _Draft:
         errors["currency"] = f"expected a code of three letters such as USD, found {draft.currency!r}"
     if draft.period not in PERIODS:
         errors["period"] = f"expected one of {', '.join(PERIODS)}, found {draft.period!r}"
-    if draft.owner_email and "@" not in draft.owner_email:
+    if draft.owner_email and ("@" not in draft.owner_email or not draft.owner_email.strip().isprintable()):
         errors["owner_email"] = f"expected an e-mail address, found {draft.owner_email!r}"
     rungs = _checked_rungs(draft.rungs, scope, errors)
+    about = term_checks.About(draft.period, scope, budget_id, is_sample)
+    checked = term_checks.check(draft.terms, about, errors)
     if errors:
         raise Invalid(errors)
-    return _Draft(name, scope, amount, currency, draft.period, draft.owner_email.strip(), rungs)
+    return _Draft(name, scope, amount, currency, draft.period, draft.owner_email.strip(), rungs, checked)
 
 
 def _checked_scope(scope: Mapping[str, Sequence[str]], errors: dict[str, str]) -> dict[str, list[str]]:
@@ -207,6 +263,9 @@ def _checked_scope(scope: Mapping[str, Sequence[str]], errors: dict[str, str]) -
         if not named:
             errors["scope"] = f"{dimension} has no value"
             continue
+        if any("\x00" in value for value in named):
+            errors["scope"] = f"{dimension}: a value holds a null character, which no name has"
+            continue
         clean[dimension] = named
     return dict(sorted(clean.items()))
 
@@ -217,8 +276,10 @@ def _checked_amount(amount: Decimal | str, errors: dict[str, str]) -> Decimal:
     except money.MoneyError as problem:
         errors["amount"] = str(problem)
         return Decimal(0)
-    if not Decimal("0.01") <= found <= Decimal(10) ** 15:
-        errors["amount"] = f"expected an amount of 0.01 or more, found {money.text(found)}"
+    if not money.fits(found) or not Decimal("0.01") <= found <= Decimal(10) ** 15:
+        errors["amount"] = (
+            f"expected an amount of 0.01 or more with {money.SPLIT_PLACES} decimals at most, found {str(amount)[:40]}"
+        )
     return found
 
 
@@ -269,7 +330,7 @@ def _draft_of(row: Budget) -> _Draft:
         RungSpec(rung.percent, rung.action, rung.config, rung.approval, rung.expires_after_hours)
         for rung in Rung.objects.filter(budget=row, is_active=True).order_by("percent", "pk")
     )
-    return _Draft(row.name, row.scope, row.amount, row.currency, row.period, row.owner_email, rungs)
+    return _Draft(row.name, row.scope, row.amount, row.currency, row.period, row.owner_email, rungs, terms_of(row))
 
 
 def _columns(draft: _Draft) -> dict[str, Any]:
@@ -280,6 +341,8 @@ def _columns(draft: _Draft) -> dict[str, Any]:
         "currency": draft.currency,
         "period": draft.period,
         "owner_email": draft.owner_email,
+        **asdict(draft.terms),
+        "protected": [dict(one) for one in draft.terms.protected],
     }
 
 
@@ -295,4 +358,11 @@ def _rung_columns(spec: RungSpec) -> dict[str, Any]:
 
 def _document(draft: _Draft) -> dict[str, Any]:
     rungs = [{**_rung_columns(spec), "percent": f"{spec.percent:f}"} for spec in draft.rungs]
-    return {**_columns(draft), "amount": money.text(Decimal(draft.amount)), "rungs": rungs}
+    plain = {name: _plain(value) for name, value in _columns(draft).items()}
+    return {**plain, "amount": money.text(Decimal(draft.amount)), "rungs": rungs}
+
+
+def _plain(value: Any) -> Any:  # what JSON can keep of a column
+    if isinstance(value, Decimal):
+        return money.text(value)
+    return value.isoformat() if isinstance(value, date) else value

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Q
 
-from alerts import decisions, ladder, lines, messages, notices, queries, wording
+from alerts import decisions, ladder, lines, messages, notices, queries, spans, terms, wording
 from alerts.actions import KINDS
 from alerts.actions.base import GATE_NAMES, Occasion
 from alerts.models import ActionRun, Budget, BudgetState, Rung
 from alerts.rows import BudgetLine, Notice
 from costobs.kernel import fmt
-from costobs.kernel import period as periods
 from costobs.kernel.period import Days
 
 COOLDOWN = timedelta(minutes=60)
@@ -33,12 +33,11 @@ def run(*, now: datetime) -> list[int]:
 
 def _due(now: datetime) -> list[tuple[int, BudgetState]]:
     """The budgets where something changes, found without a lock; `_climb` looks again under one."""
-    today = periods.day_of(now)
     states = BudgetState.objects.filter(
         Q(budget__paused_until=None) | Q(budget__paused_until__lte=now),
         budget__is_active=True,
-        period_start__lte=today,
-        period_end__gt=today,
+        starts_at__lte=now,
+        ends_at__gt=now,
         evaluated_at__gt=now - _EVALUATED_WITHIN,
         evaluated_at__lte=now,
     )
@@ -52,10 +51,16 @@ def _decide(rungs: Sequence[decisions.RungFacts], state: BudgetState, now: datet
     return decisions.decide(
         rungs=rungs,
         used_percent=state.used_percent,
-        forecast_percent=None if forecast is None else ladder.percent_of(forecast, state.budget.amount),
-        is_stale=state.is_stale,
+        forecast_percent=None if forecast is None else ladder.percent_of(forecast, _amount(state)),
+        is_stale=state.is_untrusted,
         now=now,
     )
+
+
+def _amount(state: BudgetState) -> Decimal:
+    """What the period may cost: with what is carried and borrowed."""
+    amount: Decimal | None = state.amount
+    return Decimal(state.budget.amount) if amount is None else amount
 
 
 def _rung_facts(budgets: Sequence[Budget], starts: dict[int, Any]) -> dict[int, list[decisions.RungFacts]]:
@@ -93,7 +98,8 @@ def _climb(budget_id: int, state: BudgetState, now: datetime) -> list[int]:
     if budget is None or (budget.paused_until is not None and budget.paused_until > now):
         return []
     state.budget = budget
-    state.used_percent = ladder.percent_of(state.spend_cost, budget.amount)  # the amount may have changed just now
+    state.amount = terms.term(budget, now).amount  # it may have changed just now
+    state.used_percent = ladder.percent_of(state.spend_cost, state.amount)
     facts = _rung_facts([budget], {budget_id: state.period_start}).get(budget_id, [])
     decision = _decide(facts, state, now)
     days = Days(state.period_start, state.period_end)
@@ -111,7 +117,8 @@ def _start(budget: Budget, state: BudgetState, days: Days, firing: decisions.Fir
     """Writes one run; None when it exists already."""
     rung = Rung.objects.get(pk=firing.rung_id)
     is_over = firing.state in {"done", "superseded"}
-    expires_at = None if is_over else _expires_at(rung, days, firing.state, now)
+    until = spans.acts_until(budget, spans.current(budget, now), now)
+    expires_at = None if is_over else _expires_at(rung, until, firing.state, now)
     run_, created = ActionRun.objects.get_or_create(
         rung=rung,
         target=ladder.target(budget.scope),
@@ -121,7 +128,7 @@ def _start(budget: Budget, state: BudgetState, days: Days, firing: decisions.Fir
             "budget": budget,
             "action": rung.action,
             "state": firing.state,
-            "plan": _plan(budget, rung, state, days, expires_at or days.end_at),
+            "plan": _plan(budget, rung, state, until, expires_at or until),
             "reason": _reason(budget, rung, state),
             "asked_at": now,
             "expires_at": expires_at,
@@ -132,23 +139,24 @@ def _start(budget: Budget, state: BudgetState, days: Days, firing: decisions.Fir
     return run_ if created else None
 
 
-def _expires_at(rung: Rung, days: Days, state: str, now: datetime) -> datetime:
+def _expires_at(rung: Rung, until: datetime, state: str, now: datetime) -> datetime:
     if state == "waiting_approval":
-        return min(days.end_at, now + APPROVAL_ENDS_AFTER)
+        return min(until, now + APPROVAL_ENDS_AFTER)
     if rung.expires_after_hours is not None:
-        return min(days.end_at, now + timedelta(hours=rung.expires_after_hours))
-    return days.end_at
+        return min(until, now + timedelta(hours=rung.expires_after_hours))
+    return until
 
 
-def _plan(budget: Budget, rung: Rung, state: BudgetState, days: Days, until: datetime) -> dict[str, Any]:
+def _plan(budget: Budget, rung: Rung, state: BudgetState, ends_at: datetime, until: datetime) -> dict[str, Any]:
     """What will be done, fixed now: later changes of the budget do not change a run."""
     kind = KINDS[rung.action]()
+    days = spans.current(budget, state.evaluated_at).days
     occasion = Occasion(
         budget_name=budget.name,
         scope=budget.scope,
         matches=ladder.matches(budget.scope, GATE_NAMES) if kind.is_enforcing else (),
         percent_words=fmt.percent(state.used_percent / 100),
-        amount_words=f"{fmt.money(budget.amount, budget.currency)} for {wording.period(budget.period, days)}",
+        amount_words=f"{fmt.money(_amount(state), budget.currency)} for {wording.period(budget.period, days)}",
         until=until,
     )
     plan = kind.plan(rung.config, occasion)
@@ -158,7 +166,7 @@ def _plan(budget: Budget, rung: Rung, state: BudgetState, days: Days, until: dat
         "words": wording.action(rung.action, rung.config),
         "effect": wording.effect(rung.action),
         "target_words": wording.scope(budget.scope),
-        "ends_at": days.end_at.isoformat(),
+        "ends_at": ends_at.isoformat(),
         "expires_after_hours": rung.expires_after_hours,
     }
 
@@ -166,8 +174,8 @@ def _plan(budget: Budget, rung: Rung, state: BudgetState, days: Days, until: dat
 def _reason(budget: Budget, rung: Rung, state: BudgetState) -> str:
     level, what = state.used_percent, "used"
     if rung.config.get("on") == "forecast" and state.forecast_cost is not None:
-        level, what = ladder.percent_of(state.forecast_cost, budget.amount), "forecast"
-    amount = fmt.money(budget.amount, budget.currency)
+        level, what = ladder.percent_of(state.forecast_cost, _amount(state)), "forecast"
+    amount = fmt.money(_amount(state), budget.currency)
     return f"{fmt.percent(level / 100)} {what} ≥ {wording.rung(rung.percent)} of {amount}"
 
 
@@ -177,7 +185,7 @@ def _tell(budget: Budget, state: BudgetState, days: Days, started: Sequence[Acti
     if not active:
         return
     line = queries.budget_line(budget_id=budget.pk, now=now)
-    driver = notices.driver(budget, days)
+    driver = notices.driver(budget, line.days)
     asking = next((run_ for run_ in active if run_.state == "waiting_approval"), None)
     ordered = sorted(active, key=lambda run_: -ladder.STRENGTH[run_.action])
     highest = max(started, key=lambda run_: run_.rung.percent)
@@ -219,17 +227,24 @@ def _end_by_clock(now: datetime) -> None:
             changed = ActionRun.objects.filter(pk=run_.pk, state=run_.state, expires_at__lte=now).update(
                 state=state, ended_at=run_.expires_at, ended_by="clock", version=F("version") + 1
             )
+            if changed and run_.budget.period == spans.ROLLING and _until(run_) <= now:
+                # It has no next period to be armed in again.
+                ActionRun.objects.filter(pk=run_.pk).update(rearmed_at=now)
             if changed and state == "ended":
-                days = periods.budget_period(run_.budget.period, run_.period_start)
+                days = Days(run_.period_start, spans.keyed(run_.budget, run_.period_start, now).whole.end)
                 _tell_ended(run_.budget, days, run_.pk, "its time is over", now)
     finished = ActionRun.objects.filter(state="failed", ended_at=None).select_related("budget")
     _close_failed(finished, now)
 
 
 def _close_failed(runs: Iterable[ActionRun], now: datetime) -> None:
-    today = periods.day_of(now)
-    over = [one.pk for one in runs if periods.budget_period(one.budget.period, one.period_start).end <= today]
+    over = [one.pk for one in runs if _until(one) <= now]
     ActionRun.objects.filter(pk__in=over, state="failed").update(ended_at=now, ended_by="clock")
+
+
+def _until(run_: ActionRun) -> datetime:
+    """When its period was over, or will be."""
+    return spans.acts_until(run_.budget, spans.keyed(run_.budget, run_.period_start, run_.asked_at), run_.asked_at)
 
 
 def _tell_ended(budget: Budget, days: Days, run_id: int, why: str, now: datetime) -> None:

@@ -5,23 +5,23 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from alerts import ladder
-from alerts.models import ActionRun, Budget, BudgetState, Rung
-from attribution import queries as spend_queries
-from costobs.kernel import money
-from costobs.kernel import period as periods
-from costobs.kernel.period import Days
-from costobs.kernel.scope import SpendScope
+from alerts import ladder, spans, spent, terms
+from alerts.models import ActionRun, BooksCheck, Budget, BudgetState, Rung
+from alerts.spent import Spent
+from alerts.terms import Term
+from costobs.kernel.period import Days, day_of
 from ingest import queries as ingest_queries
+from ingest.queries import Freshness
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What was found for one budget."""
+    """What was found for one budget. `days` are its local days, `amount` is what it may spend in them."""
 
     budget_id: int
     name: str
     days: Days
+    amount: Decimal
     spend_cost: Decimal
     forecast_cost: Decimal | None
     used_percent: Decimal
@@ -30,28 +30,37 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Spent:
-    """The spend of a budget in its period so far; `complete_cost` is without today and without what corrects closed months."""
+class _Trust:
+    """Whether the figures of one budget are ground for more than a notice."""
 
-    cost: Decimal
-    estimated_cost: Decimal
-    unpriced_cost: Decimal
-    complete_cost: Decimal
-    adjusted_cost: Decimal
+    is_stale: bool
+    is_unbalanced: bool
+    complete_through: datetime | None
+    late: tuple[str, ...]
 
 
 _EVALUATED = (
     "period_end",
+    "starts_at",
+    "ends_at",
+    "amount",
+    "carried_cost",
+    "borrowed_cost",
     "evaluated_at",
     "complete_through",
     "spend_cost",
     "estimated_cost",
     "unpriced_cost",
+    "converted_cost",
+    "rates",
+    "unconverted",
     "forecast_cost",
     "forecast_method",
     "used_percent",
     "state",
     "is_stale",
+    "is_unbalanced",
+    "late",
 )
 
 
@@ -59,23 +68,28 @@ def run(*, now: datetime) -> list[Evaluation]:
     """Evaluates every active budget in its current period and keeps the result; repeating it changes only the time.
 
     The spend is the answer of `attribution.queries` to the budget's scope: billed where the bill is in, else estimated,
-    with unpriced usage at its conservative price. With stale books the figures are kept and the state is `unknown`.
+    with unpriced usage at its conservative price, and own GPUs, idle and shared cost as they were split. With books that are
+    stale, do not add up or cannot be converted, the figures are kept and the state is `unknown`. A budget that has not begun
+    or has ended is left alone.
     """
-    rows = list(Budget.objects.filter(is_active=True).order_by("pk"))
+    active = list(Budget.objects.filter(is_active=True).order_by("pk"))
+    rows = [row for row in active if spans.standing(row, now) == "running"]
+    for standing in ("upcoming", "ended"):
+        _rest([row for row in active if spans.standing(row, now) == standing], standing)
     if not rows:
         return []
-    is_stale = ingest_queries.is_stale(now=now)
-    complete_through = ingest_queries.freshness(now=now).complete_through
+    held = terms.of(rows, now)
+    trusted = _trusted(rows, held, now)
     in_force = _in_force(rows)
     lowest = _lowest_rungs()
-    spent = _spent(rows, periods.day_of(now))
+    found = spent.spent({row.pk: _window(row, held[row.pk], now) for row in rows})
     states = [
         _evaluate(
             row,
-            spent[row.pk],
+            held[row.pk],
+            found[row.pk],
             now,
-            is_stale,
-            complete_through,
+            trusted[row.pk],
             in_force.get(row.pk, frozenset()),
             lowest.get(row.pk),
         )
@@ -87,113 +101,132 @@ def run(*, now: datetime) -> list[Evaluation]:
         unique_fields=["budget", "period_start"],
         update_fields=_EVALUATED,
     )
-    return [
-        Evaluation(
-            budget_id=row.pk,
-            name=row.name,
-            days=Days(state.period_start, state.period_end),
-            spend_cost=state.spend_cost,
-            forecast_cost=state.forecast_cost,
-            used_percent=state.used_percent,
-            state=state.state,
-            is_stale=state.is_stale,
-        )
-        for row, state in zip(rows, states, strict=True)
-    ]
+    return [_evaluation(row, held[row.pk], state) for row, state in zip(rows, states, strict=True)]
+
+
+def _evaluation(row: Budget, term: Term, state: BudgetState) -> Evaluation:
+    return Evaluation(
+        budget_id=row.pk,
+        name=row.name,
+        days=term.days,
+        amount=term.amount,
+        spend_cost=state.spend_cost,
+        forecast_cost=state.forecast_cost,
+        used_percent=state.used_percent,
+        state=state.state,
+        is_stale=state.is_stale,
+    )
 
 
 def _evaluate(
     row: Budget,
-    spent: _Spent,
+    term: Term,
+    spent: Spent,
     now: datetime,
-    is_stale: bool,
-    complete_through: datetime | None,
+    trust: _Trust,
     in_force: frozenset[str],
     lowest_rung: Decimal | None,
 ) -> BudgetState:
-    today = periods.day_of(now)
-    days = periods.budget_period(row.period, today)
+    today = spans.today(row, now)
     pace = ladder.naive_pace(
-        days=days,
-        complete=days.until(today),
+        days=term.days,
+        complete=term.days.until(today),
         complete_cost=spent.complete_cost,
         spend_cost=spent.cost,
         adjusted_cost=spent.adjusted_cost,
     )
     forecast = None if pace is None else pace.forecast_cost
-    used = ladder.percent_of(spent.cost, row.amount)
-    facts = ladder.Facts(
-        used_percent=used,
-        forecast_percent=None if forecast is None else ladder.percent_of(forecast, row.amount),
-        lowest_rung=lowest_rung,
-        is_stale=is_stale,
-        is_paused=row.paused_until is not None and row.paused_until > now,
-        in_force=in_force,
+    state = _figures(row, term, spent, trust, forecast, now)
+    state.state = ladder.standing(
+        ladder.Facts(
+            used_percent=state.used_percent,
+            forecast_percent=None if forecast is None else ladder.percent_of(forecast, term.amount),
+            lowest_rung=lowest_rung,
+            is_stale=state.is_untrusted,
+            is_paused=row.paused_until is not None and row.paused_until > now,
+            in_force=in_force,
+        )
     )
+    return state
+
+
+def _figures(
+    row: Budget, term: Term, spent: Spent, trust: _Trust, forecast: Decimal | None, now: datetime
+) -> BudgetState:
+    """What was found, without what it is called."""
+    unconverted = sorted({*spent.unconverted, *term.unconverted})
     return BudgetState(
         budget=row,
-        period_start=days.start,
-        period_end=days.end,
+        period_start=term.key_date,
+        period_end=term.span.whole.end,
+        starts_at=term.starts_at,
+        ends_at=term.ends_at,
+        amount=term.amount,
+        carried_cost=term.carried_cost,
+        borrowed_cost=term.borrowed_cost,
         evaluated_at=now,
-        complete_through=complete_through,
+        complete_through=trust.complete_through,
         spend_cost=spent.cost,
         estimated_cost=spent.estimated_cost,
         unpriced_cost=spent.unpriced_cost,
+        converted_cost=spent.converted_cost,
+        rates=spent.rates,
+        unconverted=" ".join(unconverted),
         forecast_cost=forecast,
         forecast_method=ladder.NAIVE_PACE if forecast is not None else "",
-        used_percent=used,
-        state=ladder.standing(facts),
-        is_stale=is_stale,
+        used_percent=ladder.percent_of(spent.cost, term.amount),
+        is_stale=trust.is_stale,
+        is_unbalanced=trust.is_unbalanced,
+        late=", ".join(trust.late),
     )
 
 
-def _spent(rows: Sequence[Budget], today: date) -> dict[int, _Spent]:
-    """What each budget has spent. Budgets that ask alike are answered together: by their dimensions, summed exactly."""
-    alike: dict[tuple[Days, str, tuple[str, ...]], list[Budget]] = {}
+def _window(row: Budget, term: Term, now: datetime) -> spent.Window:
+    """The question: from the start of the period to the end of today in the budget's zone."""
+    zone, today = spans.zone_of(row), spans.today(row, now)
+    return spent.Window(
+        scope=row.scope,
+        currency=row.currency,
+        starts_at=term.starts_at,
+        split_at=spans.midnight(today, zone),
+        ends_at=min(term.ends_at, spans.midnight(today + timedelta(days=1), zone)),
+    )
+
+
+def _trusted(rows: Sequence[Budget], held: Mapping[int, Term], now: datetime) -> dict[int, _Trust]:
+    """Freshness by the sources a budget counts: those its scope names, else all of them; balance by its days."""
+    fresh = ingest_queries.freshness(now=now)
+    odd = set(BooksCheck.objects.filter(is_balanced=False).values_list("day", flat=True))
+    known: dict[tuple[str, ...], tuple[bool, datetime | None, tuple[str, ...]]] = {}
+    found = {}
     for row in rows:
-        days = periods.budget_period(row.period, today)
-        alike.setdefault((days, row.currency, tuple(sorted(row.scope))), []).append(row)
-    is_adjusted = spend_queries.is_adjusted()
-    found: dict[int, _Spent] = {}
-    for (days, currency, dimensions), members in alike.items():
-        before = _groups(days.until(today), currency, dimensions)
-        now = Days(today, today + timedelta(days=1))
-        current = _groups(now, currency, dimensions)
-        asked = (days.until(today), now) if is_adjusted else (Days(today, today), Days(today, today))
-        corrected, today_corrected = (_adjusted(one, currency, dimensions) for one in asked)
-        for row in members:
-            wanted = [set(row.scope[name]) for name in dimensions]
-            complete, all_ = _within(before, wanted), _within([*before, *current], wanted)
-            found[row.pk] = _Spent(
-                cost=money.total(group.cost for group in all_),
-                estimated_cost=money.total(group.estimated_cost for group in all_),
-                unpriced_cost=money.total(group.unpriced_cost for group in all_),
-                complete_cost=money.EXACT.subtract(
-                    money.total(group.cost for group in complete), _sum(corrected, wanted)
-                ),
-                adjusted_cost=money.EXACT.add(_sum(corrected, wanted), _sum(today_corrected, wanted)),
-            )
+        named = tuple(row.scope.get("source", ()))
+        if named not in known:
+            known[named] = _freshness(fresh, named)
+        is_stale, through, late = known[named]
+        found[row.pk] = _Trust(is_stale, _is_any_in(odd, held[row.pk]), through, late)
     return found
 
 
-def _groups(days: Days, currency: str, dimensions: tuple[str, ...]) -> list[spend_queries.SpendRow]:
-    scope = SpendScope(days, (), "effective", currency, teams=None)
-    return spend_queries.spend(scope=scope, group_by=dimensions) if len(days) else []
+def _freshness(fresh: Freshness, named: Sequence[str]) -> tuple[bool, datetime | None, tuple[str, ...]]:
+    """Whether these sources are stale, through when they are complete, and which of them fail."""
+    lines = [line for line in fresh.sources if not named or line.name in named]
+    failed = tuple(line.name for line in lines if line.status == "failed")
+    is_stale = bool(failed) or not any(line.complete_through for line in lines)
+    known = [line.complete_through for line in lines if line.complete_through and line.status == "on_time"]
+    return is_stale, min(known, default=None), failed
 
 
-def _adjusted(days: Days, currency: str, dimensions: tuple[str, ...]) -> dict[tuple[str, ...], Decimal]:
-    scope = SpendScope(days, (), "effective", currency, teams=None)
-    return spend_queries.adjusted_spend(scope=scope, group_by=dimensions) if len(days) else {}
+def _is_any_in(days: Iterable[date], term: Term) -> bool:
+    """Whether one of the UTC days touches the period."""
+    first, last = day_of(term.starts_at), day_of(term.ends_at - timedelta(seconds=1))
+    return any(first <= day <= last for day in days)
 
 
-def _sum(found: Mapping[tuple[str, ...], Decimal], wanted: Sequence[set[str]]) -> Decimal:
-    return money.total(
-        cost for keys, cost in found.items() if all(key in values for key, values in zip(keys, wanted, strict=True))
-    )
-
-
-def _within(groups: Sequence[spend_queries.SpendRow], wanted: Sequence[set[str]]) -> list[spend_queries.SpendRow]:
-    return [group for group in groups if all(key in values for key, values in zip(group.keys, wanted, strict=True))]
+def _rest(rows: Sequence[Budget], standing: str) -> None:
+    """Budgets that do not run keep their figures, and need no attention."""
+    if rows:
+        BudgetState.objects.filter(budget__in=rows).exclude(state=standing).update(state=standing)
 
 
 def _in_force(rows: Iterable[Budget]) -> dict[int, frozenset[str]]:

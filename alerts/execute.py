@@ -5,14 +5,14 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import F
 
-from alerts import changes, ladder, lines, messages, notices, queries, wording
+from alerts import changes, ladder, lines, messages, notices, queries, spans, wording
 from alerts.hooks import KINDS
 from alerts.hooks import gate as gate_hook
 from alerts.hooks.base import PlaceFact, ProcessFact, Verdict
 from alerts.models import ActionRun, Budget, BudgetState, Gate, GateProcess
 from alerts.rows import Notice
 from costobs.audit import record
-from costobs.kernel import period as periods
+from costobs.kernel.period import Days
 
 # How long an action may wait for the gates before people are told that it does not hold.
 CONFIRM_WITHIN = timedelta(seconds=60)
@@ -49,7 +49,7 @@ def approve(*, run_id: int, version: int, by: str, now: datetime, confirm: str =
         if run_.budget.paused_until is not None and run_.budget.paused_until > now:
             raise Conflict(f"the ladder of {run_.budget.name} is paused; resume it first")
         if _is_stale(run_, now):
-            raise Conflict("the data are late or failing; nothing is applied until they are in")
+            raise Conflict("the data are late or failing, or do not add up; nothing is applied until they are right")
         if run_.action == "shutdown" and confirm.strip() != run_.budget.name:
             raise NotConfirmed(f"type the name of the budget, {run_.budget.name!r}, to shut it down")
         ends_at = datetime.fromisoformat(run_.plan["ends_at"])
@@ -102,8 +102,9 @@ def _expect(run_: ActionRun, version: int | None, states: tuple[str, ...], now: 
 
 
 def _is_stale(run_: ActionRun, now: datetime) -> bool:
-    days = periods.budget_period(run_.budget.period, periods.day_of(now))
-    return BudgetState.objects.filter(budget=run_.budget, period_start=days.start, is_stale=True).exists()
+    start = spans.current(run_.budget, now).key_date
+    state = BudgetState.objects.filter(budget=run_.budget, period_start=start).first()
+    return state is not None and state.is_untrusted
 
 
 def _change(run_: ActionRun, **columns: object) -> None:
@@ -222,6 +223,6 @@ def _raise(run_: ActionRun, kind: str, what: str, notice: Notice, now: datetime)
         run=run_,
         notice=notice,
         key=f"run:{run_.pk}:{what}",
-        period=periods.budget_period(budget.period, run_.period_start),
+        period=Days(run_.period_start, spans.keyed(budget, run_.period_start, now).whole.end),
         now=now,
     )

@@ -44,14 +44,13 @@ class Facts:
 
 
 def percent_of(part: Decimal, whole: Decimal) -> Decimal:
-    """`part` in percent of `whole`, cut (not rounded) at two decimals, so that 99.999 is not yet 100."""
+    """`part` in percent of `whole`, cut (not rounded) at two decimals, so that 99.999 is not yet 100.
+
+    Of nothing (what was overrun before has taken the whole amount) it is 100, and without bound once something is spent.
+    """
+    if whole <= 0:
+        return _MOST_PERCENT if part > 0 else Decimal(100)
     return min((part * 100 / whole).quantize(_CENTI, rounding=ROUND_DOWN), _MOST_PERCENT)
-
-
-def elapsed_percent(period: Days, seconds_gone: int) -> Decimal:
-    """How much of the period is gone, 0 to 100."""
-    whole = len(period) * 86_400
-    return (Decimal(100) * max(0, min(whole, seconds_gone)) / whole).quantize(_CENTI, rounding=ROUND_HALF_EVEN)
 
 
 def threshold_cost(amount: Decimal, percent: Decimal) -> Decimal:

@@ -1,15 +1,17 @@
 """From tables to rows: how a budget, a rung and a run of an action are put into the answers of the queries."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
-from alerts import ladder, wording
+from alerts import ladder, spans, wording
 from alerts.models import ActionRun, Budget, BudgetState, Rung
-from alerts.rows import BudgetLine, NextStep, RungRow, RunLine
+from alerts.rows import BudgetLine, BudgetTerms, NextStep, RungRow, RunLine
+from alerts.spans import Span
 from costobs.kernel import fmt
 from costobs.kernel import period as periods
-from costobs.kernel.period import Days
 
 # Attributes that the queries prefetch onto a budget.
 RUNGS = "ladder_rungs"
@@ -23,14 +25,21 @@ def rungs_of(row: Budget) -> list[Rung]:
 
 def budget_line(row: Budget, state: BudgetState | None, now: datetime) -> BudgetLine:
     """One budget in its current period; `state` is the evaluation of that period, if there is one."""
-    days = periods.budget_period(row.period, periods.day_of(now))
+    span = spans.current(row, now)
+    base = spans.base_amount(row.amount, row.currency, is_prorated=row.is_prorated, span=span)
+    amount = base if state is None or state.amount is None else state.amount
     paused = row.paused_until is not None and row.paused_until > now
     open_runs: list[ActionRun] = getattr(row, OPEN_RUNS)
     forecast = state.forecast_cost if state else None
-    forecast_percent = None if forecast is None else ladder.percent_of(forecast, row.amount)
-    used = ladder.percent_of(state.spend_cost, row.amount) if state else None
+    forecast_percent = None if forecast is None else ladder.percent_of(forecast, amount)
+    used = ladder.percent_of(state.spend_cost, amount) if state else None
     rungs = rungs_of(row)
-    standing = ladder.standing(_facts(rungs, open_runs, state, used, forecast_percent, is_paused=paused))
+    standing = spans.standing(row, now)
+    called = (
+        ladder.standing(_facts(rungs, open_runs, state, used, forecast_percent, is_paused=paused))
+        if standing == "running"
+        else standing
+    )
     return BudgetLine(
         id=row.pk,
         name=row.name,
@@ -39,30 +48,58 @@ def budget_line(row: Budget, state: BudgetState | None, now: datetime) -> Budget
         teams=tuple(row.scope.get("team", ())),
         owner_email=row.owner_email,
         period=row.period,
-        days=days,
-        amount=row.amount,
+        days=span.days,
+        amount=amount,
         currency=row.currency,
-        spend_cost=state.spend_cost if state else None,
-        estimated_cost=state.estimated_cost if state else None,
-        unpriced_cost=state.unpriced_cost if state else None,
         used_percent=used,
-        elapsed_percent=ladder.elapsed_percent(days, int((now - days.start_at).total_seconds())),
+        elapsed_percent=spans.elapsed_percent(span, now),
         forecast_cost=forecast,
-        forecast_method=state.forecast_method if state else "",
-        variance_cost=None if forecast is None else forecast - row.amount,
+        variance_cost=None if forecast is None else forecast - amount,
         variance_percent=None if forecast_percent is None else forecast_percent - 100,
-        state=standing,
-        state_words=wording.STATES[standing],
-        is_forecast_over=forecast is not None and forecast > row.amount,
+        state=called,
+        state_words=wording.STATES[called],
+        is_forecast_over=forecast is not None and forecast > amount,
         is_waiting_approval=any(run.state == "waiting_approval" for run in open_runs),
-        next_step=_next_step(row, state, days, now, open_runs),
+        next_step=_next_step(row, state, amount, now, open_runs) if standing == "running" else None,
         ladder_words=wording.ladder([(rung.percent, rung.action, rung.approval) for rung in rungs]),
-        evaluated_at=state.evaluated_at if state else None,
-        complete_through=state.complete_through if state else None,
         paused_until=row.paused_until if paused else None,
         is_active=row.is_active,
         is_sample=row.is_sample,
+        **_of_period(row, state, span, base, now),
+        standing=standing,
+        terms=terms_of(row),
     )
+
+
+def _of_period(row: Budget, state: BudgetState | None, span: Span, base: Decimal, now: datetime) -> dict[str, Any]:
+    """What was found, how the amount of the period comes about, where it begins and ends, and what is in doubt."""
+    nothing = Decimal(0)
+    return {
+        "spend_cost": state.spend_cost if state else None,
+        "estimated_cost": state.estimated_cost if state else None,
+        "unpriced_cost": state.unpriced_cost if state else None,
+        "forecast_method": state.forecast_method if state else "",
+        "evaluated_at": state.evaluated_at if state else None,
+        "complete_through": state.complete_through if state else None,
+        "own_amount": row.amount,
+        "base_amount": base,
+        "carried_cost": state.carried_cost if state else nothing,
+        "borrowed_cost": state.borrowed_cost if state else nothing,
+        "converted_cost": state.converted_cost if state else nothing,
+        "rates": state.rates if state else "",
+        "unconverted": tuple(state.unconverted.split()) if state else (),
+        "is_unbalanced": state.is_unbalanced if state else False,
+        "late": state.late if state else "",
+        "starts_at": span.starts_at,
+        "ends_at": span.ends_at,
+        "key_date": span.key_date,
+        "today": spans.today(row, now),
+    }
+
+
+def terms_of(row: Budget) -> BudgetTerms:
+    """The terms as they are kept."""
+    return BudgetTerms(**{one.name: getattr(row, one.name) for one in fields(BudgetTerms)})
 
 
 def _facts(
@@ -78,7 +115,7 @@ def _facts(
         used_percent=used,
         forecast_percent=forecast,
         lowest_rung=min((rung.percent for rung in rungs), default=None),
-        is_stale=state is None or state.is_stale,
+        is_stale=state is None or state.is_untrusted,
         is_paused=is_paused,
         in_force=frozenset(run.action for run in open_runs if run.state in ladder.APPLYING),
     )
@@ -86,13 +123,12 @@ def _facts(
 
 def rung_row(rung: Rung, line: BudgetLine, runs: Sequence[ActionRun], now: datetime) -> RungRow:
     """One step with what its newest run of this period did; `runs` are newest first."""
-    run = next((run for run in runs if run.rung_id == rung.pk and run.period_start == line.days.start), None)
+    run = next((run for run in runs if run.rung_id == rung.pk and run.period_start == line.key_date), None)
     if run is not None and run.rearmed_at is not None:
         run = None
     cost = ladder.threshold_cost(line.amount, rung.percent)
-    today = periods.day_of(now)
     pace = ladder.pace_of(
-        forecast_cost=line.forecast_cost, spend_cost=line.spend_cost or Decimal(0), period=line.days, today=today
+        forecast_cost=line.forecast_cost, spend_cost=line.spend_cost or Decimal(0), period=line.days, today=line.today
     )
     state = run.state if run else "armed"
     return RungRow(
@@ -149,24 +185,25 @@ def run_line(run: ActionRun) -> RunLine:
 
 
 def _next_step(
-    row: Budget, state: BudgetState | None, days: Days, now: datetime, open_runs: Sequence[ActionRun]
+    row: Budget, state: BudgetState | None, amount: Decimal, now: datetime, open_runs: Sequence[ActionRun]
 ) -> NextStep | None:
     """What happens next: somebody decides, or the next rung is reached; None when nothing is left."""
     waiting = next((run for run in open_runs if run.state == "waiting_approval"), None)
     if waiting is not None:
         until = f" until {fmt.moment(waiting.expires_at)}" if waiting.expires_at else ""
         return NextStep(f"{waiting.plan['words']} waits for approval{until}", periods.day_of(waiting.asked_at))
-    used = ladder.percent_of(state.spend_cost, row.amount) if state else None
+    used = ladder.percent_of(state.spend_cost, amount) if state else None
     rung = next((rung for rung in rungs_of(row) if used is None or rung.percent > used), None)
     if rung is None:
         return None
     suffix = "" if rung.approval == "automatic" else ", " + wording.approval(rung.approval)
     text = f"{wording.action(rung.action, rung.config)} at {wording.rung(rung.percent)}{suffix}"
+    days = spans.current(row, now).days
     pace = ladder.pace_of(
         forecast_cost=state.forecast_cost if state else None,
         spend_cost=state.spend_cost if state else Decimal(0),
         period=days,
-        today=periods.day_of(now),
+        today=spans.today(row, now),
     )
-    cost = ladder.threshold_cost(row.amount, rung.percent)
+    cost = ladder.threshold_cost(amount, rung.percent)
     return NextStep(text, ladder.expected_on(pace=pace, period=days, cost=cost))

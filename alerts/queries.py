@@ -1,41 +1,47 @@
 """What pages, API and commands may ask about budgets, their ladder and what it did."""
 
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db.models import Count, Prefetch, Q, QuerySet
 
-from alerts import ladder, lines, wording
+from alerts import blend, history, ladder, lines, spans, tree
 from alerts.models import ActionRun, Budget, BudgetState, DriftItem, Gate, GateKey, Rung
 from alerts.rows import (
+    BlendPart,
     BudgetDetail,
     BudgetLine,
+    BudgetTerms,
     BurnDay,
     Counts,
+    Family,
     GateLine,
     KeyLine,
     NextStep,
+    Overlap,
     PeriodVariance,
+    Relative,
     RungRow,
     RunLine,
 )
-from attribution import queries as spend_queries
-from attribution.queries import DaySpend
-from costobs.kernel import money
-from costobs.kernel import period as periods
 from costobs.kernel.period import Days
-from costobs.kernel.scope import Filter, SpendScope
+from costobs.kernel.scope import SpendScope
 
 __all__ = [
+    "BlendPart",
     "BudgetDetail",
     "BudgetLine",
+    "BudgetTerms",
     "BurnDay",
     "Counts",
+    "Family",
     "GateLine",
     "KeyLine",
     "NextStep",
+    "Overlap",
     "PeriodVariance",
+    "Relative",
     "RunLine",
     "RungRow",
 ]
@@ -64,22 +70,25 @@ def budget(*, id: int, now: datetime, teams: Teams) -> BudgetDetail:  # noqa: A0
     row = _budget_rows().filter(pk=id).first()
     if row is None or not _may_see(row, teams):
         raise NotFound(f"there is no budget {id}")
-    line = lines.budget_line(row, _states([row], now).get(row.pk), now)
-    shown = _shown_periods(line)
-    so_far = line.days.until(periods.day_of(now) + timedelta(days=1))
-    by_day = _by_day(row, Days(shown[-1].start, so_far.end))
-    burn = _burn_up(so_far, by_day, spend_queries.adjusted_by_day(scope=spend_scope(row, so_far)))
+    seen = [one for one in Budget.objects.order_by("name") if _may_see(one, teams) and one.is_sample == row.is_sample]
+    states = _states([row, *seen], now)
+    line = lines.budget_line(row, states.get(row.pk), now)
+    window = history.window(row, now)
+    burn = history.burn_up(row, window, now)
+    so_far = burn[-1].cumulative_cost if burn else Decimal(0)
     runs = list(ActionRun.objects.filter(budget=row).select_related("rung", "budget").order_by("-id")[:200])
     return BudgetDetail(
         line=line,
         rungs=tuple(lines.rung_row(rung, line, runs, now) for rung in lines.rungs_of(row)),
         burn_up=burn,
         not_final_from=next((day.day for day in burn if not day.is_final), None),
-        periods=tuple(_period(row, line, days, by_day) for days in shown),
+        periods=history.periods(row, line, so_far, now),
         keys=tuple(key for key in client_keys() if key.is_sample == row.is_sample and _key_in(key, row)),
         gates=tuple(gate for gate in gates(now=now) if gate.is_sample == row.is_sample),
         runs=tuple(lines.run_line(run) for run in runs),
-        overlaps=_overlaps(row),
+        family=tree.family(row, states, seen, line.base_amount),
+        overlaps=tree.overlaps(row, [one.pk for one in seen], window),
+        blend=blend.parts(window, converted_cost=line.converted_cost),
     )
 
 
@@ -185,8 +194,7 @@ def counts(*, teams: Teams) -> Counts:
 
 def spend_scope(row: Budget, days: Days) -> SpendScope:
     """The budget's question to the books: the same one that a page with these filters asks."""
-    filters = tuple(Filter(name, tuple(row.scope[name])) for name in sorted(row.scope))
-    return SpendScope(days, filters, "effective", row.currency, teams=None)
+    return history.spend_scope(row, days)
 
 
 def _budget_rows() -> QuerySet[Budget]:
@@ -206,7 +214,7 @@ def _may_see(row: Budget, teams: Teams) -> bool:
 
 def _states(rows: Sequence[Budget], now: datetime) -> dict[int, BudgetState]:
     """The evaluation of the current period by budget."""
-    starts = {row.pk: periods.budget_period(row.period, periods.day_of(now)).start for row in rows}
+    starts = {row.pk: spans.current(row, now).key_date for row in rows}
     found = BudgetState.objects.filter(budget_id__in=starts, period_start__in=set(starts.values()))
     return {state.budget_id: state for state in found if state.period_start == starts[state.budget_id]}
 
@@ -223,46 +231,6 @@ def _run_lines(teams: Teams, chosen: Q, order: str, limit: int | None = None) ->
     return found[:limit]
 
 
-def _shown_periods(line: BudgetLine) -> list[Days]:
-    """The current period and those before it, newest first."""
-    found = [line.days]
-    while len(found) < _PERIODS_SHOWN:
-        found.append(periods.budget_period(line.period, found[-1].start - timedelta(days=1)))
-    return found
-
-
-def _by_day(row: Budget, days: Days) -> dict[date, DaySpend]:
-    return {found.day: found for found in spend_queries.spend_by_day(scope=spend_scope(row, days), group_by=None)}
-
-
-def _burn_up(days: Days, by_day: Mapping[date, DaySpend], adjusted: Mapping[date, Decimal]) -> tuple[BurnDay, ...]:
-    burn, running, final = [], Decimal(0), spend_queries.last_final_day()
-    for day in days:
-        found = by_day.get(day)
-        cost = found.cost if found else Decimal(0)
-        running = money.EXACT.add(running, cost)
-        is_final = final is not None and day <= final
-        burn.append(BurnDay(day, cost, running, is_final, adjusted.get(day, Decimal(0))))
-    return tuple(burn)
-
-
-def _period(row: Budget, line: BudgetLine, days: Days, by_day: Mapping[date, DaySpend]) -> PeriodVariance:
-    actual = money.total(found.cost for found in by_day.values() if found.day in days)
-    forecast = line.forecast_cost if days == line.days else None
-    variance = (actual if forecast is None else forecast) - row.amount
-    return PeriodVariance(
-        days=days,
-        label=wording.period(row.period, days),
-        amount=row.amount,
-        actual_cost=actual,
-        forecast_cost=forecast,
-        variance_cost=variance,
-        variance_percent=ladder.percent_of(variance, row.amount),
-        is_favourable=variance <= 0,
-        is_current=days == line.days,
-    )
-
-
 def _key_in(key: KeyLine, row: Budget) -> bool:
     """Whether a request with this key can fall into the budget."""
     teams, named, features, models = (row.scope.get(name) for name in ("team", "key", "feature", "model"))
@@ -271,14 +239,4 @@ def _key_in(key: KeyLine, row: Budget) -> bool:
         and (named is None or key.key_id in named)
         and (features is None or bool(set(features) & set(key.features or ())))
         and (models is None or key.models is None or bool(set(models) & set(key.models)))
-    )
-
-
-def _overlaps(row: Budget) -> tuple[str, ...]:
-    """Budgets that no dimension keeps apart from this one."""
-    others = Budget.objects.filter(is_active=True, is_sample=row.is_sample).exclude(pk=row.pk).order_by("name")
-    return tuple(
-        other.name
-        for other in others
-        if all(set(row.scope[name]) & set(other.scope[name]) for name in row.scope.keys() & other.scope.keys())
     )

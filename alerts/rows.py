@@ -1,12 +1,33 @@
 """What the queries of this room answer with: frozen rows about budgets, rungs, runs, keys and gates."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 from costobs.kernel.period import Days
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetTerms:
+    """What a budget says beside its scope, amount, currency and period; see `Budget` for each field."""
+
+    rolling_days: int | None = None
+    zone: str = "UTC"
+    parent_id: int | None = None
+    starts_on: date | None = None
+    ends_on: date | None = None  # the first day that is not its own any more
+    is_prorated: bool = False
+    rollover: str = "none"
+    rollover_cap_percent: Decimal | None = None
+    borrow_percent: Decimal | None = None
+    is_hard: bool = False
+    on_unreachable: str = "closed"
+    default_max_tokens: int | None = None
+    aborts_running: bool = False
+    criticality: str = "normal"
+    protected: Sequence[Mapping[str, Sequence[str]]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +43,8 @@ class BudgetLine:
     """One budget in its current period. Percents count from 0 to 100 and beyond; the ratios are the same over 100.
 
     `spend_cost` is billed and estimated effective cost, unpriced usage at its conservative price; None: not evaluated.
+    `amount` is what the period may cost: `base_amount` (by days where it has a part of it only) + `carried_cost` +
+    `borrowed_cost`; `own_amount` is that of a whole period, as it was set. `days` are days of its zone.
     """
 
     id: int
@@ -54,6 +77,21 @@ class BudgetLine:
     paused_until: datetime | None
     is_active: bool
     is_sample: bool
+    own_amount: Decimal
+    base_amount: Decimal
+    carried_cost: Decimal
+    borrowed_cost: Decimal
+    converted_cost: Decimal  # of the spend, what came in other currencies
+    rates: str  # where their exchange rates come from
+    unconverted: tuple[str, ...]  # currencies without a rate, in no figure
+    is_unbalanced: bool
+    late: str  # the sources that make it stale
+    starts_at: datetime
+    ends_at: datetime
+    key_date: date  # what tables call the period
+    today: date  # in its zone
+    standing: str  # running, upcoming, ended
+    terms: BudgetTerms
 
     @property
     def used_ratio(self) -> Decimal | None:
@@ -135,7 +173,10 @@ class BurnDay:
 
 @dataclass(frozen=True, slots=True)
 class PeriodVariance:
-    """Budget against actual for one period, newest first; `forecast_cost` for the current one only."""
+    """Budget against actual for one period, newest first; `forecast_cost` for the current one only.
+
+    `is_settled`: the amount is the one of then, with what was carried and borrowed; else today's.
+    """
 
     days: Days
     label: str
@@ -146,6 +187,9 @@ class PeriodVariance:
     variance_percent: Decimal
     is_favourable: bool
     is_current: bool
+    is_settled: bool = False
+    carried_cost: Decimal = Decimal(0)
+    borrowed_cost: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +224,55 @@ class GateLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Relative:
+    """A budget above or below another one. `spend_cost` None: not evaluated."""
+
+    id: int
+    name: str
+    period: str
+    currency: str
+    base_amount: Decimal
+    spend_cost: Decimal | None
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Where a budget stands among others. `ancestors` begin with the outermost; `children` are those right below.
+
+    `allocated_cost` is the sum of the children's amounts, `unallocated_cost` the amount minus that (negative: over-allocated);
+    None where they have another currency or period, so that a sum says nothing.
+    """
+
+    ancestors: tuple[Relative, ...]
+    children: tuple[Relative, ...]
+    allocated_cost: Decimal | None
+    unallocated_cost: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Another budget, and the spend of this period that both count. `relation`: above, below or beside it.
+
+    One that the viewer may not see has no name and no amount here.
+    """
+
+    id: int
+    name: str
+    relation: str
+    shared_cost: Decimal | None  # None: too many to ask, or in another currency
+    may_see: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BlendPart:
+    """One part of the true cost: api, gpu, commitments, idle, shared, other, unallocated, unpriced or converted."""
+
+    part: str
+    cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class BudgetDetail:
     """Everything the page of one budget shows."""
 
@@ -191,7 +284,9 @@ class BudgetDetail:
     keys: tuple[KeyLine, ...]
     gates: tuple[GateLine, ...]
     runs: tuple[RunLine, ...]
-    overlaps: tuple[str, ...]  # names of other active budgets that may count the same spend
+    family: Family
+    overlaps: tuple[Overlap, ...]  # other active budgets that may count the same spend
+    blend: tuple[BlendPart, ...]  # what the spend is made of; the parts add to it
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ STATES = {
     "stopped": "Stopped",
     "unknown": "Unknown",
     "paused": "Paused",
+    "upcoming": "Not begun",
     "armed": "Armed",
     "waiting_approval": "Waiting approval",
     "running": "Running",
@@ -36,7 +37,7 @@ _DIMENSIONS = {
     "service_name": "service",
     "sub_account": "account",
 }
-_PERIOD_NAMES = {"day": "day", "week": "week", "month": "month", "quarter": "quarter"}
+_PERIOD_NAMES = {"day": "day", "week": "week", "month": "month", "quarter": "quarter", "rolling": "rolling window"}
 EVERYTHING = "all spend"
 
 
@@ -112,6 +113,8 @@ def period_name(kind: str, days: Days) -> str:
             return f"week {start.isocalendar().week}"
         case "quarter":
             return f"Q{(start.month - 1) // 3 + 1}"
+        case "rolling":
+            return f"the last {len(days)} days"
     return fmt.short_day(start)
 
 

@@ -10,8 +10,8 @@ from celery import shared_task
 from django.conf import settings
 from django.db import connection, transaction
 
+from alerts import balance, deliver, dispatch, drift, escalate, evaluate, execute, gates
 from alerts import carry as alerts_carry
-from alerts import deliver, dispatch, drift, escalate, evaluate, execute, gates
 from attribution import books, close, known, own, periods, rates, reconcile
 from attribution import forget as attribution_forget
 from costobs.audit import record
@@ -159,6 +159,14 @@ def reconcile_month(**_: Any) -> None:
     with _slot("costobs reconcile", 1) as is_free:
         if is_free:
             compare(datetime.now(UTC))
+
+
+@shared_task(name="costobs.pipeline.check_books", ignore_result=True)
+def check_books(**_: Any) -> None:
+    """Each minute: whether the days that budgets count still add up. Two never run at once."""
+    with _slot("costobs check_books", 1) as is_free:
+        if is_free:
+            balance.run(now=datetime.now(UTC))
 
 
 # Writing and sending the files of many cost centres takes longer than other tasks may.

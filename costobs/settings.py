@@ -162,6 +162,7 @@ CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "costobs.pipeline.tick", "schedule": 1.0, "options": {"expires": 2}},
     "carry": {"task": "costobs.pipeline.carry", "schedule": 3.0, "options": {"expires": 6}},
     "tell": {"task": "costobs.pipeline.tell", "schedule": 2.0, "options": {"expires": 4}},
+    "check_books": {"task": "costobs.pipeline.check_books", "schedule": 60.0, "options": {"expires": 55}},
     "reconcile": {"task": "costobs.pipeline.reconcile", "schedule": 60.0, "options": {"expires": 55}},
     "send_statements": {"task": "costobs.pipeline.send_statements", "schedule": 60.0, "options": {"expires": 55}},
     "sync": {"task": "costobs.pipeline.sync", "schedule": 60.0, "options": {"expires": 55}},

@@ -13,6 +13,10 @@ from alerts.models.gates import (
     GateKey,
     GateProcess,
 )
+from alerts.models.periods import (
+    BooksCheck,
+    BudgetPeriod,
+)
 from alerts.models.resources import (
     Resource,
     ResourceChange,
@@ -34,7 +38,9 @@ __all__ = [
     "ActionRun",
     "Alert",
     "AlertDelivery",
+    "BooksCheck",
     "Budget",
+    "BudgetPeriod",
     "BudgetState",
     "Channel",
     "DriftItem",

@@ -23,6 +23,7 @@ class Budget(models.Model):
     rollover = models.TextField(db_default="none", default="none")  # none, unused, overrun, both
     rollover_cap_percent = models.DecimalField(max_digits=7, decimal_places=2, null=True)  # of the amount; null: no cap
     borrow_percent = models.DecimalField(max_digits=7, decimal_places=2, null=True)  # of the next period's amount
+    carries_from = models.DateField(null=True)  # the first period whose remainder counts; null: the one it was made in
     is_hard = models.BooleanField(db_default=False, default=False)  # leases hold it; gates refuse what would pass it
     on_unreachable = models.TextField(db_default="closed", default="closed")  # open: within the last lease; closed
     default_max_tokens = models.IntegerField(null=True)  # output of a request that names no max_tokens
@@ -83,6 +84,15 @@ class BudgetState(models.Model):
     forecast_low_cost = MoneyField(null=True)  # the 80 % interval of `forecast_cost`
     forecast_high_cost = MoneyField(null=True)
     forecast_error_percent = models.DecimalField(max_digits=7, decimal_places=2, null=True)  # of past forecasts
+    converted_cost = MoneyField(db_default=0, default=0)  # of the spend, what came in other currencies
+    rates = models.TextField(db_default="", default="")  # where their exchange rates come from
+    unconverted = models.TextField(db_default="", default="")  # currencies without a rate, in no figure; "" = none
+    late = models.TextField(db_default="", default="")  # names of the sources that make it stale
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["budget", "period_start"], name="budget_state_period")]
+
+    @property
+    def is_untrusted(self) -> bool:
+        """Whether the figures are no ground for more than a notice: stale, unbalanced, or a part of them not convertible."""
+        return self.is_stale or self.is_unbalanced or bool(self.unconverted)

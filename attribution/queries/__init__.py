@@ -46,6 +46,8 @@ from attribution.queries.explaining import (
     explain,
 )
 from attribution.queries.extents import (
+    BooksVersion,
+    books_version,
     currencies,
     currencies_of,
     extent,
@@ -188,6 +190,7 @@ __all__ = [
     "AgentRunLine",
     "BehindRow",
     "BookRow",
+    "BooksVersion",
     "BusinessValue",
     "CauseRow",
     "CauseSum",
@@ -257,6 +260,7 @@ __all__ = [
     "adjustments",
     "agent_runs",
     "behind",
+    "books_version",
     "business_values",
     "cause_row",
     "cause_rows",

@@ -1,10 +1,37 @@
 """How far the books reach: their first and last day, what is final, which currencies."""
 
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 from attribution import periods
 from attribution.queries.scoped import fetch
 from costobs.kernel.period import Days
+
+
+@dataclass(frozen=True, slots=True)
+class BooksVersion:
+    """Which state of the books figures come from: days as they were rebuilt, the rules of owners, and exchange rates."""
+
+    by_day: dict[date, int]
+    rules: int
+    rates: int
+
+    def of(self, days: Days) -> str:
+        """One text for the days; it differs once any of them, the rules or a rate has changed."""
+        return f"{sum(self.by_day.get(day, 0) for day in days)}.{self.rules}.{self.rates}"
+
+
+def books_version(*, days: Days) -> BooksVersion:
+    """The state the books of these days are in now; cheap enough to be asked each second."""
+    rows = fetch(
+        """SELECT day, sum(rolled_up_version) FROM ingest_touched WHERE day >= %(start)s AND day < %(end)s GROUP BY 1""",
+        {"start": days.start, "end": days.end},
+    )
+    ((rules, rates),) = fetch(
+        """SELECT (SELECT coalesce(max(id), 0) FROM attribution_rulesetversion WHERE is_current),
+                  (SELECT coalesce(max(id), 0) FROM attribution_exchangerate)"""
+    )
+    return BooksVersion({day: int(version) for day, version in rows}, rules, rates)
 
 
 def extent() -> Days | None:

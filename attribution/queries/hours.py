@@ -32,12 +32,15 @@ _QUANTUM = f"0.{'0' * (SPLIT_PLACES - 1)}1"
 
 @dataclass(frozen=True, slots=True)
 class HourSpend:
-    """What the hour that begins at `hour` cost. `estimated_cost` is the part of it that no bill has confirmed."""
+    """What the hour that begins at `hour` cost. Of it, `estimated_cost` is what no bill has confirmed, `unpriced_cost` what
+    is at a conservative price.
+    """
 
     hour: datetime
     keys: tuple[str, ...]
     cost: Decimal
     estimated_cost: Decimal
+    unpriced_cost: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ def spend_by_hour(*, scope: SpendScope, group_by: Sequence[str] = ()) -> list[Ho
         WITH cell AS MATERIALIZED (
             SELECT row_number() OVER () AS cell, x.* FROM (
                 SELECT d.day, {named} d.attribute_set_id, d.model, {_HAS_HOURS} AS has_hours, sum({scoped.cost}) AS cost,
-                    coalesce(sum({scoped.cost}) FILTER (WHERE d.basis = 'estimated'), 0) AS estimated_cost
+                    coalesce(sum({scoped.cost}) FILTER (WHERE d.basis = 'estimated'), 0) AS estimated_cost,
+                    coalesce(sum({scoped.cost}) FILTER (WHERE d.is_unpriced), 0) AS unpriced_cost
                 {scoped.source()} AND d.is_current
                 GROUP BY {", ".join(str(index + 1) for index in range(len(keys) + 4))}) x),
         used AS (
@@ -86,11 +90,11 @@ def spend_by_hour(*, scope: SpendScope, group_by: Sequence[str] = ()) -> list[Ho
             SELECT w.*, sum(weight) OVER (PARTITION BY cell) AS whole,
                 row_number() OVER (PARTITION BY cell ORDER BY weight DESC, hour) AS place
             FROM weighed w),
-        part AS ({_parts("cost", "estimated_cost")})
-        SELECT p.hour, {listed} sum(p.cost), sum(p.estimated_cost) FROM part p JOIN cell c USING (cell)
+        part AS ({_parts("cost", "estimated_cost", "unpriced_cost")})
+        SELECT p.hour, {listed} sum(p.cost), sum(p.estimated_cost), sum(p.unpriced_cost) FROM part p JOIN cell c USING (cell)
         GROUP BY {", ".join(str(index + 1) for index in range(len(keys) + 1))} ORDER BY {_order(len(keys))}"""
     values = {**scoped.parameters, "since": scope.days.start_at, "until": scope.days.end_at}
-    return [HourSpend(row[0], tuple(row[1:-2]), row[-2], row[-1]) for row in fetch(sql, values) if row[-2] or row[-1]]
+    return [HourSpend(row[0], tuple(row[1:-3]), *row[-3:]) for row in fetch(sql, values) if any(row[-3:])]
 
 
 def usage_by_hour(

@@ -94,3 +94,15 @@ class MayRead(permissions.BasePermission):
         if isinstance(request.auth, ApiToken):
             return "read" in request.auth.grants
         return scopes.viewer(request.user).role != "none"
+
+
+class MayReadOrManageBudgets(MayRead):
+    """Whoever may read, reads. Changing is for administrators and finance, and for tokens of all teams with the grant `budgets`."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        if request.method in permissions.SAFE_METHODS:
+            return super().has_permission(request, view)
+        self.message = "you may not change budgets: a token of all teams needs the grants 'read' and 'budgets'"
+        if isinstance(request.auth, ApiToken):
+            return {"read", "budgets"} <= set(request.auth.grants) and request.auth.teams is None
+        return scopes.viewer(request.user).role in {"admin", "finance"}

@@ -7,7 +7,7 @@ from costobs.access.models import ApiToken
 from costobs.audit import record
 from costobs.kernel import secrets
 
-GRANTS = ("read", "ingest", "gate")
+GRANTS = ("read", "ingest", "gate", "budgets")
 
 
 class BadToken(ValueError):

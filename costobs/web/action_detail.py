@@ -13,7 +13,7 @@ from attribution import queries
 from costobs.access.scopes import Viewer
 from costobs.kernel import fmt
 from costobs.kernel.scope import Filter, SpendScope
-from costobs.web import action_tables
+from costobs.web import action_tables, budget_table
 
 _EVENTS = 30
 
@@ -50,13 +50,13 @@ def heading(run: RunLine) -> str:
 def facts(run: RunLine, found: BudgetDetail, viewer: Viewer, now: datetime) -> list[Fact]:
     """What, where, until when, who is hurt, how to undo it, and what happens if nobody answers."""
     line = found.line
-    until = fmt.moment(run.expires_at) if run.expires_at else fmt.moment(line.days.end_at)
+    until = fmt.moment(run.expires_at) if run.expires_at else fmt.moment(line.ends_at)
     shown = [
         Fact("What", run.words),
         Fact("For", run.target_words),
         Fact(
             "Budget",
-            f"{line.name}, {fmt.money(line.amount, line.currency, mode='kpi')} a {line.period}",
+            f"{line.name}, {fmt.money(line.amount, line.currency, mode='kpi')}, {budget_table.period_words(line)}",
             reverse("budget", args=[line.id]),
         ),
         Fact("Why", run.reason),
@@ -66,7 +66,7 @@ def facts(run: RunLine, found: BudgetDetail, viewer: Viewer, now: datetime) -> l
     ]
     if run.may_approve:
         shown += [
-            Fact("Until", f"The end of its time, at the latest {fmt.moment(line.days.end_at)}, or undo"),
+            Fact("Until", f"The end of its time, at the latest {fmt.moment(line.ends_at)}, or undo"),
             Fact("How to undo", "One button on this page, at any time; it takes effect within seconds"),
             Fact("If nobody answers", f"The request expires {until} and nothing happens"),
         ]
@@ -94,7 +94,10 @@ def affected(found: BudgetDetail, viewer: Viewer, now: datetime) -> list[Fact]:
         Fact("Keys", f"{len(found.keys)}: {names}" if found.keys else "No key of a gate falls into this scope"),
         Fact("Gates", gates or "None is set up, so nothing enforces this budget"),
         Fact("Requests in this period", _requests(line, viewer, now), explore),
-        Fact("Overlaps with", ", ".join(found.overlaps) or "no other budget"),
+        Fact(
+            "Overlaps with",
+            ", ".join(one.name or "a budget you do not see" for one in found.overlaps) or "no other budget",
+        ),
     ]
 
 
@@ -133,5 +136,5 @@ def _requests(line: BudgetLine, viewer: Viewer, now: datetime) -> str:
     requests = rows[0].requests if rows else 0
     if not requests:
         return "none was logged"
-    gone = max(Decimal(1), Decimal(int((now - line.days.start_at).total_seconds())) / 3600)
+    gone = max(Decimal(1), Decimal(int((now - line.starts_at).total_seconds())) / 3600)
     return f"{fmt.count(requests)}, {fmt.count(requests / gone)} an hour"

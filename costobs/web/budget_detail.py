@@ -1,9 +1,10 @@
 """The parts of one budget's page and of an action's: burn-up, ladder, variance, who is affected, what happened when."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
-from alerts.queries import BudgetDetail, BudgetLine, BurnDay, RungRow, RunLine
+from alerts.queries import BudgetDetail, BudgetLine, BurnDay, PeriodVariance, RungRow, RunLine
 from attribution import pace
 from costobs.access.scopes import Viewer
 from costobs.kernel import fmt
@@ -23,7 +24,7 @@ def heading(found: BudgetDetail, now: datetime) -> str:
     held = next((rung.run for rung in found.rungs if rung.run and rung.run.state in _HELD), None)
     tail = f"; {line.state_words.lower()} since {fmt.moment(held.applied_at or held.asked_at)}" if held else ""
     if line.used_ratio is None:
-        return f"{line.name}: {amount} a {line.period}, not evaluated in this period yet"
+        return f"{line.name}: {amount} for {budget_table.period_words(line)}, {_unevaluated(line)}"
     if line.used_ratio >= 1:
         return f"{line.name} has passed {amount}: {fmt.percent(line.used_ratio)} is used{tail}"
     if line.forecast_cost is not None and line.is_forecast_over:
@@ -43,7 +44,7 @@ def sub(line: BudgetLine, now: datetime) -> str:
     """Scope, period, owner, and how fresh the figures are."""
     parts = [
         line.scope_words[:1].upper() + line.scope_words[1:],
-        f"{fmt.period(line.days.start, line.days.end)}, by {line.period}",
+        f"{fmt.period(line.days.start, line.days.end)}, {budget_table.period_words(line)}",
     ]
     if line.owner_email:
         parts.append(f"owner {line.owner_email}")
@@ -91,7 +92,7 @@ def kpis(line: BudgetLine) -> list[Kpi]:
         Kpi(
             "Budget",
             fmt.money(line.amount, line.currency, mode="kpi"),
-            compare=f"a {line.period}",
+            compare=budget_table.period_words(line),
             note=f"Next: {step}",
         ),
     ]
@@ -101,11 +102,9 @@ def burn_up(found: BudgetDetail, now: datetime) -> ChartCard:
     """Cumulative spend against the ladder, with what fired as numbered points."""
     line = found.line
     reached = {day.day: day.cumulative_cost for day in found.burn_up}
-    fired = [run for run in reversed(found.runs) if run.asked_at.date() in reached and run.state != "superseded"]
+    fired = [run for run in reversed(found.runs) if _day(run, line) in reached and run.state != "superseded"]
     marks = [
-        charts.Mark(
-            number, run.asked_at.date(), f"{fmt.moment(run.asked_at)}: {_fired(run)}", reached[run.asked_at.date()]
-        )
+        charts.Mark(number, _day(run, line), f"{fmt.moment(run.asked_at)}: {_fired(run)}", reached[_day(run, line)])
         for number, run in enumerate(fired, start=1)
     ]
     forecast = forecast_days(found, now)
@@ -125,7 +124,7 @@ def burn_up(found: BudgetDetail, now: datetime) -> ChartCard:
     return ChartCard(
         id="burn-up",
         title="Burn-up against the ladder",
-        caption=f"{line.currency}, effective cost, cumulative, UTC days. Dotted: billed data have not arrived.",
+        caption=f"{line.currency}, effective cost, cumulative, days of {line.terms.zone}. Dotted: billed data have not arrived.",
         chart=chart,
         summary=_pace_sentence(line),
         table=_burn_table(found),
@@ -134,7 +133,7 @@ def burn_up(found: BudgetDetail, now: datetime) -> ChartCard:
 
 def forecast_days(found: BudgetDetail, now: datetime) -> list[charts.ForecastDay]:
     """The naive pace from the last complete day to the end of the period, between its cheapest and its dearest day."""
-    line, today = found.line, now.date()
+    line, today = found.line, found.line.today
     by_day = {day.day: day.cost for day in found.burn_up}
     adjusted = {day.day: day.adjusted_cost for day in found.burn_up if day.adjusted_cost}
     ahead = pace.of(by_day=by_day, period=line.days, today=today, adjusted=adjusted)
@@ -181,8 +180,8 @@ def variance(found: BudgetDetail, books: Days | None) -> Table:
     line = found.line
     places = fmt.column_places([line.amount, *(period.actual_cost for period in periods)])
     columns = [
-        Column(line.period.capitalize()),
-        Column("Budget", numeric=True),
+        Column("Window" if line.period == "rolling" else line.period.capitalize()),
+        Column("Budget", numeric=True, title="With what was carried over and borrowed then"),
         Column("Actual", numeric=True),
         Column("Forecast", numeric=True),
         Column(
@@ -194,7 +193,7 @@ def variance(found: BudgetDetail, books: Days | None) -> Table:
         Row(
             [
                 Cell(period.label, note="open" if period.is_current else ""),
-                Cell(fmt.money(period.amount, line.currency, places=places)),
+                Cell(fmt.money(period.amount, line.currency, places=places), note=_made_of(period, line)),
                 Cell(fmt.money(period.actual_cost, line.currency, places=places)),
                 Cell(
                     fmt.NOT_APPLICABLE
@@ -208,8 +207,27 @@ def variance(found: BudgetDetail, books: Days | None) -> Table:
         for period in periods
     ]
     begin = f" The books begin {fmt.day(books.start)}." if books is not None else ""
-    note = f"Earlier periods are measured against today's amount; spend is what the books say now.{begin}"
+    is_today = any(not period.is_settled for period in periods)
+    against = "Periods before it was kept are measured against today's amount; s" if is_today else "S"
+    note = f"{against}pend is what the books say now.{begin}"
     return Table(f"Variance by {line.period}", columns, rows, note=note)
+
+
+def _day(run: RunLine, line: BudgetLine) -> date:
+    return run.asked_at.astimezone(ZoneInfo(line.terms.zone)).date()
+
+
+def _made_of(period: PeriodVariance, line: BudgetLine) -> str:
+    parts = []
+    if period.carried_cost:
+        parts.append(f"{fmt.money(period.carried_cost, line.currency, signed=True)} carried over")
+    if period.borrowed_cost:
+        parts.append(f"{fmt.money(period.borrowed_cost, line.currency, signed=True)} borrowed")
+    return ", ".join(parts)
+
+
+def _unevaluated(line: BudgetLine) -> str:
+    return "not begun yet" if line.standing == "upcoming" else "not evaluated in this period yet"
 
 
 def _fired(run: RunLine) -> str:

@@ -16,21 +16,16 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from alerts import budgets as budget_steps
 from alerts import queries as alert_queries
-from alerts.queries import BudgetDetail
+from alerts import term_checks
+from alerts.queries import BudgetDetail, BudgetLine
 from costobs.access import scopes
 from costobs.kernel.period import Days
 from costobs.kernel.scope import SpendScope
-from costobs.web import budget_access, filters
+from costobs.web import budget_access, budget_term_form, filters
+from costobs.web.budget_term_form import MAIN, SCOPES, TermsForm
 from costobs.web.page import no_permission
 from costobs.web.page import page as page_view
 
-SCOPES = {
-    "team": "Teams",
-    "feature": "Features",
-    "model": "Models",
-    "key": "Keys",
-    "provider_name": "Providers",
-}
 MOST_RUNGS = 5
 _ACTIONS = [("", "–"), ("notify", "Notify"), ("throttle", "Throttle"), ("shutdown", "Shut down")]
 _APPROVALS = [("automatic", "Automatic"), ("one", "Needs approval")]
@@ -40,8 +35,8 @@ _APPLIES = {"throttle": _SETTINGS, "shutdown": ("retry_after_seconds",), "notify
 _DEFAULT_RUNGS = [{"percent": "80", "action": "notify"}, {"percent": "100", "action": "notify"}]
 
 
-class BudgetForm(forms.Form):
-    """Name, amount, period, owner and scope. What a budget may be is decided by `alerts.budgets`, not here."""
+class BudgetForm(TermsForm):
+    """Name, amount, period, owner, scope and terms. What a budget may be is decided by `alerts.budgets`, not here."""
 
     name = forms.CharField(label="Name", max_length=100, required=False)
     amount = forms.CharField(label="Amount for one period", required=False)
@@ -53,7 +48,8 @@ class BudgetForm(forms.Form):
         super().__init__(*args, **kwargs)
         for name, label in SCOPES.items():
             self.fields[f"scope_{name}"] = forms.CharField(label=label, required=False)
-            self.fields[f"scope_{name}"].widget.attrs["list"] = f"values-{name}"
+            if name in MAIN:
+                self.fields[f"scope_{name}"].widget.attrs["list"] = f"values-{name}"
         _style(self)
 
     def scope(self) -> dict[str, list[str]]:
@@ -127,8 +123,10 @@ def new(request: HttpRequest) -> HttpResponse:
             "owner_email": viewer.name if "@" in viewer.name else "",
         }
         form, rungs = BudgetForm(initial=initial), RungForms(prefix="rungs", initial=_DEFAULT_RUNGS)
+        form.offer(_others(viewer), None)
         return _form_page(request, form, rungs, "New budget")
     form, rungs = BudgetForm(request.POST), RungForms(request.POST, prefix="rungs")
+    form.offer(_others(viewer), None)
     given = _given(form, rungs)
     if given is not None:
         try:
@@ -153,12 +151,15 @@ def edit(request: HttpRequest, budget_id: int) -> HttpResponse:
         return budget_access.not_found(request, "budget")
     if request.method == "GET":
         form, rungs = BudgetForm(initial=_initial(found)), RungForms(prefix="rungs", initial=_initial_rungs(found))
+        form.offer(_others(viewer), budget_id)
         return _form_page(request, form, rungs, f"Edit {found.line.name}", found)
     form, rungs = BudgetForm(request.POST), RungForms(request.POST, prefix="rungs")
+    form.offer(_others(viewer), budget_id)
     given = _given(form, rungs)
     if given is not None:
-        # Dimensions this form does not show stay as they are.
-        given["scope"] |= {name: list(values) for name, values in found.line.scope.items() if name not in SCOPES}
+        # Dimensions that were not asked for stay as they are.
+        asked = {name for name in SCOPES if f"scope_{name}" in request.POST}
+        given["scope"] |= {name: list(values) for name, values in found.line.scope.items() if name not in asked}
         try:
             budget_steps.update(budget_id=budget_id, **given, by=viewer.name, now=now)
         except budget_steps.Invalid as problem:
@@ -205,7 +206,9 @@ def pause_all(request: HttpRequest) -> HttpResponse:
 
 def _style(form: forms.Form) -> None:
     for field in form.fields.values():
-        field.widget.attrs["class"] = "input"
+        is_box = isinstance(field.widget, forms.CheckboxInput)
+        is_long = isinstance(field.widget, forms.Textarea)
+        field.widget.attrs["class"] = "check__box" if is_box else "input input--wide" if is_long else "input"
 
 
 def _given(form: BudgetForm, rungs: Any) -> dict[str, Any] | None:  # a formset, whose class is made by its factory
@@ -220,10 +223,11 @@ def _given(form: BudgetForm, rungs: Any) -> dict[str, Any] | None:  # a formset,
         except ValueError as problem:
             row.add_error("percent", str(problem))
             is_fine = False
-    if not is_fine:
+    terms = form.terms() if is_fine else None
+    if terms is None:
         return None
     names = ("name", "amount", "currency", "period", "owner_email")
-    return {**{name: form.cleaned_data[name] for name in names}, "scope": form.scope(), "rungs": specs}
+    return {**{name: form.cleaned_data[name] for name in names}, "scope": form.scope(), "rungs": specs, "terms": terms}
 
 
 def _tell(form: BudgetForm, rungs: Any, errors: Mapping[str, str]) -> None:  # a formset, as above
@@ -233,8 +237,8 @@ def _tell(form: BudgetForm, rungs: Any, errors: Mapping[str, str]) -> None:  # a
         head, _, index = name.partition(".")
         if head == "rungs" and index.isdigit() and int(index) < len(filled):
             filled[int(index)].add_error("percent", text)
-        elif name in form.fields:
-            form.add_error(name, text)
+        elif (field := budget_term_form.field_of(name)) in form.fields:
+            form.add_error(field, text)
         elif head == "scope":
             form.add_error(_scope_field(form, text), text)
         else:
@@ -246,16 +250,21 @@ def _scope_field(form: BudgetForm, text: str) -> str:
     return next((f"scope_{name}" for name in SCOPES if text.startswith(name)), "scope_team")
 
 
-def _initial(found: BudgetDetail) -> dict[str, str]:
+def _initial(found: BudgetDetail) -> dict[str, object]:
     line = found.line
     return {
         "name": line.name,
-        "amount": f"{line.amount:f}",
+        "amount": f"{line.own_amount:f}",
         "currency": line.currency,
         "period": line.period,
         "owner_email": line.owner_email,
         **{f"scope_{name}": ", ".join(line.scope.get(name, ())) for name in SCOPES},
+        **budget_term_form.initial(line.terms),
     }
+
+
+def _others(viewer: scopes.Viewer) -> list[BudgetLine]:
+    return alert_queries.budgets(now=timezone.now(), teams=viewer.teams)
 
 
 def _initial_rungs(found: BudgetDetail) -> list[dict[str, str]]:
@@ -287,16 +296,18 @@ def _form_page(
         "heading": heading,
         "form": form,
         "rungs": rungs,
-        "scope_fields": [form[f"scope_{name}"] for name in SCOPES],
+        "scope_fields": [form[f"scope_{name}"] for name in MAIN],
+        "more_scope_fields": [form[f"scope_{name}"] for name in SCOPES if name not in MAIN],
+        "is_more_open": any(form[f"scope_{name}"].value() for name in SCOPES if name not in MAIN),
+        "time_fields": [form[name] for name in budget_term_form.TIME],
+        "carried_fields": [form[name] for name in budget_term_form.CARRIED],
+        "hard_fields": [form[name] for name in budget_term_form.HARD],
+        "place_fields": [form[name] for name in budget_term_form.PLACE],
+        "zones": term_checks.zones(),
         "known": _known(request),
         "summary": _summary(form, rungs),
         "back": back,
         "armed": found is not None and any(rung.state in {"running", "in_force"} for rung in found.rungs),
-        "other_scope": [
-            f"{name}: {', '.join(values)}" for name, values in found.line.scope.items() if name not in SCOPES
-        ]
-        if found
-        else [],
     }
     return render(request, "pages/budget_form.html", context, status=status)
 
@@ -327,5 +338,5 @@ def _known(request: HttpRequest) -> list[tuple[str, list[str]]]:
     scope = SpendScope(days, currency=settings.COSTOBS_CURRENCY, teams=scopes.viewer(request.user).teams)
     return [
         (name, [value for value, _ in filters.known_values(scope=scope, dimension=name, search="") if value])
-        for name in SCOPES
+        for name in MAIN
     ]

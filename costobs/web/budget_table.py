@@ -9,6 +9,9 @@ from django.urls import reverse
 
 from alerts.queries import BudgetLine
 from costobs.kernel import fmt
+from costobs.kernel.period import Days
+from costobs.web import budget_tree
+from costobs.web.budget_tree import Filter, Placed
 from costobs.web.parts import Bullet, Cell, Column, Link, Notice, Row, Table
 
 _COLUMNS = (
@@ -23,12 +26,16 @@ _COLUMNS = (
     Column("Next step on the ladder", wide=True),
 )
 
+_ALL = Filter()
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:
     """Sums over budgets of one currency and one period, each dollar once; None where one of them is not known."""
 
     currency: str
+    days: Days
+    elapsed_ratio: Decimal
     budgets: int  # that were added; the others lie inside one of them
     amount: Decimal
     spend_cost: Decimal | None
@@ -39,23 +46,34 @@ class Totals:
         return None if self.spend_cost is None or not self.amount else self.spend_cost / self.amount
 
 
-def table(lines: Sequence[BudgetLine], now: datetime, short: bool) -> Table:
-    """Budgets in the order given; `short` leaves out scope, owner, period and the whole ladder of each."""
-    sums = totals(lines)
-    places = fmt.column_places([amount for line in lines for amount in (line.amount, line.spend_cost)])
+def table(lines: Sequence[BudgetLine], now: datetime, short: bool, asked: Filter = _ALL) -> Table:
+    """Budgets in the order given, children below their parent; `short` leaves out scope, owner, period and the whole ladder
+    of each. Narrowed, the total is that of the rows shown.
+    """
+    placed = budget_tree.placed(lines, asked)
+    shown = [one.line for one in placed]
+    sums = totals(shown)
+    places = fmt.column_places([amount for line in shown for amount in (line.amount, line.spend_cost)])
     return Table(
         caption="Budgets",
         columns=_COLUMNS,
-        rows=[Row(_cells(line, now, places, short)) for line in lines],
-        total=Row(_total_cells(len(lines), sums, places), kind="total") if sums and len(lines) > 1 else None,
+        rows=[Row(_cells(one, now, places, short)) for one in placed],
+        total=Row(_total_cells(len(shown), sums, places), kind="total") if sums and len(shown) > 1 else None,
         empty=Notice(
+            "nothing_matches",
+            "No budget is in this state and has this owner",
+            "There are others.",
+            [Link("Show all budgets", reverse("budgets"))],
+        )
+        if asked and lines
+        else Notice(
             "empty",
             "No budget yet",
             "A budget watches a team, a feature, a model or everything, and says what happens at each step.",
             [Link("New budget", reverse("budget_new"), icon="plus", primary=True)],
         ),
         csv_url="" if short or not lines else f"{reverse('budgets')}?format=csv",
-        note=_note(lines, sums),
+        note=_note(shown, sums),
     )
 
 
@@ -65,10 +83,12 @@ def totals(lines: Sequence[BudgetLine]) -> Totals | None:
     None when several currencies, several periods or budgets that overlap in part leave no sum that means anything.
     """
     outer = [line for index, line in enumerate(lines) if not _is_inside_another(line, index, lines)]
-    if not outer or len({(line.currency, line.days) for line in lines}) > 1 or overlapping(outer):
+    if not outer or len({(line.currency, line.days) for line in outer}) > 1 or overlapping(outer):
         return None
     return Totals(
         currency=outer[0].currency,
+        days=outer[0].days,
+        elapsed_ratio=outer[0].elapsed_ratio,
         budgets=len(outer),
         amount=sum((line.amount for line in outer), Decimal(0)),
         spend_cost=_sum([line.spend_cost for line in outer]),
@@ -87,8 +107,10 @@ def overlapping(lines: Sequence[BudgetLine]) -> list[tuple[str, str]]:
 
 
 def _is_inside_another(line: BudgetLine, index: int, lines: Sequence[BudgetLine]) -> bool:
-    """Whether another budget counts everything that this one counts; of two alike the first stays."""
-    return any(
+    """Whether another budget counts everything that this one counts; of two alike the first stays. One that belongs to
+    another lies inside it, whatever their dimensions say.
+    """
+    return bool(budget_tree.ancestors(line, lines)) or any(
         _covers(other, line) and (not _covers(line, other) or position < index)
         for position, other in enumerate(lines)
         if position != index
@@ -96,6 +118,8 @@ def _is_inside_another(line: BudgetLine, index: int, lines: Sequence[BudgetLine]
 
 
 def _covers(outer: BudgetLine, inner: BudgetLine) -> bool:
+    if (outer.currency, outer.days) != (inner.currency, inner.days):
+        return False
     return all(name in inner.scope and set(inner.scope[name]) <= set(values) for name, values in outer.scope.items())
 
 
@@ -119,11 +143,19 @@ def next_step_words(line: BudgetLine) -> str:
     return f"{step.text}, about {fmt.short_day(step.on)}"
 
 
-def _cells(line: BudgetLine, now: datetime, places: int, short: bool) -> list[Cell]:
+def _cells(one: Placed, now: datetime, places: int, short: bool) -> list[Cell]:
+    line = one.line
+    below = f" · belongs to {one.parent}" if one.parent else ""
     return [
-        Cell(line.name, reverse("budget", args=[line.id]), title=_about(line), note="" if short else line.scope_words),
+        Cell(
+            line.name,
+            reverse("budget", args=[line.id]),
+            title=_about(line),
+            note="" if short else f"{line.scope_words}{below}",
+            depth=one.depth,
+        ),
         Cell(line.state_words, state=line.state, note=_state_note(line)),
-        Cell(fmt.money(line.amount, line.currency, places=places), note="" if short else f"a {line.period}"),
+        Cell(fmt.money(line.amount, line.currency, places=places), note="" if short else period_words(line)),
         Cell(fmt.money(line.spend_cost, line.currency, places=places), title=_evaluated(line, now)),
         Cell(fmt.percent(line.used_ratio) if line.used_ratio is not None else fmt.UNKNOWN),
         _progress(line),
@@ -137,6 +169,13 @@ def _cells(line: BudgetLine, now: datetime, places: int, short: bool) -> list[Ce
     ]
 
 
+def period_words(line: BudgetLine) -> str:
+    """`a month`, `30 days rolling`, with the zone where it is not UTC, and whether it is hard."""
+    name = f"{line.terms.rolling_days} days rolling" if line.period == "rolling" else f"a {line.period}"
+    zone = "" if line.terms.zone == "UTC" else f", {line.terms.zone}"
+    return f"{name}{zone}{', hard' if line.terms.is_hard else ''}"
+
+
 def _about(line: BudgetLine) -> str:
     parts = [line.name, line.scope_words, line.owner_email, fmt.period(line.days.start, line.days.end)]
     return " · ".join(part for part in parts if part)
@@ -145,6 +184,10 @@ def _about(line: BudgetLine) -> str:
 def _state_note(line: BudgetLine) -> str:
     if line.is_waiting_approval:
         return "waiting approval"
+    if line.unconverted:
+        return f"no rate for {', '.join(line.unconverted)}"
+    if line.is_unbalanced:
+        return "books do not add up"
     return "forecast over" if line.is_forecast_over and line.state in {"on_track", "watch"} else ""
 
 
@@ -154,6 +197,8 @@ def _evaluated(line: BudgetLine, now: datetime) -> str:
     parts = [f"Evaluated {fmt.moment(line.evaluated_at)}, {fmt.ago(line.evaluated_at, now)}"]
     if line.estimated_cost:
         parts.append(f"{fmt.money(line.estimated_cost, line.currency)} of it is estimated")
+    if line.converted_cost:
+        parts.append(f"{fmt.money(line.converted_cost, line.currency)} of it is converted ({line.rates})")
     if line.unpriced_cost:
         parts.append(f"{fmt.money(line.unpriced_cost, line.currency)} of it is at a conservative price")
     return "; ".join(parts)
@@ -189,10 +234,11 @@ def _note(lines: Sequence[BudgetLine], sums: Totals | None) -> str:
         inside = len(lines) - sums.budgets
         return (
             f"{inside} of {len(lines)} budgets lie inside another one; the total counts their spend once."
-            if pairs
+            if pairs and inside
             else ""
         )
-    if len({(line.currency, line.days) for line in lines}) > 1:
+    outer = [line for index, line in enumerate(lines) if not _is_inside_another(line, index, lines)]
+    if len({(line.currency, line.days) for line in outer}) > 1:
         return "No total: the budgets have several currencies or periods."
     names = "; ".join(f"{one} and {other}" for one, other in pairs[:3])
     more = f"; {len(pairs) - 3} more pairs" if len(pairs) > 3 else ""

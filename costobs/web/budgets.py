@@ -23,6 +23,8 @@ from costobs.web import (
     budget_access,
     budget_detail,
     budget_table,
+    budget_terms,
+    budget_tree,
     csv_file,
     filters,
     hook_tables,
@@ -45,8 +47,9 @@ _DONE = {
 def page(request: HttpRequest) -> HttpResponse:
     now, viewer = timezone.now(), scopes.viewer(request.user)
     lines = alert_queries.budgets(now=now, teams=viewer.teams)
+    asked = budget_tree.read(request.GET)
     if request.GET.get("format") == "csv":
-        return _csv(lines, now)
+        return _csv([one.line for one in budget_tree.placed(lines, asked)], now)
     waiting = alert_queries.waiting_actions(teams=viewer.teams)
     held = alert_queries.actions_in_force(teams=viewer.teams)
     context = {
@@ -56,7 +59,10 @@ def page(request: HttpRequest) -> HttpResponse:
         "sub": _sub(waiting, held),
         "actions": _list_actions(viewer, lines),
         "kpis": _kpis(lines) if lines else [],
-        "budgets": budget_table.table(lines, now, short=False),
+        "budgets": budget_table.table(lines, now, short=False, asked=asked),
+        "states": budget_tree.states(lines, asked),
+        "owners": budget_tree.owners(lines, asked),
+        "is_narrowed": bool(asked),
         "waiting": action_tables.waiting(waiting, viewer, now) if waiting else None,
         "in_force": action_tables.in_force(held, viewer, now),
         "log": action_tables.log(alert_queries.action_log(teams=viewer.teams, limit=_LOG)),
@@ -80,9 +86,13 @@ def detail(request: HttpRequest, budget_id: int) -> HttpResponse:
         "line": found.line,
         "heading": budget_detail.heading(found, now),
         "sub": budget_detail.sub(found.line, now),
-        "actions": [Link("Edit", reverse("budget_edit", args=[budget_id]), icon="pencil")]
-        if budget_access.may_manage(viewer)
-        else [],
+        "actions": _detail_actions(viewer, budget_id),
+        "above": budget_terms.crumbs(found),
+        "doubt": budget_terms.doubt(found.line),
+        "terms": budget_terms.facts(found.line),
+        "blend": budget_terms.blend(found),
+        "children": budget_terms.children(found),
+        "overlaps": budget_terms.overlaps(found),
         "kpis": budget_detail.kpis(found.line),
         "burn_up": budget_detail.burn_up(found, now),
         "rungs": budget_detail.rungs(found, viewer),
@@ -172,9 +182,19 @@ def _conflict(problem: str, run: RunLine) -> Notice:
     return Notice("error", title, f"Nothing was done: {problem}. Below is what is true now.")
 
 
+def _detail_actions(viewer: scopes.Viewer, budget_id: int) -> list[Link]:
+    if not budget_access.may_manage(viewer):
+        return []
+    return [
+        Link("Copy…", reverse("budget_copy", args=[budget_id]), icon="copy"),
+        Link("Edit", reverse("budget_edit", args=[budget_id]), icon="pencil"),
+    ]
+
+
 def _list_actions(viewer: scopes.Viewer, lines: Sequence[BudgetLine]) -> list[Link]:
     found = [Link("Export CSV", f"{reverse('budgets')}?format=csv", icon="download")] if lines else []
     if budget_access.may_manage(viewer):
+        found.append(Link("Import…", reverse("budget_import"), icon="upload"))
         found.append(Link("New budget", reverse("budget_new"), icon="plus", primary=True))
     return found
 
@@ -212,9 +232,11 @@ def _sub(waiting: Sequence[RunLine], held: Sequence[RunLine]) -> str:
         parts.append(f"{len(held) - failed} in force")
     text = "; ".join(parts)
     return (
-        f"{text}. Amounts are effective cost, billed and estimated; days are UTC."
+        f"{text}. Amounts are effective cost, billed and estimated; days are those of each budget's zone."
         if text
-        else ("No action waits or holds. Amounts are effective cost, billed and estimated; days are UTC.")
+        else (
+            "No action waits or holds. Amounts are effective cost, billed and estimated; days are those of each budget's zone."
+        )
     )
 
 
@@ -231,7 +253,7 @@ def _kpis(lines: Sequence[BudgetLine]) -> list[Kpi]:
             first,
             *(Kpi(title, fmt.NOT_APPLICABLE, note=several) for title in ("Budgeted", "Actual", "Forecast at end")),
         ]
-    period, currency = lines[0].days, sums.currency
+    period, currency = sums.days, sums.currency
     forecast = "unknown until three days are complete" if sums.forecast_cost is None else ""
     return [
         first,
@@ -245,7 +267,7 @@ def _kpis(lines: Sequence[BudgetLine]) -> list[Kpi]:
             "Actual",
             fmt.money(sums.spend_cost, currency, mode="kpi"),
             compare=f"{fmt.percent(sums.used_ratio)} used" if sums.used_ratio is not None else "not evaluated yet",
-            note=f"{fmt.percent(lines[0].elapsed_ratio, places=0)} of the period is gone",
+            note=f"{fmt.percent(sums.elapsed_ratio, places=0)} of the period is gone",
         ),
         Kpi(
             "Forecast at end",
@@ -260,14 +282,19 @@ def _csv(lines: Sequence[BudgetLine], now: datetime) -> HttpResponse:
     columns = [
         "budget", "scope", "owner", "period", "from", "to", "currency", "amount", "actual_cost", "estimated_cost",
         "unpriced_cost", "used_percent", "elapsed_percent", "forecast_cost", "forecast_method", "variance_cost",
-        "variance_percent", "state", "next_step", "ladder", "evaluated_at",
+        "variance_percent", "state", "next_step", "ladder", "evaluated_at", "zone", "belongs_to", "base_amount",
+        "carried_cost", "borrowed_cost", "converted_cost", "exchange_rates", "unconverted", "is_hard", "criticality",
     ]  # fmt: skip
+    names = {line.id: line.name for line in lines}
     rows = [
         (
             line.name, line.scope_words, line.owner_email, line.period, line.days.start, line.days.last, line.currency,
             line.amount, line.spend_cost, line.estimated_cost, line.unpriced_cost, line.used_percent,
             line.elapsed_percent, line.forecast_cost, line.forecast_method, line.variance_cost, line.variance_percent,
             line.state, budget_table.next_step_words(line), line.ladder_words, line.evaluated_at,
+            line.terms.zone, names.get(line.terms.parent_id or 0, ""), line.base_amount, line.carried_cost,
+            line.borrowed_cost, line.converted_cost, line.rates, " ".join(line.unconverted),
+            "yes" if line.terms.is_hard else "no", line.terms.criticality,
         )
         for line in lines
     ]  # fmt: skip

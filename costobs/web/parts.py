@@ -86,6 +86,7 @@ class Cell:
     share: Decimal | None = None
     mono: bool = False
     actions: Sequence[Link] = ()
+    depth: int = 0  # of the first cell of a row in a tree
 
 
 @dataclass(frozen=True, slots=True)

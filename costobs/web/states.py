@@ -25,6 +25,7 @@ STATES = {
     "forecast_over": State("Forecast over", "trending-up", "forecast"),
     "paused": State("Paused", "pause", "info"),
     "waiting_approval": State("Waiting approval", "clock", "info"),
+    "upcoming": State("Not begun", "clock", "info"),
     "unknown": State("Unknown", "circle-question-mark", "stale"),
     # action runs
     "armed": State("Armed", "circle", "stale"),

@@ -80,7 +80,9 @@ def test_it_names_the_budgets_that_overlap() -> None:
     make_budget(name="llama", scope={"model": ["llama"]})
     make_budget(name="support", scope={"team": ["support"]})
 
-    assert queries.budget(id=budget_id, now=at(2), teams=None).overlaps == ("everything", "llama")
+    found = queries.budget(id=budget_id, now=at(2), teams=None).overlaps
+
+    assert [one.name for one in found] == ["everything", "llama"]
 
 
 def test_it_counts_what_needs_attention(books: Books) -> None:

@@ -9,6 +9,7 @@ from tests.api.conftest import Person, Program
 from tests.api.october import MONTH, Ledger
 
 READS = (
+    "/api/v1/budgets",
     "/api/v1/spend",
     "/api/v1/unit-costs",
     "/api/v1/reconciliation",

@@ -19,6 +19,8 @@ from tests.api.conftest import Program
 from tests.api.october import NOW, Ledger
 
 READS = (
+    "/api/v1/budgets",
+    "/api/v1/budgets/{budget_id}",
     "/api/v1/spend",
     "/api/v1/unit-costs",
     "/api/v1/chargeback/{month}",

@@ -24,6 +24,7 @@ PAGES = (
     f"/unit-costs/compare/?{DAYS}",
     "/unit-costs/units/",
     "/budgets/",
+    "/budgets/import/",
     "/budgets/new/",
     f"/gpus/?{DAYS}",
     "/chargeback/2026-10/",
@@ -67,7 +68,7 @@ def test_it_draws_every_page_in_both_themes(loaded: Ledger, live_server: object,
     for theme in ("light", "dark"):
         browser_page.goto(f"{base}/sign-in/")
         browser_page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
-        for path in (*PAGES, f"/budgets/{loaded.search_budget_id}/", *_of_source(loaded.usage_source_id)):
+        for path in (*PAGES, *_of_budget(loaded.search_budget_id), *_of_source(loaded.usage_source_id)):
             complaints.clear()
             answer = browser_page.goto(f"{base}{path}")
             browser_page.wait_for_load_state("networkidle")
@@ -82,6 +83,12 @@ def test_it_draws_every_page_in_both_themes(loaded: Ledger, live_server: object,
                 assert all(drawn == asked for drawn, asked in traces), where
             found = Axe().run(browser_page)
             assert found.violations_count == 0, f"{where}: {found.generate_report()}"
+
+
+def _of_budget(budget_id: int) -> list[str]:
+    """The pages of one budget."""
+    own = f"/budgets/{budget_id}/"
+    return [own, f"{own}copy/", f"{own}edit/"]
 
 
 def _of_source(source_id: int) -> list[str]:

@@ -1,48 +1,31 @@
 """costobs budgets: make, list, evaluate and pause budgets; approve, decline and undo what their ladders do."""
 
+import csv
+import io
 from argparse import ArgumentParser, ArgumentTypeError
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import orjson
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from alerts import budgets, evaluate, execute, queries
-from alerts.rows import BudgetLine, RunLine
+from alerts import budget_cells, budget_copies, budget_files, budgets, evaluate, execute, queries, term_checks
+from alerts.rows import BudgetLine, BudgetTerms, RunLine
+from attribution.exports import guarded
 from costobs.kernel import fmt, money
 
 BY = "command line"
-_TOP_LEVEL = {"approval", "expires_after_hours"}
 
 
 def rung(text: str) -> budgets.RungSpec:
     """`75:throttle:requests_per_minute=6,approval=one` as a rung."""
-    percent, found, rest = text.partition(":")
-    action, _, settings_text = rest.partition(":")
     try:
-        amount = money.parse(percent)
-    except money.MoneyError:
-        found = ""
-    if not found or not action:
-        raise ArgumentTypeError(f"expected PERCENT:ACTION[:SETTING=VALUE,…], found {text!r}")
-    values: dict[str, str] = {}
-    for pair in filter(None, settings_text.split(",")):
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise ArgumentTypeError(f"expected SETTING=VALUE, found {pair!r}")
-        values[name.strip()] = value.strip()
-    hours = values.get("expires_after_hours")
-    if hours is not None and not hours.isdigit():
-        raise ArgumentTypeError(f"expires_after_hours: expected a whole number, found {hours!r}")
-    return budgets.RungSpec(
-        percent=amount,
-        action=action,
-        config={name: value for name, value in values.items() if name not in _TOP_LEVEL},
-        approval=values.get("approval", "automatic"),
-        expires_after_hours=None if hours is None else int(hours),
-    )
+        return budget_cells.rung(text)
+    except ValueError as problem:
+        raise ArgumentTypeError(str(problem)) from problem
 
 
 class Command(BaseCommand):
@@ -63,6 +46,7 @@ class Command(BaseCommand):
             "--rung", action="append", type=rung, default=[], metavar="PERCENT:ACTION[:SETTING=VALUE,…]",
             help="60:notify, 100:throttle:requests_per_minute=6, 110:shutdown:approval=one",
         )  # fmt: skip
+        self._add_terms(create)
         listing = acts.add_parser("list", help="list the budgets")
         listing.add_argument("--format", default="table", choices=["table", "json"])
         evaluation = acts.add_parser("evaluate", help="compare every budget with the books now; starts no action")
@@ -76,7 +60,46 @@ class Command(BaseCommand):
         pause.add_argument("--reason", default="")
         acts.add_parser("resume", help="end a pause").add_argument("name")
         acts.add_parser("delete", help="delete a budget with its history").add_argument("name")
+        self._add_tables(acts)
         self._add_decisions(acts)
+
+    def _add_terms(self, create: ArgumentParser) -> None:
+        create.add_argument(
+            "--rolling-days", type=int, metavar="N", help="of a rolling period: today and the days before"
+        )
+        create.add_argument("--zone", default="UTC", help="whose midnights begin its days: Europe/Berlin")
+        create.add_argument("--parent", default="", metavar="NAME", help="the budget above it")
+        create.add_argument("--starts-on", type=_day, metavar="DAY", help="its first day, YYYY-MM-DD")
+        create.add_argument("--ends-on", type=_day, metavar="DAY", help="the first day after it")
+        create.add_argument(
+            "--prorated", action="store_true", help="a period it has in part gets its part of the amount"
+        )
+        create.add_argument("--rollover", default="none", choices=term_checks.ROLLOVERS)
+        create.add_argument("--rollover-cap", metavar="PERCENT", type=_percent)
+        create.add_argument(
+            "--borrow", metavar="PERCENT", type=_percent, help="of the next period's amount; repaid there"
+        )
+        create.add_argument("--hard", action="store_true", help="gates refuse what would pass it")
+        create.add_argument("--on-unreachable", default="closed", choices=term_checks.UNREACHABLE)
+        create.add_argument("--default-max-tokens", type=int, metavar="N")
+        create.add_argument("--abort-running", action="store_true")
+        create.add_argument("--criticality", default="normal", choices=term_checks.CRITICALITIES)
+
+    def _add_tables(self, acts: Any) -> None:  # argparse does not export the type of sub-parsers
+        acts.add_parser("export", help="all budgets as CSV, as import reads it").add_argument(
+            "file", nargs="?", default="-"
+        )
+        bring = acts.add_parser(
+            "import", help="make and change budgets from CSV: all of it, or nothing if a row is wrong"
+        )
+        bring.add_argument("file")
+        bring.add_argument("--dry-run", action="store_true", help="only show what it would do")
+        copy = acts.add_parser("copy", help="copy a budget, with another amount")
+        copy.add_argument("name")
+        copy.add_argument("--as", dest="new_name", default="", metavar="NAME")
+        copy.add_argument("--next", action="store_true", help="from its next period on; the first one ends there")
+        copy.add_argument("--growth", default=Decimal(0), type=_percent, metavar="PERCENT")
+        copy.add_argument("--with-children", action="store_true")
 
     def _add_decisions(self, acts: Any) -> None:  # argparse does not export the type of sub-parsers
         for verb, what in (("approve", "let a waiting action run"), ("decline", "refuse it"), ("undo", "take it back")):
@@ -108,10 +131,67 @@ class Command(BaseCommand):
             period=options["period"],
             rungs=options["rung"],
             owner_email=options["owner"],
+            terms=BudgetTerms(
+                rolling_days=options["rolling_days"],
+                zone=options["zone"],
+                parent_id=self._id(options["parent"], now) if options["parent"] else None,
+                starts_on=options["starts_on"],
+                ends_on=options["ends_on"],
+                is_prorated=options["prorated"],
+                rollover=options["rollover"],
+                rollover_cap_percent=options["rollover_cap"],
+                borrow_percent=options["borrow"],
+                is_hard=options["hard"],
+                on_unreachable=options["on_unreachable"],
+                default_max_tokens=options["default_max_tokens"],
+                aborts_running=options["abort_running"],
+                criticality=options["criticality"],
+            ),
             by=BY,
             now=now,
         )
         self.stdout.write(f"budget {budget_id}: {options['name']}")
+
+    def _export(self, options: dict[str, Any], now: datetime) -> None:
+        lines = sorted(queries.budgets(now=now, teams=None), key=lambda line: line.name)
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(budget_files.COLUMNS)
+        table.writerows([guarded(cell) for cell in row] for row in budget_files.rows(ids=[line.id for line in lines]))
+        if options["file"] == "-":
+            self.stdout.write(text.getvalue(), ending="")
+            return
+        Path(options["file"]).write_text(text.getvalue(), encoding="utf-8")
+        self.stdout.write(f"{len(lines)} budgets in {options['file']}")
+
+    def _import(self, options: dict[str, Any], now: datetime) -> None:
+        try:
+            content = Path(options["file"]).read_bytes()
+            step = budget_files.plan if options["dry_run"] else budget_files.apply
+            found = step(content=content, by=BY, now=now)
+        except (OSError, budget_files.Unreadable) as problem:
+            raise CommandError(str(problem)) from problem
+        for row in found.rows:
+            for mistake in row.mistakes:
+                self.stderr.write(f"line {row.line}, {mistake.column}: {mistake.text}")
+        if not found.is_right:
+            raise CommandError(f"nothing was written: {found.count('wrong')} of {len(found.rows)} rows are wrong")
+        counts = ", ".join(f"{found.count(verdict)} {verdict}" for verdict in ("new", "changed", "same"))
+        self.stdout.write(f"{'would be' if options['dry_run'] else 'budgets'}: {counts}")
+
+    def _copy(self, options: dict[str, Any], now: datetime) -> None:
+        made = budget_copies.copy(
+            budget_id=self._id(options["name"], now),
+            name=options["new_name"],
+            growth_percent=options["growth"],
+            to_next=options["next"],
+            with_children=options["with_children"],
+            by=BY,
+            now=now,
+        )
+        names = {line.id: line.name for line in queries.budgets(now=now, teams=None)}
+        for budget_id in made:
+            self.stdout.write(f"budget {budget_id}: {names[budget_id]}")
 
     def _list(self, options: dict[str, Any], now: datetime) -> None:
         self._show([_document(line) for line in queries.budgets(now=now, teams=None)], options["format"])
@@ -174,6 +254,20 @@ class Command(BaseCommand):
         for line in table:
             cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
             self.stdout.write("  ".join(cells).rstrip())
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as problem:
+        raise ArgumentTypeError(f"expected a day as YYYY-MM-DD, found {text!r}") from problem
+
+
+def _percent(text: str) -> Decimal:
+    try:
+        return budget_cells.percent(text) or Decimal(0)
+    except ValueError as problem:
+        raise ArgumentTypeError(str(problem)) from problem
 
 
 def _cell(value: object) -> str:
