@@ -4,29 +4,38 @@ import asyncio
 import hmac
 import ipaddress
 import os
+import time
 
-from costobs_gate import answers, headers, paths
+from costobs_gate import answers, headers, paths, routes
 from costobs_gate.asgi_types import App, Message, Receive, Scope, Send
 from costobs_gate.call import Call
 from costobs_gate.config import from_environment
 from costobs_gate.headers import Headers
 from costobs_gate.paths import Kind
-from costobs_gate.policy import Key
+from costobs_gate.policy import Key, Policy
+from costobs_gate.routes import Routes
 from costobs_gate.runtime import Runtime
+
+_GUARDED = frozenset({Kind.GUARDED, Kind.OWN_METRICS, Kind.OWN_DRAIN})
+_HEALTH = frozenset({"/health", "/ping"})
 
 
 class Gate:
-    """Admits, refuses and meters the requests of a model server. Raises ConfigError when its environment is wrong."""
+    """Admits, refuses and meters the requests of a model server. Raises ConfigError when its environment is wrong.
 
-    def __init__(self, app: App) -> None:
+    `ways` are the upstreams when the application behind it is a proxy; a model server has none.
+    """
+
+    def __init__(self, app: App, ways: Routes | None = None) -> None:
         self._app = app
+        self._ways = ways
         self._config = from_environment()
-        self._paths = paths.table(self._config.allowed_paths)
+        self._paths = paths.table(self._config.allowed_paths, is_proxy=ways is not None)
         self._runtime: Runtime | None = None
         self._pid = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        runtime = self._started()
+        runtime = self.started()
         if scope["type"] == "lifespan":
             await self._app(scope, receive, _StopsAfterShutdown(send, runtime))
         elif scope["type"] == "http":
@@ -36,7 +45,8 @@ class Gate:
             runtime.metrics.add("costobs_gate_refused_total", reason="path")
             await send({"type": "websocket.close", "code": 1008})
 
-    def _started(self) -> Runtime:
+    def started(self) -> Runtime:
+        """What this process runs; begun by the first call. Called in the event loop."""
         # A server that forks its workers after building the application must not share threads, spool and lock.
         if self._runtime is None or self._pid != os.getpid():
             self._runtime = Runtime(self._config)
@@ -45,33 +55,48 @@ class Gate:
         return self._runtime
 
     async def _http(self, runtime: Runtime, scope: Scope, receive: Receive, send: Send) -> None:
-        method, path = scope["method"], paths.routed_path(scope)
-        kind = self._paths.classify(method, path)
+        method, place = scope["method"], self._paths.place(paths.routed_path(scope))
+        kind = self._paths.classify(method, place.path)
         if kind is Kind.REFUSED:
             runtime.metrics.add("costobs_gate_refused_total", reason="path")
-            await answers.not_allowed(send, method, path)
+            await answers.not_allowed(send, method, place.path)
             return
         given = headers.read(scope["headers"])
-        if kind in (Kind.GUARDED, Kind.OWN_METRICS):
+        if kind in _GUARDED:
             await self._guarded(runtime, kind, given, scope, receive, send)
-            return
+        elif kind is Kind.OWN_READY or (place.path in _HEALTH and runtime.drain.is_on()):
+            await self._ready(runtime, send)
+        else:
+            await self._for_clients(runtime, kind, given, place, scope, receive, send)
+
+    async def _for_clients(
+        self,
+        runtime: Runtime,
+        kind: Kind,
+        given: Headers,
+        place: paths.Place,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
         policy = runtime.policy()
         key = policy.find_key(given.credential) if policy is not None and given.credential else None
         if kind is Kind.OPEN:
             await self._app(self._with_upstream_key(scope, key), receive, send)
-            return
-        if policy is None:
+        elif kind is Kind.METERED and runtime.drain.is_on():
+            runtime.metrics.add("costobs_gate_refused_total", reason="draining")
+            await answers.draining(send)
+        elif policy is None:
             runtime.metrics.add("costobs_gate_refused_total", reason="no_policy")
             await answers.no_policy(send)
-            return
-        if key is None:
+        elif key is None:
             runtime.metrics.add("costobs_gate_refused_total", reason="key")
             await answers.unknown_key(send)
-            return
-        if kind is Kind.OPERATOR:
-            await self._app(self._with_upstream_key(scope, key), receive, send)
-            return
-        await Call(self._app, runtime, policy, key, given, scope, receive, send, path).run()
+        elif kind is Kind.OPERATOR:
+            passed = {**self._with_upstream_key(scope, key), routes.MODELS: key.models}
+            await self._app(passed, receive, send)
+        else:
+            await Call(self._app, runtime, policy, key, given, scope, receive, send, place, self._ways).run()
 
     async def _guarded(
         self, runtime: Runtime, kind: Kind, given: Headers, scope: Scope, receive: Receive, send: Send
@@ -81,13 +106,39 @@ class Gate:
         if not (_is_local(scope, given) or (token and hmac.compare_digest(shown.encode(), token.encode()))):
             runtime.metrics.add("costobs_gate_refused_total", reason="path")
             await answers.not_allowed(send, scope["method"], paths.routed_path(scope))
-            return
-        if kind is Kind.OWN_METRICS:
+        elif kind is Kind.OWN_METRICS:
             content_type = "text/plain; version=0.0.4; charset=utf-8"
             await answers.send_body(send, 200, runtime.exposition(), content_type)
+        elif kind is Kind.OWN_DRAIN:
+            await self._drain(runtime, scope["method"], send)
+        else:
+            kept = [(name, value) for name, value in scope["headers"] if name not in headers.CREDENTIALS]
+            await self._app({**scope, "headers": kept}, receive, send)
+
+    async def _drain(self, runtime: Runtime, method: str, send: Send) -> None:
+        """Begin, end or show the draining of all processes of this server."""
+        try:
+            if method == "POST":
+                runtime.drain.begin()
+            elif method == "DELETE":
+                runtime.drain.end()
+        except OSError as error:
+            message = f"The order cannot be written: {error.strerror}."
+            await answers.send_error(send, 500, message, kind="server_error", code="gate_directory")
             return
-        kept = [(name, value) for name, value in scope["headers"] if name not in headers.CREDENTIALS]
-        await self._app({**scope, "headers": kept}, receive, send)
+        running = runtime.admission.running_everywhere(time.monotonic())
+        await answers.send_json(send, 200, {"draining": runtime.drain.is_on(), "running": running})
+
+    async def _ready(self, runtime: Runtime, send: Send) -> None:
+        policy: Policy | None = runtime.policy()
+        problems = {
+            "draining": runtime.drain.is_on(),
+            "no policy": policy is None,
+            "no upstream": self._ways is not None and not self._ways.is_ready(),
+        }
+        reason = next((name for name, holds in problems.items() if holds), None)
+        status, document = (200, {"ready": True}) if reason is None else (503, {"ready": False, "reason": reason})
+        await answers.send_json(send, status, document, [("cache-control", "no-store")])
 
     def _with_upstream_key(self, scope: Scope, key: Key | None) -> Scope:
         """The upstream's key is lent only to those who show one of ours."""
@@ -112,9 +163,9 @@ class _StopsAfterShutdown:
 
 
 def _is_local(scope: Scope, given: Headers) -> bool:
-    """Whether the client is on this machine itself, not merely behind a proxy on it."""
+    """Whether the client is on this machine itself: not merely behind a proxy on it, nor a page in a browser on it."""
     client = scope.get("client")
-    if not client or given.forwarded:
+    if not client or given.forwarded or given.from_page:
         return False
     try:
         return ipaddress.ip_address(client[0]).is_loopback

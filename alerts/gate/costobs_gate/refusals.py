@@ -63,3 +63,15 @@ def background() -> Refusal:
         reason="background",
         refused_by="background_not_metered",
     )
+
+
+def no_upstream(model: str | None) -> Refusal:
+    """404: none of the upstreams serves this model."""
+    return Refusal(
+        404,
+        f"No upstream of this gate serves the model {(model or '')[:100]!r}.",
+        kind="invalid_request_error",
+        code="model_not_found",
+        reason="upstream",
+        refused_by="no_upstream",
+    )

@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from costobs_gate import spool as spools
@@ -99,11 +99,20 @@ class Backoff:
 class PolicyPuller:
     """Keeps the policy fresh. A policy that is broken or cannot be had leaves the last good one in force."""
 
-    def __init__(self, config: Config, store: PolicyStore, metrics: Metrics, *, instance: str) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: PolicyStore,
+        metrics: Metrics,
+        *,
+        instance: str,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self._client = Client(config)
         self._instance = instance  # costobs waits until each process of a server holds a rule
         self._store = store
         self._metrics = metrics
+        self._on_change = on_change
         self._complained = ""
         self.confirmed_at: float | None = None  # monotonic
 
@@ -125,6 +134,8 @@ class PolicyPuller:
             self._complained = problem
         if not problem:
             self.confirmed_at = time.monotonic()
+        if result == "changed":
+            self._on_change()
         return result
 
     def run(self, stop: threading.Event) -> None:
