@@ -10,6 +10,7 @@ from costobs_gate.asgi_types import Message, RawHeaders, Receive, Send
 from costobs_gate.events import Ending
 
 CLIENT_CLOSED = 499  # nginx's number for a client that left before there was a status
+NOTHING_USED = "costobs.nothing_used"  # in a start message: the request never reached a model
 ABORT_KIND, ABORT_CODE = "insufficient_quota", "budget_exceeded"
 
 
@@ -47,6 +48,7 @@ class Exchange:
         self._settle = settle
         self._notes = notes  # headers that the answer gets; the caller may still change them
         self._closes = closes
+        self._nothing_used = False
         self._listening: asyncio.Future[Message] | None = None
         self.aborted = ""
         self._status = 0
@@ -129,6 +131,7 @@ class Exchange:
 
     def _begin(self, message: Message) -> Message:
         self._status = message["status"]
+        self._nothing_used = bool(message.get(NOTHING_USED))
         headers = [(name, value) for name, value in message.get("headers", ()) if name.lower() != b"x-request-id"]
         content_type = next((value for name, value in headers if name.lower() == b"content-type"), b"")
         self._meter = metering.meter(
@@ -153,7 +156,7 @@ class Exchange:
     def _end(self, outcome: str, status: int) -> None:
         self._settled = True
         reading = self._meter.reading()
-        if 400 <= status < 500 and outcome == "error":
+        if self._nothing_used or (400 <= status < 500 and outcome == "error"):
             # The server refused it: nothing was computed, and that is known.
             reading = metering.Reading(known=True, model=reading.model)
         ttft = self._ttft_ms if self._streams else None
