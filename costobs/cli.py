@@ -42,9 +42,10 @@ def run(argv: Sequence[str]) -> int:
 
 def _serve_gate(argv: Sequence[str]) -> int:
     """The gate as a proxy. It needs neither database nor settings, and asks costobs over the network like any gate."""
-    from costobs_gate.proxy import serve
+    from costobs_gate.proxy import serve  # type: ignore[import-untyped]
 
-    return serve.main(argv, "costobs gate serve")
+    status: int = serve.main(argv, "costobs gate serve")
+    return status
 
 
 def _name_the_running_address() -> None:

@@ -17,6 +17,9 @@ _PARAMETERS = [
     OpenApiParameter(
         "X-Costobs-Gate-Instance", str, OpenApiParameter.HEADER, description="Which process of the gate asks."
     ),
+    OpenApiParameter(
+        "X-Costobs-Gate-Report", str, OpenApiParameter.HEADER, description="How the process is, for people to see."
+    ),
 ]
 
 
@@ -34,6 +37,7 @@ class Policy(APIView):
                 source_id=token(request).source_id,
                 if_none_match=request.headers.get("If-None-Match", ""),
                 process=request.headers.get("X-Costobs-Gate-Instance", ""),
+                report=request.headers.get("X-Costobs-Gate-Report", ""),
                 now=timezone.now(),
             )
         except policy.NotAGate as problem:

@@ -61,6 +61,11 @@ class Metrics:
         with self._guard:
             return self._values[name].get(tuple(sorted(labels.items())), 0)
 
+    def total(self, name: str) -> int:
+        """The sum of all series of a counter."""
+        with self._guard:
+            return sum(self._values[name].values())
+
     def render(self, gauges: Mapping[str, tuple[Labels, float] | None]) -> bytes:
         """The text exposition format, version 0.0.4."""
         with self._guard:

@@ -18,6 +18,7 @@ from costobs_gate.uplink import PolicyPuller, Sender
 log = logging.getLogger("costobs_gate")
 
 STOP_SECONDS = 8.0
+_VERSION = "0.1.0"
 ABORTED = "The budget of this request is used up; it was ended before its answer was whole."
 
 
@@ -32,7 +33,12 @@ class Runtime:
         self.drain = Drain(config.directory)
         self.store = PolicyStore(config.directory / "policy.json", config.environment)
         self._puller = PolicyPuller(
-            config, self.store, self.metrics, instance=self.spool.id, on_change=self._policy_changed
+            config,
+            self.store,
+            self.metrics,
+            instance=self.spool.id,
+            on_change=self._policy_changed,
+            report=self._report,
         )
         self._sender = Sender(config, self.spool, self.metrics)
         self._stop = threading.Event()
@@ -98,6 +104,15 @@ class Runtime:
         # Without a request nobody would look at the new policy, and running ones would not be ended by it.
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.policy)
+
+    def _report(self) -> str:
+        counted = {
+            "admitted": self.metrics.total("costobs_gate_admitted_total"),
+            "refused": self.metrics.total("costobs_gate_refused_total"),
+            "inflight": self.admission.inflight,
+            "draining": int(self.drain.is_on()),
+        }
+        return ";".join([f"software={_VERSION}", *(f"{name}={value}" for name, value in counted.items())])
 
     def exposition(self) -> bytes:
         """The gate's metrics as Prometheus text."""

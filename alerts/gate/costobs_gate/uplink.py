@@ -107,18 +107,20 @@ class PolicyPuller:
         *,
         instance: str,
         on_change: Callable[[], None] = lambda: None,
+        report: Callable[[], str] = str,
     ) -> None:
         self._client = Client(config)
         self._instance = instance  # costobs waits until each process of a server holds a rule
         self._store = store
         self._metrics = metrics
         self._on_change = on_change
+        self._report = report  # how this process is, for people to see
         self._complained = ""
         self.confirmed_at: float | None = None  # monotonic
 
     def pull(self) -> str:
         """Ask once, showing what this process holds. Gives the result: changed, unchanged, failed or broken."""
-        headers = {"X-Costobs-Gate-Instance": self._instance}
+        headers = {"X-Costobs-Gate-Instance": self._instance, "X-Costobs-Gate-Report": self._report()}
         if self._store.etag:
             headers["If-None-Match"] = self._store.etag
         try:
