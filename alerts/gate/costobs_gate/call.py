@@ -129,8 +129,9 @@ class Call:
         )
 
     def _overflowed(self, beyond: Target, reason: str) -> None:
-        names = {"upstream": self._target.upstream, "to": beyond.upstream, "reason": reason}
-        self._runtime.metrics.add("costobs_gate_overflowed_total", **names)
+        self._runtime.metrics.add(
+            "costobs_gate_overflowed_total", upstream=self._target.upstream, to=beyond.upstream, reason=reason
+        )
         self._target = beyond
         self._because = ",".join(part for part in (self._because, "overflow") if part)
 

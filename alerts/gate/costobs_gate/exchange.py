@@ -65,7 +65,7 @@ class Exchange:
             return {"type": "http.request", "body": body, "more_body": False}
         if self.aborted:
             return {"type": "http.disconnect"}
-        self._listening = asyncio.ensure_future(self._receive())  # type: ignore[arg-type]
+        self._listening = asyncio.ensure_future(self._receive())
         try:
             message = await self._listening
         except asyncio.CancelledError:

@@ -96,7 +96,10 @@ def parse(item: object, where: str, environment: str) -> Rule | None:
     rule = Rule(
         id=fields.text(item, "id", where),
         action=action,
-        **{name: value for name, value in match.items() if name != "environment"},
+        team=match.get("team"),
+        feature=match.get("feature"),
+        model=match.get("model"),
+        key_id=match.get("key_id"),
         **_limits(item, where),
         to_model=_optional(item, "to_model", where),
         to_upstream=_optional(item, "to_upstream", where),

@@ -86,7 +86,7 @@ class Proxy:
             forward = Forward(_first(self.ways), await _body(receive), lambda _reason: None)
         else:
             await receive()
-        task, listener = asyncio.current_task(), asyncio.ensure_future(receive())  # type: ignore[arg-type]
+        task, listener = asyncio.current_task(), asyncio.ensure_future(receive())
         is_over = False
 
         def leave(_: object) -> None:
