@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 COMPLETIONS_DEFAULT = 16  # max_tokens of /v1/completions when none is named (OpenAI's reference, and vLLM)
 STREAM_OPTIONS_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
 GENERATING_PATHS = STREAM_OPTIONS_PATHS | {"/v1/responses", "/v1/messages"}
@@ -70,7 +71,7 @@ def rewrite(raw: bytes, document: dict[str, object] | None, path: str, changes: 
     strips = path in STREAM_OPTIONS_PATHS and is_stream(document) and _ask_for_usage(changed)
     if changed == document:
         return Rewritten(raw, strips)
-    return Rewritten(json.dumps(changed, separators=(",", ":")).encode(), strips)
+    return Rewritten(_encode(changed).encode(), strips)
 
 
 def estimate(size: int, document: Mapping[str, object] | None, most: int | None) -> int:

@@ -1,6 +1,7 @@
 """Usage events: one for each metered request, named after the OpenTelemetry GenAI conventions."""
 
-import uuid
+import functools
+import os
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -38,8 +39,13 @@ class Served:
 
 def new_id(team: str) -> str:
     """A request id that says whose it is: costobs-<team>-<uuid>. It is also the id of the event."""
+    return f"costobs-{_slug(team)}-{os.urandom(16).hex()}"
+
+
+@functools.lru_cache(maxsize=10_000)
+def _slug(team: str) -> str:
     slug = "".join(character if character.isascii() and character.isalnum() else "-" for character in team.lower())
-    return f"costobs-{slug[:40].strip('-') or 'team'}-{uuid.uuid4().hex}"
+    return slug[:40].strip("-") or "team"
 
 
 def admitted(

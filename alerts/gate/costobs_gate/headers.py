@@ -7,6 +7,17 @@ from dataclasses import dataclass
 from costobs_gate.asgi_types import RawHeaders
 
 CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key"})
+_READ = CREDENTIALS | {
+    b"content-length",
+    b"forwarded",
+    b"origin",
+    b"traceparent",
+    b"user-agent",
+    b"x-costobs-feature",
+    b"x-forwarded-for",
+    b"x-request-id",
+    b"x-session-id",
+}
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 LONGEST_NOTE = 256  # ids and names of clients are notes on an event, not a place to store data
 
@@ -37,6 +48,8 @@ def read(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
     values: dict[bytes, str] = {}
     credentials: list[str] = []
     for name, value in raw:
+        if name not in _READ:
+            continue
         text = value.decode("latin-1").strip()
         if name in CREDENTIALS:
             scheme, _, rest = text.partition(" ")

@@ -46,7 +46,7 @@ class Metrics:
 
     def add(self, name: str, amount: int = 1, **labels: str) -> None:
         """Add to a counter; `name` is one of COUNTERS."""
-        key = tuple(sorted(labels.items()))
+        key = tuple(labels.items()) if len(labels) < 2 else tuple(sorted(labels.items()))
         with self._guard:
             series = self._values[name]
             series[key] = series.get(key, 0) + amount

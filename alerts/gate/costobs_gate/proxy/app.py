@@ -22,6 +22,7 @@ log = logging.getLogger("costobs_gate")
 ELSEWHERE = frozenset({429, 503})  # an upstream that has no room now; another one may
 WHOLE_BYTES = 1024 * 1024  # an answer of a known size up to this is passed on in one piece
 LEARN_SECONDS = 30.0
+LISTEN_SECONDS = 0.02  # before it is worth to notice that a client leaves
 KEPT_SECONDS = 4.0  # uvicorn, and vLLM with it, closes what is idle for five
 
 
@@ -86,22 +87,30 @@ class Proxy:
             forward = Forward(_first(self.ways), await _body(receive), lambda _reason: None)
         else:
             await receive()
-        task, listener = asyncio.current_task(), asyncio.ensure_future(receive())
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        listeners: list[asyncio.Future[Message]] = []
         is_over = False
 
         def leave(_: object) -> None:
             if not is_over and task is not None:
                 task.cancel()
 
-        listener.add_done_callback(leave)
+        def listen() -> None:
+            listeners.append(asyncio.ensure_future(receive()))
+            listeners[0].add_done_callback(leave)
+
+        # A listener costs as much as half a request; what is answered at once needs none.
+        timer = loop.call_later(LISTEN_SECONDS, listen)
         try:
             await self._serve(scope, forward, send)
         except asyncio.CancelledError:
-            if not listener.done() or listener.cancelled():
+            if not any(listener.done() and not listener.cancelled() for listener in listeners):
                 raise
         finally:
             is_over = True
-            listener.cancel()
+            timer.cancel()
+            for listener in listeners:
+                listener.cancel()
 
     async def _serve(self, scope: Scope, forward: Forward, send: Send) -> None:
         while True:
