@@ -139,5 +139,7 @@ def held(proxy: Proxy, model: Model) -> Iterator[httpx.Response]:
             yield answer
         finally:
             model.release.set()
-            with contextlib.suppress(httpx.HTTPError):  # when its server was killed
+            with contextlib.suppress(
+                httpx.HTTPError, httpx.StreamError
+            ):  # its server was killed, or it was read already
                 answer.read()

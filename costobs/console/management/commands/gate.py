@@ -5,12 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
 
 from alerts import gate_keys, gates, queries
-from costobs.access import tokens
+from costobs.access import gates as whole_gates
 from costobs.kernel import fmt
-from ingest import configure
 
 BY = "command line"
 _LIMITS = {
@@ -54,26 +52,17 @@ class Command(BaseCommand):
         act = f"key_{options['key_act']}" if options["act"] == "key" else options["act"]
         try:
             getattr(self, f"_{act}")(options, datetime.now(UTC))
-        except (gates.Invalid, gate_keys.Invalid, tokens.BadToken, configure.BadConfig) as problem:
+        except (gates.Invalid, gate_keys.Invalid, whole_gates.Invalid) as problem:
             raise CommandError(str(problem)) from problem
 
     def _create(self, options: dict[str, Any], now: datetime) -> None:
         name, deployment, provider = options["name"], options["deployment"], options["provider"]
-        config = {"provider": provider, "deployment": deployment}
-        with transaction.atomic():
-            source_id = configure.create_source(kind="gate", name=name, config=config, now=now)
-            gates.create(name=name, deployment=deployment, provider=provider, source_id=source_id, by=BY, now=now)
-            _token, text = tokens.create(
-                name=_token_name(name), grants=["gate"], source_id=source_id, created_by=BY, now=now
-            )
+        text = whole_gates.create(name=name, deployment=deployment, provider=provider, by=BY, now=now)
         self.stdout.write(text)
         self.stderr.write("Keep it now: only its hash is stored. Give it to the gate as COSTOBS_GATE_TOKEN.")
 
     def _remove(self, options: dict[str, Any], now: datetime) -> None:
-        with transaction.atomic():
-            found = gates.remove(name=options["name"], by=BY, now=now)
-            tokens.revoke(name=_token_name(options["name"]), revoked_by=BY, now=now)
-        if not found:
+        if not whole_gates.remove(name=options["name"], by=BY, now=now):
             raise CommandError(f"there is no gate called {options['name']!r}")
 
     def _list(self, _options: dict[str, Any], now: datetime) -> None:
@@ -129,7 +118,3 @@ class Command(BaseCommand):
 def _add_limits(parser: ArgumentParser) -> None:
     for name, (flag, words) in _LIMITS.items():
         parser.add_argument(flag, dest=name, type=int, help=f"{words}, at each gate")
-
-
-def _token_name(gate: str) -> str:
-    return f"gate {gate}"
