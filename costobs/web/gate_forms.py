@@ -39,6 +39,24 @@ class GateForm(forms.Form):
         _dressed(self)
 
 
+class RemoveForm(forms.Form):
+    """Whether a gate is really meant to go."""
+
+    confirm = forms.CharField(label="Its name", max_length=80)
+
+    def __init__(self, *args: Any, gate: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._gate = gate
+        self.fields["confirm"].help_text = f"Type {gate}. Its token ends at once; what it metered stays in the books."
+        _dressed(self)
+
+    def clean_confirm(self) -> str:
+        typed: str = self.cleaned_data["confirm"]
+        if typed.strip() != self._gate:
+            raise forms.ValidationError(f"Type {self._gate} to remove it. Nothing was removed.")
+        return typed
+
+
 class KeyForm(forms.Form):
     """A client key: what it may do. The name and the team cannot be changed later, since its usage is booked on them."""
 

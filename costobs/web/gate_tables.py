@@ -30,7 +30,7 @@ def gates(places: Sequence[Place], now: datetime, *, may_manage: bool) -> Table:
         Column("Running", numeric=True, title="Requests in flight"),
         Column("Admitted", numeric=True, title="Since its processes started"),
         Column("Refused", numeric=True, title="Since its processes started"),
-        *([Column("")] if may_manage else []),
+        *([Column("Change")] if may_manage else []),
     ]
     rows = [Row(_gate_cells(place, now, may_manage=may_manage)) for place in places]
     link = [Link("Add a gate", reverse("settings_gate_new"), icon="plus", primary=True)]
@@ -76,7 +76,7 @@ def limits(key: Key) -> str:
 def _gate_cells(place: Place, now: datetime, *, may_manage: bool) -> list[Cell]:
     live = place.live
     rules = sorted({rule for process in live for rule in process.rules})
-    remove = Link("Remove", reverse("settings_gate_remove", args=[place.name]), icon="trash-2", danger=True, post=True)
+    remove = Link("Remove", reverse("settings_gate_remove", args=[place.name]), icon="trash-2", danger=True)
     cells = [
         Cell(place.name, note="sample" if place.is_sample else _software(live)),
         Cell(place.deployment, note=place.provider),

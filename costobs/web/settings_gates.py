@@ -14,7 +14,7 @@ from costobs.access import gates as whole_gates
 from costobs.access import scopes
 from costobs.kernel import fmt
 from costobs.web import gate_forms, gate_tables
-from costobs.web.gate_forms import GateForm, KeyForm
+from costobs.web.gate_forms import GateForm, KeyForm, RemoveForm
 from costobs.web.parts import Link
 from costobs.web.settings_access import looking, managing
 
@@ -57,12 +57,16 @@ def gate_new(request: HttpRequest) -> HttpResponse:
     return _form(request, "Add a gate", form, [*form], "Add", status=400 if form.errors else 200)
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
 @managing
 def gate_remove(request: HttpRequest, name: str) -> HttpResponse:
-    """Take a gate out. Its usage stays in the books, its token ends."""
-    if not whole_gates.remove(name=name, by=_who(request), now=timezone.now()):
+    """Take a gate out, once its name is typed. Its usage stays in the books, its token ends."""
+    if all(place.name != name for place in gate_keys.places(now=timezone.now())):
         raise Http404
+    form = RemoveForm(request.POST or None, gate=name)
+    if request.method == "GET" or not form.is_valid():
+        return _form(request, f"Remove {name}?", form, [*form], "Remove", status=400 if form.errors else 200)
+    whole_gates.remove(name=name, by=_who(request), now=timezone.now())
     messages.success(request, f"{name} is removed, and its token has ended. What it metered stays in the books.")
     return redirect("settings_gates")
 

@@ -93,8 +93,11 @@ def test_it_removes_a_gate_and_ends_its_token(dana: Client) -> None:
     made = dana.post(reverse("settings_gate_new"), {"name": "vllm-1", "deployment": "d", "provider": "p"})
     (text,) = re.findall(r"cobs_[A-Za-z0-9_-]+", made.content.decode())
 
-    dana.post(reverse("settings_gate_remove", args=["vllm-1"]))
+    unsure = dana.post(reverse("settings_gate_remove", args=["vllm-1"]), {"confirm": "vllm"})
+    still_there = Gate.objects.count()
+    dana.post(reverse("settings_gate_remove", args=["vllm-1"]), {"confirm": "vllm-1"})
 
+    assert (unsure.status_code, still_there) == (400, 1)
     assert not Gate.objects.exists()
     assert tokens.find(text, now=NOW) is None
     assert dana.post(reverse("settings_gate_remove", args=["vllm-1"])).status_code == 404
