@@ -153,6 +153,18 @@ def test_it_reroutes_to_another_upstream(start: Start, own: Model, api: Model, c
     assert (len(own.seen), api.bodies()[-1]["model"]) == (0, "small")
 
 
+def test_it_reroutes_the_model_that_stands_in_a_path(start: Start, own: Model, costobs: CostobsServer) -> None:
+    costobs.publish(policy(rule("cheaper", "reroute", {"model": "large"}, to_model="small")))
+    proxy = start("--upstream", f"own={own.url}", "--kind", "own=azure", "--models", "own=small,large")
+
+    path = "/openai/deployments/large/chat/completions?api-version=2024-10-21"
+    proxy.client.post(path, json={"messages": []}, headers={"api-key": ALPHA})
+
+    assert own.seen[-1]["path"] == "/openai/deployments/small/chat/completions"
+    assert own.seen[-1]["headers"]["api-key"] == "sk-of-own"
+    assert costobs.event(**{"gen_ai.response.model": "small"})["gen_ai.request.model"] == "large"
+
+
 OVERFLOW = ["--overflow", "own=api:gpt-mini", "--overflow-at", "own=1"]
 
 

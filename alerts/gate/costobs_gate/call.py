@@ -76,10 +76,12 @@ class Call:
         self._event = self._admitted(request)
         refusal = refusal or self._refused_by_rules(request) or self._may_serve(request)
         if refusal is not None:
+            self._used = 0.0
             self._leave()
             await self._refuse(refusal)
             return
         if not self._recorded():
+            self._used = 0.0
             self._leave()
             await answers.cannot_record(self._send)
             return
@@ -179,7 +181,7 @@ class Call:
             self._notes[:] = [(b"x-costobs-served-model", (serving or "").encode("ascii", "replace"))]
             if target.upstream:
                 self._notes.append((b"x-costobs-served-by", target.upstream.encode()))
-        return Forward(target, rewritten.raw, self._fallback)
+        return Forward(target, rewritten.raw, serving, self._fallback)
 
     def _fallback(self, reason: str) -> Forward | None:
         """Where the request goes when its upstream cannot serve it; None: nowhere, the client gets what came."""

@@ -61,12 +61,9 @@ class Counters:
         self._cells[LANES + self._lane] = 1
 
     def close(self) -> None:
-        """Give the lane back."""
+        """Give the lane back. The memory stays until nobody uses it: a request that is cut may end later."""
         self._clear_lane(self._lane)
         self._cells[LANES + self._lane] = 0
-        self._cells.release()
-        with contextlib.suppress(BufferError):
-            self._memory.close()
         for handle in (self._file, self._lane_lock):
             if handle >= 0:
                 os.close(handle)

@@ -29,6 +29,7 @@ class Forward:
 
     target: Target
     body: bytes
+    model: str | None  # that serves; Azure has it in the path
     fallback: Callable[[str], "Forward | None"]  # asked with a reason when the upstream cannot serve it
 
 

@@ -45,7 +45,7 @@ class Proxy:
             await self._lifespan(receive, send)
             return
         path = scope["path"]
-        if path in ("/health", "/ping", "/version"):
+        if path in ("/health", "/ping", "/version") or scope["method"] == "OPTIONS":
             await answers.send_json(send, 200, {"status": "ok"})
         elif path == "/v1/models" or path.startswith("/v1/models/"):
             await self._models(path, scope, send)
@@ -84,7 +84,7 @@ class Proxy:
         """Serve; when the client leaves, the upstream is let go at once, so that it stops computing."""
         forward = scope.get(routes.FORWARD)
         if forward is None:
-            forward = Forward(_first(self.ways), await _body(receive), lambda _reason: None)
+            forward = Forward(_first(self.ways), await _body(receive), None, lambda _reason: None)
         else:
             await receive()
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
@@ -132,7 +132,7 @@ class Proxy:
             forward = following
 
     async def _ask(self, upstream: Upstream, scope: Scope, forward: Forward) -> aiohttp.ClientResponse:
-        url = wire.address(upstream, scope["path"], scope.get("query_string", b""), forward.target.model)
+        url = wire.address(upstream, scope["path"], scope.get("query_string", b""), forward.model)
         return await self._open().request(
             scope["method"],
             yarl.URL(url, encoded=True),
