@@ -16,18 +16,21 @@ HEADERS = {"Authorization": f"Bearer {ALPHA}"}
 class Stream:
     """A long stream, read in a thread."""
 
-    def __init__(self, url: str, tokens: int = 600) -> None:
-        self.status, self.text, self._url, self._tokens = 0, "", url, tokens
+    def __init__(self, url: str) -> None:
+        self.status, self.text, self._url = 0, "", url
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
-        wait_until(lambda: "data: " in self.text, seconds=120)
+
+    def has_begun(self) -> bool:
+        return "data: " in self.text
 
     def wait(self) -> None:
         self._thread.join(240)
         assert not self._thread.is_alive(), "a stream did not end within 240 s"
 
     def _read(self) -> None:
-        body = {**_question(vllm_server.MODEL, self._tokens), "stream": True}
+        # Much, so that it is still being computed when the server is told to stop.
+        body = {**_question(vllm_server.MODEL, 900), "n": 2, "logprobs": True, "top_logprobs": 20, "stream": True}
         with httpx.stream(
             "POST", f"{self._url}/v1/chat/completions", json=body, headers=HEADERS, timeout=240
         ) as answer:
@@ -59,6 +62,7 @@ def _reroute(url: str, costobs: CostobsServer, say: Say) -> None:
 
 def _abort(url: str, costobs: CostobsServer, say: Say) -> None:
     running = Stream(url)
+    wait_until(running.has_begun, seconds=120)
     begun = time.monotonic()
     costobs.publish(policy(rule("gone", "block", {"team": "alpha"}, aborts=True, message="The money is gone.")))
     running.wait()
@@ -71,7 +75,8 @@ def _abort(url: str, costobs: CostobsServer, say: Say) -> None:
 
 
 def _drain(url: str, say: Say) -> None:
-    running = [Stream(url, tokens=300) for _ in range(3)]
+    running = [Stream(url) for _ in range(3)]
+    wait_until(lambda: all(one.has_begun() for one in running), seconds=120)
     httpx.post(f"{url}/costobs/gate/drain").raise_for_status()
     statuses: list[int] = []
     while httpx.get(f"{url}/costobs/gate/drain").json()["running"]:
@@ -79,8 +84,8 @@ def _drain(url: str, say: Say) -> None:
     for one in running:
         one.wait()
     assert all(one.text.endswith("data: [DONE]\n\n") for one in running)
-    assert set(statuses) <= {429, 503}, statuses
-    assert set(statuses[::2]) <= {429}, statuses
+    assert statuses, "the streams had ended before the drain began"
+    assert (set(statuses[::2]), set(statuses[1::2])) == ({429}, {503}), statuses
     httpx.delete(f"{url}/costobs/gate/drain").raise_for_status()
     wait_until(lambda: _ask(url, vllm_server.MODEL).status_code == 200, seconds=60)
     say(f"drained: {len(statuses) // 2} new requests got 429, three streams came to their end, no 5xx on a request")
