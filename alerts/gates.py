@@ -1,11 +1,12 @@
 """Gates and the keys of their clients: made, shown once, kept as hashes, revoked; each act in the audit log."""
 
 import secrets as random_secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from django.db import transaction
 
+from alerts.hooks import gate as gate_hook
 from alerts.models import Gate, GateKey
 from costobs.audit import record
 from costobs.kernel import secrets
@@ -66,15 +67,21 @@ def create_key(
     now: datetime,
     features: Sequence[str] | None = None,
     models: Sequence[str] | None = None,
+    limits: Mapping[str, int | None] | None = None,
     is_sample: bool = False,
 ) -> tuple[str, str]:
     """The id of a new client key and its text, which nobody can read again. Raises Invalid.
 
     The key binds the team. `features` are those that a header may name (None: no header counts), `models` those it may
-    call (None: all).
+    call (None: all). `limits` hold at each gate: requests_per_minute, tokens_per_minute, max_inflight, max_tokens and
+    priority (vLLM serves lower numbers first).
     """
     if not name.strip() or not team.strip():
         raise Invalid("a key needs a name and a team")
+    try:
+        bounds = gate_hook.limits(limits or {})
+    except ValueError as problem:
+        raise Invalid(str(problem)) from problem
     text = secrets.new_token(_KEY_PREFIX)
     key_id = f"key_{random_secrets.token_hex(4)}"
     with transaction.atomic():
@@ -85,6 +92,7 @@ def create_key(
             team=team,
             features=None if features is None else sorted(set(features)),
             models_allowed=None if models is None else sorted(set(models)),
+            **bounds,
             created_at=now,
             is_sample=is_sample,
         )
@@ -93,6 +101,7 @@ def create_key(
             "team": team,
             "features": None if features is None else sorted(set(features)),
             "models": None if models is None else sorted(set(models)),
+            "limits": bounds,
         }
         record.write(actor=by, act="gate_key.created", subject=f"gate_key:{key_id}", at=now, after=after)
     return key_id, text

@@ -1,6 +1,6 @@
 """The policy of a gate: answered each second, and the proof of what each gate process holds."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,13 +26,11 @@ class Answer:
     body: bytes | None
 
 
-def answer(
-    *, source_id: int | None, if_none_match: str, now: datetime, process: str = "", inflight: int | None = None
-) -> Answer:
+def answer(*, source_id: int | None, if_none_match: str, now: datetime, process: str = "", report: str = "") -> Answer:
     """The policy for the gate whose usage goes to this source. Raises NotAGate.
 
-    Asking with the ETag of the current version proves that the process holds it, and with it every rule in it.
-    `inflight` is how many requests the process is answering, where it says so.
+    Asking with the ETag of the current version proves that the process holds it, and with it every rule in it. `report`
+    is what the process says of itself (header X-Costobs-Gate-Report).
     """
     gate = Gate.objects.filter(source_id=source_id).first() if source_id is not None else None
     if gate is None:
@@ -41,7 +39,7 @@ def answer(
     version = gate_hook.version(content)
     presented = _version_in(if_none_match)
     held = {rule["id"] for rule in content["rules"]} if presented == version else set()
-    _note(gate, process[:100], presented, sorted(held), now, inflight)
+    _note(gate, process[:100], presented, sorted(held), gate_hook.report(report), now)
     etag = f'"{version}"'
     return Answer(etag, None if presented == version else gate_hook.body(content, now=now))
 
@@ -59,7 +57,10 @@ def _content(gate: Gate, now: datetime) -> dict[str, Any]:
     content = gate_hook.document(
         provider=gate.provider,
         deployment=gate.deployment,
-        keys=[gate_hook.KeyRule(key.sha256, key.key_id, key.team, key.features, key.models_allowed) for key in keys],
+        keys=[
+            gate_hook.KeyRule(key.sha256, key.key_id, key.team, key.features, key.models_allowed, key.limits)
+            for key in keys
+        ],
         runs=[gate_hook.AppliedRun(run.pk, run.plan["rules"], run.expires_at) for run in runs],
     )
     content["rules"] += holds.rules(gate)
@@ -70,15 +71,15 @@ def _version_in(if_none_match: str) -> str:
     return if_none_match.strip().removeprefix("W/").strip('"')
 
 
-def _note(gate: Gate, process: str, presented: str, held: list[str], now: datetime, inflight: int | None) -> None:
+def _note(gate: Gate, process: str, presented: str, held: list[str], report: gate_hook.Report, now: datetime) -> None:
     seen = GateProcess.objects.filter(gate=gate, name=process).first()
     is_known = seen is not None and (seen.policy_version, seen.rules) == (presented, held)
     # Whether it has become idle is worth a write while somebody waits for it.
     is_idle = not any(name.startswith(holds.PREFIX) for name in held) or (
-        seen is not None and seen.inflight == inflight
+        seen is not None and seen.inflight == report.inflight
     )
     if seen is not None and is_known and is_idle and now - seen.last_seen_at < _SEEN_STEP:
         return
-    found = {"last_seen_at": now, "policy_version": presented, "rules": held, "inflight": inflight}
+    found = {"last_seen_at": now, "policy_version": presented, "rules": held, **asdict(report)}
     GateProcess.objects.update_or_create(gate=gate, name=process, defaults=found)
     Gate.objects.filter(pk=gate.pk).update(last_seen_at=now, seen_policy_version=presented)

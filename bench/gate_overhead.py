@@ -1,6 +1,11 @@
-"""What the gate adds to a request: paired with and without it, in random order, in one process, before a model that does nothing.
+"""What the gate adds to a request: paired with and without it, in random order, before a model that does nothing.
 
-python -m bench.gate_overhead [--pairs 3000]
+python -m bench.gate_overhead [--pairs 3000] [--no-proxy]
+python -m bench.gate_overhead --vllm URL --direct URL --key KEY --model NAME [--pairs 300]
+
+First inside a server, in one process. Then as a proxy (`bench.gate_proxy`), beside the model itself and beside a bare
+pass-through of the same client library. With `--vllm` before a real model server: `--vllm` is its address with the gate,
+`--direct` the same server without it.
 """
 
 import argparse
@@ -13,11 +18,14 @@ import statistics
 import tempfile
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import uvicorn
+
+from bench import gate_proxy
 
 KEY, BLOCKED = "sk-bench", "sk-bench-blocked"
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x" * 2000}]}).encode()
@@ -37,7 +45,14 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=3000)
-    pairs = parser.parse_args().pairs
+    parser.add_argument("--no-proxy", action="store_true")
+    for name in ("--vllm", "--direct", "--key", "--model"):
+        parser.add_argument(name)
+    asked = parser.parse_args()
+    pairs = asked.pairs
+    if asked.vllm:
+        _real(asked)
+        return
     with tempfile.TemporaryDirectory() as directory:
         costobs = _costobs()
         os.environ |= {
@@ -55,6 +70,23 @@ def main() -> None:
         times = [_timed(lambda: _ask(client, BODY, BLOCKED, gated=True)) for _ in range(pairs)]
         print(f"{'429 end to end':<34}{pairs:>7}{'':>22}{_shown(times):>20}")
         stop()
+        if not asked.no_proxy:
+            gate_proxy.measure(f"http://127.0.0.1:{costobs.server_address[1]}", pairs)
+
+
+def _real(asked: argparse.Namespace) -> None:
+    """The same request to a real server with and without the gate, in random order."""
+    gated, direct = (urllib.parse.urlsplit(url) for url in (asked.vllm, asked.direct))
+    clients = {
+        True: http.client.HTTPConnection(gated.hostname or "", gated.port),
+        False: http.client.HTTPConnection(direct.hostname or "", direct.port),
+    }
+    question = {"model": asked.model, "messages": [{"role": "user", "content": "Say one word."}]}
+    one = json.dumps({**question, "max_tokens": 1}).encode()
+    stream = json.dumps({**question, "max_tokens": 32, "stream": True, "ignore_eos": True}).encode()
+    print(f"{'case':<34}{'pairs':>7}{'without p50/p99 ms':>22}{'with p50/p99 ms':>20}{'difference p50':>16}")
+    for name, body, count in (("vLLM, one token", one, asked.pairs), ("vLLM, 32 streamed", stream, asked.pairs // 3)):
+        _pairs(name, count, lambda with_gate, body=body: _ask(clients[with_gate], body, asked.key, gated=with_gate))
 
 
 def _pairs(name: str, count: int, ask: Callable[[bool], int]) -> None:

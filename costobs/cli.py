@@ -26,6 +26,8 @@ def run(argv: Sequence[str]) -> int:
             return _list_commands()
         if argv[0] == "up":
             return up.main(argv[1:])
+        if list(argv[:2]) == ["gate", "serve"]:
+            return _serve_gate(argv[2:])
         _name_the_running_address()
         return _dispatch(argv[0], list(argv[1:]))
     except KeyboardInterrupt:
@@ -36,6 +38,14 @@ def run(argv: Sequence[str]) -> int:
     except postgres.ServerFailed as problem:
         sys.stderr.write(f"costobs: {problem}\n")
         return 1
+
+
+def _serve_gate(argv: Sequence[str]) -> int:
+    """The gate as a proxy. It needs neither database nor settings, and asks costobs over the network like any gate."""
+    from costobs_gate.proxy import serve  # type: ignore[import-untyped]
+
+    status: int = serve.main(argv, "costobs gate serve")
+    return status
 
 
 def _name_the_running_address() -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from alerts.hooks.base import Hook, PlaceFact, Verdict
 POLL_SECONDS = 1
 # A process that was silent for longer does not serve, or cannot be reached; either way it proves nothing.
 LIVE = timedelta(seconds=15)
+_LARGEST = 2_000_000_000
 _MATCH_NAMES = ("team", "feature", "model", "key_id")
 
 
@@ -25,6 +26,18 @@ class KeyRule:
     team: str
     features: Sequence[str] | None
     models: Sequence[str] | None
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a gate process says of itself, since it started; None where it says nothing."""
+
+    software: str = ""
+    is_draining: bool = False
+    inflight: int | None = None
+    admitted: int | None = None
+    refused: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +80,44 @@ def document(*, provider: str, deployment: str, keys: Sequence[KeyRule], runs: S
                 "team": key.team,
                 "features": None if key.features is None else list(key.features),
                 "models": None if key.models is None else list(key.models),
+                # A gate of before knows no limits, and none are shown to it where there are none.
+                **({"limits": dict(key.limits)} if key.limits else {}),
             }
             for key in sorted(keys, key=lambda key: key.key_id)
         ],
         "rules": [rule for run in sorted(runs, key=lambda run: run.id) for rule in _rules(run)],
         "leases": [],
     }
+
+
+def limits(given: Mapping[str, object]) -> dict[str, int]:
+    """The limits of a key that are set. Raises ValueError, which says what is wrong."""
+    found: dict[str, int] = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"{name} must be a whole number, not {value!r}")
+        least = -_LARGEST if name == "priority" else 1
+        if not least <= value <= _LARGEST:
+            raise ValueError(f"{name} must be a whole number from {least:,} to {_LARGEST:,}, not {value:,}")
+        found[name] = value
+    return found
+
+
+def report(text: str) -> Report:
+    """The report in a header, `software=0.1.0;admitted=12;…`. What cannot be read is left out."""
+    said = dict(part.split("=", 1) for part in text[:500].split(";") if "=" in part)
+    counts = {
+        name: int(value) for name, value in said.items() if value.isascii() and value.isdigit() and len(value) < 16
+    }
+    return Report(
+        software=said.get("software", "")[:50],
+        is_draining=counts.get("draining") == 1,
+        inflight=min(counts["inflight"], 2**31 - 1) if "inflight" in counts else None,
+        admitted=counts.get("admitted"),
+        refused=counts.get("refused"),
+    )
 
 
 def version(content: Mapping[str, Any]) -> str:

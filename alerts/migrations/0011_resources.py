@@ -27,7 +27,6 @@ class Migration(migrations.Migration):
                 ("created_by", models.TextField()),
             ],
         ),
-        migrations.AddField(model_name="gateprocess", name="inflight", field=models.IntegerField(null=True)),
         migrations.CreateModel(
             name="ResourceChange",
             fields=[

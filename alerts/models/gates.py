@@ -3,6 +3,8 @@
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
+KEY_LIMITS = ("requests_per_minute", "tokens_per_minute", "max_inflight", "max_tokens", "priority")
+
 
 class Gate(models.Model):
     """One model server with a gate in it; its bearer token is an API token of `costobs.access`."""
@@ -24,7 +26,12 @@ class GateProcess(models.Model):
     last_seen_at = models.DateTimeField()
     policy_version = models.TextField(db_default="", default="")
     rules = ArrayField(models.TextField(), default=list)
-    inflight = models.IntegerField(null=True)  # requests it was answering when last seen; null: it does not say
+    # What the process says of itself, since it started.
+    software = models.TextField(db_default="", default="")
+    is_draining = models.BooleanField(db_default=False, default=False)
+    inflight = models.IntegerField(null=True)
+    admitted = models.BigIntegerField(null=True)
+    refused = models.BigIntegerField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["gate", "name"], name="gate_process_once")]
@@ -39,6 +46,18 @@ class GateKey(models.Model):
     team = models.TextField()
     features = ArrayField(models.TextField(), null=True)  # null: no header counts
     models_allowed = ArrayField(models.TextField(), null=True)  # null: all
+    # Limits at each gate; null: none.
+    requests_per_minute = models.IntegerField(null=True)
+    tokens_per_minute = models.IntegerField(null=True)
+    max_inflight = models.IntegerField(null=True)
+    max_tokens = models.IntegerField(null=True)
+    priority = models.IntegerField(null=True)
     created_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True)
     is_sample = models.BooleanField(db_default=False, default=False)
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The limits it has."""
+        found = {name: getattr(self, name) for name in KEY_LIMITS}
+        return {name: value for name, value in found.items() if value is not None}

@@ -18,10 +18,7 @@ _PARAMETERS = [
         "X-Costobs-Gate-Instance", str, OpenApiParameter.HEADER, description="Which process of the gate asks."
     ),
     OpenApiParameter(
-        "X-Costobs-Gate-Inflight",
-        int,
-        OpenApiParameter.HEADER,
-        description="How many requests that process answers now.",
+        "X-Costobs-Gate-Report", str, OpenApiParameter.HEADER, description="How the process is, for people to see."
     ),
 ]
 
@@ -40,7 +37,7 @@ class Policy(APIView):
                 source_id=token(request).source_id,
                 if_none_match=request.headers.get("If-None-Match", ""),
                 process=request.headers.get("X-Costobs-Gate-Instance", ""),
-                inflight=_count(request.headers.get("X-Costobs-Gate-Inflight", "")),
+                report=request.headers.get("X-Costobs-Gate-Report", ""),
                 now=timezone.now(),
             )
         except policy.NotAGate as problem:
@@ -49,8 +46,3 @@ class Policy(APIView):
         if answer.body is None:
             return HttpResponse(status=304, headers=headers)
         return HttpResponse(answer.body, content_type="application/json", headers=headers)
-
-
-def _count(text: str) -> int | None:
-    """A number of requests; what is no such number is not known."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else None

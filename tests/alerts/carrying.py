@@ -80,8 +80,9 @@ class Clock:
 
 def ask(gate: FakeGate, now: datetime, inflight: int | None = None) -> None:
     """What the gate of the tests does each second, twice, so that it proves what it holds."""
+    report = "" if inflight is None else f"inflight={inflight}"
     for _ in range(2):
-        found = policy.answer(source_id=gate.source_id, if_none_match=gate.etag, now=now, inflight=inflight)
+        found = policy.answer(source_id=gate.source_id, if_none_match=gate.etag, now=now, report=report)
         if found.body is not None:
             gate.etag, gate.body = found.etag, found.body
 

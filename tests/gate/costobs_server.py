@@ -120,7 +120,8 @@ class CostobsServer:
                 with costobs.changed:
                     costobs.asked.append(status)
                     costobs.instances.add(self.headers["X-Costobs-Gate-Instance"])
-                    costobs.inflight.add(self.headers["X-Costobs-Gate-Inflight"])
+                    said = dict(part.split("=") for part in self.headers["X-Costobs-Gate-Report"].split(";"))
+                    costobs.inflight.add(said["inflight"])
                     costobs.changed.notify_all()
 
             def do_POST(self) -> None:

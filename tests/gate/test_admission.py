@@ -44,12 +44,13 @@ def test_it_lets_nothing_through_at_a_rate_of_zero() -> None:
     assert _decide(Admission(), Rule("zero", "throttle", requests_per_minute=0), at=0).refused_by is not None
 
 
-def test_it_starts_a_bucket_afresh_when_its_rule_comes_back() -> None:
+def test_it_fills_a_bucket_while_its_rule_is_away() -> None:
     admission, slow = Admission(), Rule("slow", "throttle", requests_per_minute=6)
     _decide(admission, slow, at=0)
-    admission.forget([])
+    admission.adopt([], 0)
 
-    assert _decide(admission, slow, at=0).refused_by is None
+    assert _decide(admission, slow, at=5).refused_by is slow
+    assert _decide(admission, slow, at=10).refused_by is None
 
 
 @pytest.mark.parametrize(

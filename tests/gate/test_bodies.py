@@ -29,19 +29,19 @@ CHAT = "/v1/chat/completions"
 def test_it_caps_output_tokens(path: str, asked: dict[str, object], forwarded: dict[str, object]) -> None:
     raw = json.dumps(asked).encode()
 
-    assert json.loads(bodies.rewrite(raw, bodies.read(raw), path, 256).raw) == forwarded
+    assert json.loads(bodies.rewrite(raw, bodies.read(raw), path, bodies.Changes(max_tokens=256)).raw) == forwarded
 
 
 def test_it_forwards_the_same_bytes_when_nothing_changes() -> None:
     raw = b'{ "model" : "small", "text": "\\ud800 e\\u0301" , "x": 1e400 }'
 
-    assert bodies.rewrite(raw, bodies.read(raw), CHAT, None).raw is raw
+    assert bodies.rewrite(raw, bodies.read(raw), CHAT, bodies.Changes()).raw is raw
 
 
 def test_it_changes_nothing_but_what_it_says() -> None:
     raw = b'{"priority": 1, "model": "small", "text": "\\ud800 e\\u0301", "n": 12345678901234567890, "f": 0.1}'
 
-    rewritten = bodies.rewrite(raw, bodies.read(raw), CHAT, None).raw
+    rewritten = bodies.rewrite(raw, bodies.read(raw), CHAT, bodies.Changes()).raw
 
     before, after = json.loads(raw), json.loads(rewritten)
     assert before.pop("priority") == 1
@@ -51,4 +51,4 @@ def test_it_changes_nothing_but_what_it_says() -> None:
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"null", b"\xff\xfe", b"[" * 100_000])
 def test_it_leaves_alone_what_is_not_an_object(raw: bytes) -> None:
     assert bodies.read(raw) is None
-    assert bodies.rewrite(raw, None, CHAT, 256).raw is raw
+    assert bodies.rewrite(raw, None, CHAT, bodies.Changes(max_tokens=256)).raw is raw

@@ -73,7 +73,7 @@ def test_it_keeps_the_last_good_policy_when_a_broken_one_comes(
         ({"keys": [{"sha256": "abc", "key_id": "k", "team": "t"}]}, r"keys\[0\]: sha256"),
         ({"keys": [{"sha256": "0" * 64, "key_id": "k"}]}, r"keys\[0\]: team"),
         ({"keys": [{"sha256": "0" * 64, "key_id": "k", "team": "t", "features": "x"}]}, r"keys\[0\]: features"),
-        ({"rules": [rule("r", "reroute", {})]}, "unknown action 'reroute'"),
+        ({"rules": [rule("r", "requite", {})]}, "unknown action 'requite'"),
         ({"rules": [rule("r", "block", {"cost_centre": "x"})]}, r"rules\[0\]: match"),
         ({"rules": [rule("r", "block", {"team": ["beta"]})]}, "match.team"),
         ({"rules": [rule("r", "throttle", {}, requests_per_minute=-1)]}, "requests_per_minute"),

@@ -10,7 +10,7 @@ import httpx
 
 from tests.gate import costobs_server
 from tests.gate.costobs_server import ALPHA, BETA, TOKEN, CostobsServer, wait_until
-from tests.serving import traffic, vllm_server
+from tests.serving import steer_check, traffic, vllm_server
 
 Say = Callable[[str], None]
 
@@ -33,6 +33,7 @@ def check(*, python: Path, model: Path, port: int, work: Path, say: Say) -> None
         _usage(url, costobs, say)
         _hang_up(url, costobs, say)
         _block(url, costobs, say)
+        steer_check.check(url, costobs, say)
         _latency(url, say)
     costobs.wait_for(lambda: all(event["outcome"] != "unknown" for event in costobs.events))
     left = [path for path in (work / "gate").rglob("*") if path.suffix in (".gz", ".ndjson")]

@@ -76,3 +76,20 @@ async def too_large(send: Send, limit: int) -> None:
     """413: the body is above the limit of the gate."""
     message = f"The request is larger than {limit} bytes."
     await send_error(send, 413, message, kind="invalid_request_error", code="request_too_large")
+
+
+async def draining(send: Send) -> None:
+    """429: the server is to stop; it serves what runs and nothing new. Not a 5xx: nothing is broken."""
+    await send_error(
+        send,
+        429,
+        "This server is stopping and takes no new requests; ask again, another one may answer.",
+        kind="rate_limit_error",
+        code="draining",
+        headers=[("retry-after", "5"), ("connection", "close")],
+    )
+
+
+async def send_json(send: Send, status: int, document: object, headers: Iterable[tuple[str, str]] = ()) -> None:
+    """Send one JSON document."""
+    await send_body(send, status, json.dumps(document).encode(), "application/json", headers)

@@ -4,8 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 COMPLETIONS_DEFAULT = 16  # max_tokens of /v1/completions when none is named (OpenAI's reference, and vLLM)
 STREAM_OPTIONS_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
+GENERATING_PATHS = STREAM_OPTIONS_PATHS | {"/v1/responses", "/v1/messages"}
+BYTES_PER_TOKEN = 4  # of English text; an estimate is corrected as soon as the real usage is known
+USUAL_OUTPUT = 256  # output tokens of a request that names no limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +45,45 @@ def runs_in_background(document: Mapping[str, object] | None) -> bool:
     return document is not None and bool(document.get("background"))
 
 
-def rewrite(raw: bytes, document: dict[str, object] | None, path: str, max_tokens: int | None) -> Rewritten:
-    """The body to forward: no `priority`, output capped, usage asked for. The same bytes when nothing changes."""
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What the policy changes in a body. None leaves it as the client sent it, but for `priority`, which is taken out."""
+
+    max_tokens: int | None = None
+    priority: int | None = None
+    model: str | None = None
+    cap_field: str = "max_tokens"  # of a chat whose client named no limit
+
+
+def rewrite(raw: bytes, document: dict[str, object] | None, path: str, changes: Changes) -> Rewritten:
+    """The body to forward: the policy's changes made, usage asked for. The same bytes when nothing changes."""
     if document is None:
         return Rewritten(raw, False)
     changed = dict(document)
     # vLLM lets any client name its own scheduling priority.
     changed.pop("priority", None)
-    if max_tokens is not None:
-        _cap(changed, path, max_tokens)
+    if changes.priority is not None and path in GENERATING_PATHS:
+        changed["priority"] = changes.priority
+    if changes.model is not None:
+        changed["model"] = changes.model
+    if changes.max_tokens is not None:
+        _cap(changed, path, changes.max_tokens, changes.cap_field)
     strips = path in STREAM_OPTIONS_PATHS and is_stream(document) and _ask_for_usage(changed)
     if changed == document:
         return Rewritten(raw, strips)
-    return Rewritten(json.dumps(changed, separators=(",", ":")).encode(), strips)
+    return Rewritten(_encode(changed).encode(), strips)
+
+
+def estimate(size: int, document: Mapping[str, object] | None, most: int | None) -> int:
+    """Tokens that a request will probably use: a quarter of its bytes, and what it may write (at most `most`)."""
+    if document is None:
+        return size // BYTES_PER_TOKEN
+    named = [document.get(name) for name in ("max_tokens", "max_completion_tokens", "max_output_tokens")]
+    asked = [value for value in named if isinstance(value, int) and not isinstance(value, bool) and value >= 0]
+    output = min(asked, default=USUAL_OUTPUT)
+    answers = document.get("n")
+    times = answers if isinstance(answers, int) and not isinstance(answers, bool) and answers > 0 else 1
+    return size // BYTES_PER_TOKEN + (output if most is None else min(output, most)) * times
 
 
 def _ask_for_usage(document: dict[str, object]) -> bool:
@@ -66,10 +96,10 @@ def _ask_for_usage(document: dict[str, object]) -> bool:
     return True
 
 
-def _cap(document: dict[str, object], path: str, limit: int) -> None:
+def _cap(document: dict[str, object], path: str, limit: int, cap_field: str) -> None:
     if path == "/v1/chat/completions":
         named = [name for name in ("max_tokens", "max_completion_tokens") if document.get(name) is not None]
-        for name in named or ["max_tokens"]:
+        for name in named or [cap_field]:
             document[name] = _lower(document.get(name), limit)
     elif path == "/v1/completions":
         document["max_tokens"] = _lower(document.get("max_tokens", COMPLETIONS_DEFAULT), limit)

@@ -35,12 +35,12 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Config:
     """Read the `COSTOBS_…` variables; raises ConfigError with the name of the variable that is wrong."""
     return Config(
         url=_url(environ),
-        token=_secret(environ, "COSTOBS_GATE_TOKEN", required=True),
+        token=secret(environ, "COSTOBS_GATE_TOKEN", required=True),
         directory=Path(environ.get("COSTOBS_GATE_DIR") or Path.home() / ".local" / "state" / "costobs-gate"),
         deployment=environ.get("COSTOBS_DEPLOYMENT", ""),
         environment=environ.get("COSTOBS_ENVIRONMENT", ""),
-        upstream_key=_secret(environ, "COSTOBS_UPSTREAM_KEY"),
-        metrics_token=_secret(environ, "COSTOBS_GATE_METRICS_TOKEN"),
+        upstream_key=secret(environ, "COSTOBS_UPSTREAM_KEY"),
+        metrics_token=secret(environ, "COSTOBS_GATE_METRICS_TOKEN"),
         allowed_paths=tuple(p.strip() for p in environ.get("COSTOBS_GATE_ALLOW_PATHS", "").split(",") if p.strip()),
         max_body_bytes=_whole_number(environ, "COSTOBS_GATE_MAX_BODY_BYTES", 64 * MEBIBYTE),
         fsync=_fsync(environ),
@@ -57,7 +57,8 @@ def _url(environ: Mapping[str, str]) -> str:
     return url
 
 
-def _secret(environ: Mapping[str, str], name: str, *, required: bool = False) -> str:
+def secret(environ: Mapping[str, str], name: str, *, required: bool = False) -> str:
+    """A secret from a variable or from the file that `<name>_FILE` names. Raises ConfigError, without the secret."""
     value = environ.get(name, "").strip()
     file = environ.get(f"{name}_FILE", "")
     if not value and file:

@@ -1,6 +1,7 @@
 """Usage events: one for each metered request, named after the OpenTelemetry GenAI conventions."""
 
-import uuid
+import functools
+import os
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -25,10 +26,26 @@ class Ending:
     ttft_ms: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Who serves a request. Empty: the server that the gate stands in, the model that was asked for."""
+
+    provider: str = ""
+    deployment: str | None = None
+    upstream: str = ""
+    model: str | None = None
+    because: str = ""  # the rules that rerouted it, or overflow
+
+
 def new_id(team: str) -> str:
     """A request id that says whose it is: costobs-<team>-<uuid>. It is also the id of the event."""
+    return f"costobs-{_slug(team)}-{os.urandom(16).hex()}"
+
+
+@functools.lru_cache(maxsize=10_000)
+def _slug(team: str) -> str:
     slug = "".join(character if character.isascii() and character.isalnum() else "-" for character in team.lower())
-    return f"costobs-{slug[:40].strip('-') or 'team'}-{uuid.uuid4().hex}"
+    return slug[:40].strip("-") or "team"
 
 
 def admitted(
@@ -43,6 +60,7 @@ def admitted(
     model: str | None,
     stream: bool,
     now: datetime,
+    served: "Served",
 ) -> Event:
     """The event as it stands at admission: nothing used yet, usage not known."""
     attributes: Event = {"key": key.key_id, "team": key.team}
@@ -51,9 +69,9 @@ def admitted(
     event: Event = {
         "event_id": event_id,
         "occurred_at": now.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "gen_ai.provider.name": policy.provider,
+        "gen_ai.provider.name": served.provider or policy.provider,
         "gen_ai.request.model": model or UNKNOWN_MODEL,
-        "gen_ai.response.model": model or UNKNOWN_MODEL,
+        "gen_ai.response.model": served.model or model or UNKNOWN_MODEL,
         "gen_ai.operation.name": operation,
         "gen_ai.usage.input_tokens": 0,
         "gen_ai.usage.cache_read.input_tokens": 0,
@@ -62,13 +80,15 @@ def admitted(
         "outcome": "unknown",
         "usage_known": False,
         "stream": stream,
-        "deployment": config.deployment or policy.deployment,
+        "deployment": served.deployment if served.deployment is not None else config.deployment or policy.deployment,
         "attributes": attributes,
     }
     notes = {
         "trace_id": headers.trace_id,
         "session_id": headers.session_id,
         "client_request_id": headers.request_id,
+        "served_by": served.upstream or None,
+        "rerouted_by": served.because or None,
     }
     event.update({name: value for name, value in notes.items() if value is not None})
     return event
@@ -78,7 +98,7 @@ def settled(event: Event, ending: Ending, *, refused_by: str | None = None) -> E
     """The event with what the request came to."""
     reading = ending.reading
     asked = event["gen_ai.request.model"]
-    answered = reading.model or asked
+    answered = reading.model or event["gen_ai.response.model"]
     final = {
         **event,
         "gen_ai.request.model": answered if asked == UNKNOWN_MODEL else asked,

@@ -1,13 +1,21 @@
 """One metered exchange: the server's answer passes through here, is read on the way and settled exactly once."""
 
+import asyncio
+import json
 import time
 from collections.abc import Callable
 
-from costobs_gate import metering
-from costobs_gate.asgi_types import Message, Receive, Send
+from costobs_gate import answers, metering
+from costobs_gate.asgi_types import Message, RawHeaders, Receive, Send
 from costobs_gate.events import Ending
 
 CLIENT_CLOSED = 499  # nginx's number for a client that left before there was a status
+NOTHING_USED = "costobs.nothing_used"  # in a start message: the request never reached a model
+ABORT_KIND, ABORT_CODE = "insufficient_quota", "budget_exceeded"
+
+
+class ClientGone(OSError):
+    """What a server of a newer ASGI version raises when it is sent more for a client that has gone."""
 
 
 class Exchange:
@@ -29,6 +37,8 @@ class Exchange:
         strips_usage: bool,
         started: float,
         settle: Callable[[Ending], None],
+        notes: RawHeaders,
+        closes: Callable[[], bool],
     ) -> None:
         self._receive, self._send = receive, send
         self._body: bytes | None = body
@@ -36,6 +46,11 @@ class Exchange:
         self._operation, self._path, self._strips_usage = operation, path, strips_usage
         self._started = started
         self._settle = settle
+        self._notes = notes  # headers that the answer gets; the caller may still change them
+        self._closes = closes
+        self._nothing_used = False
+        self._listening: asyncio.Future[Message] | None = None
+        self.aborted = ""
         self._status = 0
         self._meter: metering.Meter = metering.BodyMeter(operation)
         self._ttft_ms: float | None = None
@@ -48,13 +63,46 @@ class Exchange:
         if self._body is not None:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
-        message = await self._receive()
+        if self.aborted:
+            return {"type": "http.disconnect"}
+        self._listening = asyncio.ensure_future(self._receive())
+        try:
+            message = await self._listening
+        except asyncio.CancelledError:
+            if not self.aborted:
+                raise
+            return {"type": "http.disconnect"}
         if message["type"] == "http.disconnect":
             self._disconnected = True
         return message
 
+    def abort(self, message: str) -> None:
+        """Tell the server that the client has gone, and the client (by `end_aborted`) why its answer ends. Nothing
+        happens when the answer is a whole that comes already: all of it is computed."""
+        if self._settled or (self._status and not self._streams):
+            return
+        self.aborted = message
+        if self._listening is not None:
+            self._listening.cancel()
+
+    async def end_aborted(self) -> None:
+        """The last words to the client of an aborted request."""
+        if not self._status:
+            self._status = 429
+            self._end("cancelled", 429)
+            extra = [("x-request-id", self._request_id)]
+            await answers.send_error(self._send, 429, self.aborted, kind=ABORT_KIND, code=ABORT_CODE, headers=extra)
+            return
+        self._end("cancelled", self._status)
+        error = {"message": self.aborted, "type": ABORT_KIND, "param": None, "code": ABORT_CODE}
+        prefix = b"event: error\n" if self._path == "/v1/messages" else b""
+        event = prefix + b"data: " + json.dumps({"type": "error", "error": error}).encode() + b"\n\n"
+        await self._send({"type": "http.response.body", "body": event, "more_body": False})
+
     async def send(self, message: Message) -> None:
         """Pass a message on, read on the way."""
+        if self.aborted:
+            raise ClientGone("the request was aborted")
         if message["type"] == "http.response.start":
             message = self._begin(message)
         elif message["type"] == "http.response.body":
@@ -83,6 +131,7 @@ class Exchange:
 
     def _begin(self, message: Message) -> Message:
         self._status = message["status"]
+        self._nothing_used = bool(message.get(NOTHING_USED))
         headers = [(name, value) for name, value in message.get("headers", ()) if name.lower() != b"x-request-id"]
         content_type = next((value for name, value in headers if name.lower() == b"content-type"), b"")
         self._meter = metering.meter(
@@ -94,7 +143,9 @@ class Exchange:
         self._streams = isinstance(self._meter, metering.StreamMeter)
         if self._streams and self._strips_usage:
             headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
-        return {**message, "headers": [*headers, (b"x-request-id", self._request_id.encode())]}
+        if self._closes():
+            headers.append((b"connection", b"close"))
+        return {**message, "headers": [*headers, (b"x-request-id", self._request_id.encode()), *self._notes]}
 
     def _finish(self) -> None:
         # A server that notices a client's leaving may still end the answer in good order.
@@ -105,7 +156,7 @@ class Exchange:
     def _end(self, outcome: str, status: int) -> None:
         self._settled = True
         reading = self._meter.reading()
-        if 400 <= status < 500 and outcome == "error":
+        if self._nothing_used or (400 <= status < 500 and outcome == "error"):
             # The server refused it: nothing was computed, and that is known.
             reading = metering.Reading(known=True, model=reading.model)
         ttft = self._ttft_ms if self._streams else None

@@ -6,7 +6,18 @@ from dataclasses import dataclass
 
 from costobs_gate.asgi_types import RawHeaders
 
-CREDENTIALS = frozenset({b"authorization", b"x-api-key"})
+CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key"})
+_READ = CREDENTIALS | {
+    b"content-length",
+    b"forwarded",
+    b"origin",
+    b"traceparent",
+    b"user-agent",
+    b"x-costobs-feature",
+    b"x-forwarded-for",
+    b"x-request-id",
+    b"x-session-id",
+}
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 LONGEST_NOTE = 256  # ids and names of clients are notes on an event, not a place to store data
 
@@ -23,6 +34,7 @@ class Headers:
     user_agent: str | None = None
     content_length: int = 0
     forwarded: bool = False
+    from_page: bool = False
 
     @property
     def credential(self) -> str | None:
@@ -36,6 +48,8 @@ def read(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
     values: dict[bytes, str] = {}
     credentials: list[str] = []
     for name, value in raw:
+        if name not in _READ:
+            continue
         text = value.decode("latin-1").strip()
         if name in CREDENTIALS:
             scheme, _, rest = text.partition(" ")
@@ -52,6 +66,7 @@ def read(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
         user_agent=_note((values.get(b"user-agent") or "").partition(" ")[0]),
         content_length=int(length) if length.isdigit() else 0,
         forwarded=b"x-forwarded-for" in values or b"forwarded" in values,
+        from_page=b"origin" in values,
     )
 
 

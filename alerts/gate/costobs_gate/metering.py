@@ -21,6 +21,9 @@ DELTA_EVENTS = (
 )
 
 
+NOTHING: Mapping[str, object] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Tokens of one request. Input includes cached tokens; output includes reasoning tokens."""
@@ -183,8 +186,8 @@ def _tail_usage(tail: bytes) -> Mapping[str, object]:
 
 
 def _child(document: object, name: str) -> Mapping[str, object]:
-    value = document.get(name) if isinstance(document, Mapping) else None
-    return value if isinstance(value, Mapping) else {}
+    value = document.get(name) if isinstance(document, dict) else None
+    return value if isinstance(value, dict) else NOTHING
 
 
 def _model(document: Mapping[str, object]) -> str | None:

@@ -8,18 +8,20 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
+
+from costobs_gate import rules
+from costobs_gate.fields import PolicyError
+from costobs_gate.fields import items as _list
+from costobs_gate.fields import text as _text
+from costobs_gate.fields import texts as _texts
+from costobs_gate.rules import Rule
 
 log = logging.getLogger("costobs_gate")
 
-MATCH_KEYS = frozenset({"team", "feature", "model", "key_id"})
-ACTIONS = frozenset({"throttle", "block"})
+__all__ = ["Key", "Policy", "PolicyError", "PolicyStore", "Rule", "parse"]
+
 POLL_SECONDS = (0.2, 300.0)  # a policy may not make the gate spin, nor fall asleep
-
-
-class PolicyError(Exception):
-    """The document is not a policy; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,34 +33,7 @@ class Key:
     team: str
     features: tuple[str, ...]
     models: frozenset[str] | None  # None: every model
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Throttle or block the requests that match. None in a match means any; an empty match is the whole server."""
-
-    id: str
-    action: str
-    team: str | None = None
-    feature: str | None = None
-    model: str | None = None
-    key_id: str | None = None
-    requests_per_minute: float | None = None
-    max_inflight: int | None = None
-    max_tokens: int | None = None
-    retry_after_seconds: int | None = None
-    message: str = ""
-    until: datetime | None = None
-
-    def covers(self, key: Key, feature: str | None, model: str | None) -> bool:
-        """Whether the rule is about such a request. A model that could not be read counts as a match: a body that
-        the gate cannot read must not be a way around a rule."""
-        return (
-            self.team in (None, key.team)
-            and self.key_id in (None, key.key_id)
-            and self.feature in (None, feature)
-            and (self.model in (None, model) or model is None)
-        )
+    limits: Rule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +54,10 @@ class Policy:
         return key if key is not None and hmac.compare_digest(key.sha256, digest) else None
 
 
-def parse(document: object) -> Policy:
+def parse(document: object, environment: str = "") -> Policy:
     """A Policy from the JSON of `/api/v1/gate/policy`; raises PolicyError, so that half a policy never counts.
 
-    `leases` is accepted and not read: this gate enforces rules only.
+    Rules about another environment than the gate's are left out. `leases` is accepted and not read.
     """
     if not isinstance(document, dict):
         raise PolicyError("the policy is not a JSON object")
@@ -90,21 +65,23 @@ def parse(document: object) -> Policy:
     poll = document.get("poll_seconds", 1)
     if isinstance(poll, bool) or not isinstance(poll, (int, float)):
         raise PolicyError("poll_seconds is not a number")
+    found = [rules.parse(item, f"rules[{at}]", environment) for at, item in enumerate(_list(document, "rules"))]
     return Policy(
         version=_text(document, "version", "policy"),
         provider=_text(document, "provider", "policy", default="self_hosted"),
         deployment=_text(document, "deployment", "policy", default=""),
         poll_seconds=min(max(poll, POLL_SECONDS[0]), POLL_SECONDS[1]),
         keys={key.sha256: key for key in keys},
-        rules=tuple(_rule(item, index) for index, item in enumerate(_list(document, "rules"))),
+        rules=tuple(rule for rule in found if rule is not None),
     )
 
 
 class PolicyStore:
     """The policy in force in this process, and the last good one on disk (shared by the processes of one server)."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, environment: str = "") -> None:
         self.path = path
+        self._environment = environment
         self.current: Policy | None = None
         self.etag = ""
 
@@ -112,7 +89,7 @@ class PolicyStore:
         """Take the policy on disk into force; False when there is none that can be used."""
         try:
             kept = json.loads(self.path.read_bytes())
-            self.current, self.etag = parse(kept["policy"]), str(kept["etag"])
+            self.current, self.etag = parse(kept["policy"], self._environment), str(kept["etag"])
         except FileNotFoundError:
             return False
         except (OSError, ValueError, KeyError, TypeError, PolicyError) as error:
@@ -126,7 +103,7 @@ class PolicyStore:
             document = json.loads(body)
         except ValueError as error:
             raise PolicyError(f"the policy is not JSON: {error}") from error
-        policy = parse(document)
+        policy = parse(document, self._environment)
         self.current, self.etag = policy, etag
         try:
             self._keep(json.dumps({"etag": etag, "policy": document}).encode())
@@ -144,29 +121,6 @@ class PolicyStore:
         draft.replace(self.path)
 
 
-def _list(document: Mapping[str, object], name: str) -> list[object]:
-    value = document.get(name)
-    if not isinstance(value, list):
-        raise PolicyError(f"{name} is not a list")
-    return value
-
-
-def _text(item: Mapping[str, object], name: str, where: str, *, default: str | None = None) -> str:
-    value = item.get(name, default)
-    if not isinstance(value, str):
-        raise PolicyError(f"{where}: {name} is not a text")
-    return value
-
-
-def _texts(item: Mapping[str, object], name: str, where: str) -> tuple[str, ...] | None:
-    value = item.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-        raise PolicyError(f"{where}: {name} is neither null nor a list of texts")
-    return tuple(value)
-
-
 def _key(item: object, index: int) -> Key:
     where = f"keys[{index}]"
     if not isinstance(item, dict):
@@ -181,60 +135,5 @@ def _key(item: object, index: int) -> Key:
         team=_text(item, "team", where),
         features=_texts(item, "features", where) or (),
         models=None if models is None else frozenset(models),
+        limits=rules.of_key(item, where, _text(item, "key_id", where)),
     )
-
-
-def _rule(item: object, index: int) -> Rule:
-    where = f"rules[{index}]"
-    if not isinstance(item, dict):
-        raise PolicyError(f"{where} is not an object")
-    match = item.get("match")
-    if not isinstance(match, dict) or set(match) - MATCH_KEYS:
-        raise PolicyError(f"{where}: match may name {', '.join(sorted(MATCH_KEYS))} only")
-    for name, value in match.items():
-        if value is not None and not isinstance(value, str):
-            raise PolicyError(f"{where}: match.{name} is neither null nor a text")
-    action = _text(item, "action", where)
-    if action not in ACTIONS:
-        raise PolicyError(f"{where}: unknown action {action!r}")
-    return Rule(
-        id=_text(item, "id", where),
-        action=action,
-        **match,
-        requests_per_minute=_number(item, "requests_per_minute", where),
-        max_inflight=_whole(item, "max_inflight", where),
-        max_tokens=_whole(item, "max_tokens", where),
-        retry_after_seconds=_whole(item, "retry_after_seconds", where),
-        message=_text(item, "message", where, default=""),
-        until=_instant(item, where),
-    )
-
-
-def _number(item: Mapping[str, object], name: str, where: str) -> float | None:
-    value = item.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-        raise PolicyError(f"{where}: {name} is not a number of 0 or more")
-    return value
-
-
-def _whole(item: Mapping[str, object], name: str, where: str) -> int | None:
-    value = _number(item, name, where)
-    if value is not None and not isinstance(value, int):
-        raise PolicyError(f"{where}: {name} is not a whole number")
-    return value
-
-
-def _instant(item: Mapping[str, object], where: str) -> datetime | None:
-    value = item.get("until")
-    if value is None:
-        return None
-    try:
-        # Python 3.10 does not read the Z.
-        instant = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
-    except ValueError as error:
-        raise PolicyError(f"{where}: until is not an ISO 8601 instant") from error
-    if instant.tzinfo is None:
-        raise PolicyError(f"{where}: until has no zone")
-    return instant.astimezone(timezone.utc)

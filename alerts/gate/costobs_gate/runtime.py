@@ -1,11 +1,15 @@
 """What one gate process runs: its policy, spool, counters and the two threads to costobs."""
 
+import asyncio
 import logging
 import threading
 import time
+from collections.abc import Callable
 
-from costobs_gate.admission import Admission
+from costobs_gate.admission import Admission, Request
 from costobs_gate.config import Config
+from costobs_gate.counters import Counters
+from costobs_gate.drain import Drain
 from costobs_gate.metrics import Metrics
 from costobs_gate.policy import Policy, PolicyStore
 from costobs_gate.spool import Spool
@@ -14,6 +18,8 @@ from costobs_gate.uplink import PolicyPuller, Sender
 log = logging.getLogger("costobs_gate")
 
 STOP_SECONDS = 8.0
+_VERSION = "0.1.0"
+ABORTED = "The budget of this request is used up; it was ended before its answer was whole."
 
 
 class Runtime:
@@ -22,11 +28,18 @@ class Runtime:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.metrics = Metrics()
-        self.admission = Admission()
-        self.store = PolicyStore(config.directory / "policy.json")
         self.spool = Spool(config.directory, fsync=config.fsync)
-        self._puller = PolicyPuller(config, self.store, self.metrics, instance=self.spool.id)
-        self._puller.inflight = lambda: self.admission.inflight
+        self.admission = Admission(Counters(config.directory))
+        self.drain = Drain(config.directory)
+        self.store = PolicyStore(config.directory / "policy.json", config.environment)
+        self._puller = PolicyPuller(
+            config,
+            self.store,
+            self.metrics,
+            instance=self.spool.id,
+            on_change=self._policy_changed,
+            report=self._report,
+        )
         self._sender = Sender(config, self.spool, self.metrics)
         self._stop = threading.Event()
         self._threads = [
@@ -34,9 +47,12 @@ class Runtime:
             threading.Thread(target=self._sender.run, args=(self._stop,), name="costobs-sender", daemon=True),
         ]
         self._rules_version = ""
+        self._aborted: set[str] = set()  # rules that have ended what ran when they came
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
-        """Take the policy on disk into force and begin to talk to costobs."""
+        """Take the policy on disk into force and begin to talk to costobs. Called in the event loop."""
+        self._loop = asyncio.get_running_loop()
         if not self.store.load():
             log.warning("no policy on disk: requests are refused until costobs gives one")
         for thread in self._threads:
@@ -50,14 +66,53 @@ class Runtime:
             thread.join(max(0.0, deadline - time.monotonic()))
         if not any(thread.is_alive() for thread in self._threads):
             self.spool.close()
+            self.admission.counters.close()
 
     def policy(self) -> Policy | None:
-        """The policy in force; buckets of rules that have gone are dropped with it."""
+        """The policy in force. What it changes for running requests happens before it is first used."""
         policy = self.store.current
         if policy is not None and policy.version != self._rules_version:
             self._rules_version = policy.version
-            self.admission.forget(policy.rules)
+            self.admission.adopt(policy.rules, time.monotonic())
+            self._abort_by_rules(policy)
         return policy
+
+    def abort(self, covers: Callable[[Request], bool], message: str = ABORTED) -> None:
+        """End the running requests of this process that something is about. May be called from any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._abort, covers, message)
+
+    def _abort(self, covers: Callable[[Request], bool], message: str) -> None:
+        for ticket in self.admission.running(covers):
+            if ticket.abort is not None:
+                self.metrics.add("costobs_gate_aborted_total", team=ticket.request.key.team)
+                ticket.abort(message)
+
+    def _abort_by_rules(self, policy: Policy) -> None:
+        """Once for each rule: what its match lets in later, by another rule's end, is not ended for an old order."""
+        for rule in policy.rules:
+            if rule.aborts and rule.id not in self._aborted:
+                self._abort(
+                    lambda request, rule=rule: rule.covers(  # type: ignore[misc]
+                        request.key, request.feature, request.model, request.served
+                    ),
+                    rule.message or ABORTED,
+                )
+        self._aborted = {rule.id for rule in policy.rules if rule.aborts}
+
+    def _policy_changed(self) -> None:
+        # Without a request nobody would look at the new policy, and running ones would not be ended by it.
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.policy)
+
+    def _report(self) -> str:
+        counted = {
+            "admitted": self.metrics.total("costobs_gate_admitted_total"),
+            "refused": self.metrics.total("costobs_gate_refused_total"),
+            "inflight": self.admission.inflight,
+            "draining": int(self.drain.is_on()),
+        }
+        return ";".join([f"software={_VERSION}", *(f"{name}={value}" for name, value in counted.items())])
 
     def exposition(self) -> bytes:
         """The gate's metrics as Prometheus text."""
@@ -70,6 +125,7 @@ class Runtime:
         return self.metrics.render(
             {
                 "costobs_gate_inflight": ((), self.admission.inflight),
+                "costobs_gate_draining": ((), int(self.drain.is_on())),
                 "costobs_gate_policy_age_seconds": age,
                 "costobs_gate_spool_batches": ((), len(self.spool.batches())),
                 "costobs_gate_info": info,

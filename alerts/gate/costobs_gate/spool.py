@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would build a new one for each line
 log = logging.getLogger("costobs_gate")
 
 Event = Mapping[str, object]
@@ -51,6 +52,7 @@ class Spool:
         self._open: dict[str, bytes] = {}  # admitted and not settled, carried from segment to segment
         self._unwritten: dict[str, bytes] = {}  # settlements that the disk refused
         self._closed: list[Path] = []  # segments that are not batches yet
+        self._torn: set[Path] = set()  # segments in which a line may be cut
         self._number = 0
         self._size = 0
         self._settled = 0  # settlements in the open segment
@@ -96,8 +98,9 @@ class Spool:
             self._swap()
         while self._closed:
             segment = self._closed[0]
-            settled, _ = _read([segment])
-            _write_batch(self.home / f"batch-{_number(segment)}.gz", settled, durable=self._fsync != "never")
+            lines = _torn_apart(segment) if segment in self._torn else _settled_lines(segment)
+            _write_batch(self.home / f"batch-{_number(segment)}.gz", lines, durable=self._fsync != "never")
+            self._torn.discard(segment)
             segment.unlink()
             self._closed.pop(0)
 
@@ -173,6 +176,7 @@ class Spool:
         self._size += written
         self._synced = False
         if written != len(line):
+            self._torn.add(self.home / f"segment-{self._number}.ndjson")
             os.write(self._segment, b"\n")  # keep the torn line apart from the next one
             raise OSError("the disk took only a part of the line")
         if self._fsync == "always":
@@ -209,7 +213,8 @@ class Orphan:
             settled, unsettled = _read(segments)
             fresh_settled, _ = _read(fresh)
             unknown = [_unknown(event) for id_, event in unsettled.items() if id_ not in settled]
-            _write_batch(final, {**fresh_settled, **{str(event["event_id"]): event for event in unknown}}, durable=True)
+            found = {**fresh_settled, **{str(event["event_id"]): event for event in unknown}}
+            _write_batch(final, _lines(found), durable=True)
         for segment in segments:
             segment.unlink()
         return _batches(self.home, self.home.name, adopted=True)
@@ -237,7 +242,7 @@ def reject(batch: Batch, directory: Path) -> Path:
 
 
 def _line(kind: str, event: Event) -> bytes:
-    return json.dumps({kind: event}, separators=(",", ":")).encode() + b"\n"
+    return _encode({kind: event}).encode() + b"\n"
 
 
 def _number(path: Path) -> int:
@@ -271,11 +276,27 @@ def _unknown(event: Event) -> Event:
     return {**event, "outcome": "unknown", "usage_known": False}
 
 
-def _write_batch(path: Path, events: Mapping[str, Event], *, durable: bool) -> None:
+def _lines(events: Mapping[str, Event]) -> bytes:
+    return b"".join(_encode(event).encode() + b"\n" for event in events.values())
+
+
+def _torn_apart(segment: Path) -> bytes:
+    settled, _ = _read([segment])
+    return _lines(settled)
+
+
+def _settled_lines(segment: Path) -> bytes:
+    """The settled events of a segment of this process, as they were written. Reading them would take the event loop's
+    turn for as long as it lasts, since only one thread runs Python at a time."""
+    begin, end = b'{"settled":', b"}\n"
+    with segment.open("rb") as lines:
+        return b"".join(line[len(begin) : -len(end)] + b"\n" for line in lines if line.startswith(begin))
+
+
+def _write_batch(path: Path, lines: bytes, *, durable: bool) -> None:
     """Write a batch as a whole or not at all. No events, no batch."""
-    if not events:
+    if not lines:
         return
-    lines = b"".join(json.dumps(event, separators=(",", ":")).encode() + b"\n" for event in events.values())
     draft = path.with_suffix(".draft")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(gzip.compress(lines, 6, mtime=0))

@@ -99,20 +99,28 @@ class Backoff:
 class PolicyPuller:
     """Keeps the policy fresh. A policy that is broken or cannot be had leaves the last good one in force."""
 
-    def __init__(self, config: Config, store: PolicyStore, metrics: Metrics, *, instance: str) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: PolicyStore,
+        metrics: Metrics,
+        *,
+        instance: str,
+        on_change: Callable[[], None] = lambda: None,
+        report: Callable[[], str] = str,
+    ) -> None:
         self._client = Client(config)
         self._instance = instance  # costobs waits until each process of a server holds a rule
         self._store = store
         self._metrics = metrics
+        self._on_change = on_change
+        self._report = report  # how this process is, for people to see
         self._complained = ""
         self.confirmed_at: float | None = None  # monotonic
-        self.inflight: Callable[[], int] | None = None  # costobs waits for 0 before it takes the server away
 
     def pull(self) -> str:
         """Ask once, showing what this process holds. Gives the result: changed, unchanged, failed or broken."""
-        headers = {"X-Costobs-Gate-Instance": self._instance}
-        if self.inflight is not None:
-            headers["X-Costobs-Gate-Inflight"] = str(self.inflight())
+        headers = {"X-Costobs-Gate-Instance": self._instance, "X-Costobs-Gate-Report": self._report()}
         if self._store.etag:
             headers["If-None-Match"] = self._store.etag
         try:
@@ -128,6 +136,8 @@ class PolicyPuller:
             self._complained = problem
         if not problem:
             self.confirmed_at = time.monotonic()
+        if result == "changed":
+            self._on_change()
         return result
 
     def run(self, stop: threading.Event) -> None:

@@ -5,18 +5,26 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
 
-from alerts import gates, queries
-from costobs.access import tokens
+from alerts import gate_keys, gates, queries
+from costobs.access import gates as whole_gates
 from costobs.kernel import fmt
-from ingest import configure
 
 BY = "command line"
+_LIMITS = {
+    "requests_per_minute": ("--rpm", "requests a minute"),
+    "tokens_per_minute": ("--tpm", "tokens a minute"),
+    "max_inflight": ("--max-inflight", "requests at the same time"),
+    "max_tokens": ("--max-tokens", "output tokens of a request"),
+    "priority": ("--priority", "vLLM's priority (lower numbers first)"),
+}
 
 
 class Command(BaseCommand):
-    help = "Gates and their client keys: costobs gate create --name chat-1 --deployment chat-small"
+    help = (
+        "Gates and their client keys: costobs gate create --name chat-1 --deployment chat-small;"
+        " costobs gate serve --help runs one as a proxy"
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         acts = parser.add_subparsers(dest="act", required=True)
@@ -33,32 +41,28 @@ class Command(BaseCommand):
         key_create.add_argument("--name", default="", help="default: the team's name")
         key_create.add_argument("--feature", action="append", help="that a header may name; repeat for several")
         key_create.add_argument("--model", action="append", help="that it may call; repeat for several (default: all)")
+        _add_limits(key_create)
+        key_limit = key.add_parser("limit", help="set the limits of a key; those not named are taken off")
+        key_limit.add_argument("key_id")
+        _add_limits(key_limit)
+        key.add_parser("rotate", help="a new text for a key; the old one ends within seconds").add_argument("key_id")
         key.add_parser("revoke", help="end a key within seconds").add_argument("key_id")
 
     def handle(self, *args: Any, **options: Any) -> None:
         act = f"key_{options['key_act']}" if options["act"] == "key" else options["act"]
         try:
             getattr(self, f"_{act}")(options, datetime.now(UTC))
-        except (gates.Invalid, tokens.BadToken, configure.BadConfig) as problem:
+        except (gates.Invalid, gate_keys.Invalid, whole_gates.Invalid) as problem:
             raise CommandError(str(problem)) from problem
 
     def _create(self, options: dict[str, Any], now: datetime) -> None:
         name, deployment, provider = options["name"], options["deployment"], options["provider"]
-        config = {"provider": provider, "deployment": deployment}
-        with transaction.atomic():
-            source_id = configure.create_source(kind="gate", name=name, config=config, now=now)
-            gates.create(name=name, deployment=deployment, provider=provider, source_id=source_id, by=BY, now=now)
-            _token, text = tokens.create(
-                name=_token_name(name), grants=["gate"], source_id=source_id, created_by=BY, now=now
-            )
+        text = whole_gates.create(name=name, deployment=deployment, provider=provider, by=BY, now=now)
         self.stdout.write(text)
         self.stderr.write("Keep it now: only its hash is stored. Give it to the gate as COSTOBS_GATE_TOKEN.")
 
     def _remove(self, options: dict[str, Any], now: datetime) -> None:
-        with transaction.atomic():
-            found = gates.remove(name=options["name"], by=BY, now=now)
-            tokens.revoke(name=_token_name(options["name"]), revoked_by=BY, now=now)
-        if not found:
+        if not whole_gates.remove(name=options["name"], by=BY, now=now):
             raise CommandError(f"there is no gate called {options['name']!r}")
 
     def _list(self, _options: dict[str, Any], now: datetime) -> None:
@@ -71,10 +75,11 @@ class Command(BaseCommand):
                 else f"last seen {fmt.moment(gate.last_seen_at)}"
             )
             self.stdout.write(f"gate {gate.name}  {gate.provider}/{gate.deployment}  {seen}")
-        for key in queries.client_keys():
+        for key in gate_keys.listed():
             features = "no features" if key.features is None else ", ".join(key.features)
             models = "all models" if key.models is None else ", ".join(key.models)
-            self.stdout.write(f"key {key.key_id}  {key.name}  team {key.team}  {features}  {models}")
+            limits = ", ".join(f"{name} {value}" for name, value in key.limits.items()) or "no limits"
+            self.stdout.write(f"key {key.key_id}  {key.name}  team {key.team}  {features}  {models}  {limits}")
 
     def _key_create(self, options: dict[str, Any], now: datetime) -> None:
         key_id, text = gates.create_key(
@@ -82,16 +87,34 @@ class Command(BaseCommand):
             team=options["team"],
             features=options["feature"],
             models=options["model"],
+            limits={name: options[name] for name in _LIMITS},
             by=BY,
             now=now,
         )
         self.stdout.write(text)
         self.stderr.write(f"This is {key_id}. Keep it now: only its hash is stored.")
 
+    def _key_limit(self, options: dict[str, Any], now: datetime) -> None:
+        key_id = options["key_id"]
+        found = gate_keys.key(key_id=key_id)
+        limits = {name: options[name] for name in _LIMITS}
+        if found is None or not gate_keys.change(
+            key_id=key_id, features=found.features, models=found.models, limits=limits, by=BY, now=now
+        ):
+            raise CommandError(f"there is no key {key_id!r} in force")
+
+    def _key_rotate(self, options: dict[str, Any], now: datetime) -> None:
+        text = gate_keys.rotate(key_id=options["key_id"], by=BY, now=now)
+        if text is None:
+            raise CommandError(f"there is no key {options['key_id']!r} in force")
+        self.stdout.write(text)
+        self.stderr.write("Keep it now: only its hash is stored. The old one ends within seconds.")
+
     def _key_revoke(self, options: dict[str, Any], now: datetime) -> None:
         if not gates.revoke_key(key_id=options["key_id"], by=BY, now=now):
             raise CommandError(f"there is no key {options['key_id']!r} in force")
 
 
-def _token_name(gate: str) -> str:
-    return f"gate {gate}"
+def _add_limits(parser: ArgumentParser) -> None:
+    for name, (flag, words) in _LIMITS.items():
+        parser.add_argument(flag, dest=name, type=int, help=f"{words}, at each gate")
