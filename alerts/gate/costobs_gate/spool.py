@@ -96,6 +96,10 @@ class Spool:
         loses nothing: the next call goes on."""
         with self._guard:
             self._swap()
+        if self._closed and self._fsync != "never":
+            # What was carried over must be on the disk before the segment that it came from goes. Not under the guard:
+            # the event loop would wait for the disk.
+            os.fsync(self._segment)
         while self._closed:
             segment = self._closed[0]
             lines = _torn_apart(segment) if segment in self._torn else _settled_lines(segment)
@@ -161,8 +165,6 @@ class Spool:
         try:
             if os.write(segment, content) != len(content):
                 raise OSError("the disk took only a part of the new segment")
-            if self._fsync != "never":
-                os.fsync(segment)
         except OSError:
             os.close(segment)
             path.unlink()
