@@ -75,7 +75,9 @@ def protected_matches(budget: Budget, everywhere: Sequence[Scope]) -> list[dict[
     """What no action of the budget touches, in the names of a gate; the same for the same scopes."""
     found: list[dict[str, str]] = []
     for scope in [*everywhere, *budget.protected]:
-        found += [match for match in ladder.matches(scope, GATE_NAMES) if match and match not in found]
+        # What a gate cannot tell apart is protected with the rest, rather than not at all.
+        known = {name: values for name, values in scope.items() if name in GATE_NAMES}
+        found += [match for match in ladder.matches(known, GATE_NAMES) if match and match not in found]
     return sorted(found, key=lambda match: sorted(match.items()))
 
 
