@@ -67,7 +67,8 @@ def window_end(window: HoldWindow, now: datetime) -> datetime | None:
 
 def paused_until(budget: Budget, everything: Pause | None, now: datetime) -> datetime | None:
     """Until when the ladder of a budget is suspended, by itself or with all; None: it is not."""
-    ends = [end for end in (budget.paused_until, everything and everything.until) if end is not None and end > now]
+    own, all_ = budget.paused_until, None if everything is None else everything.until
+    ends = [end for end in (own, all_) if end is not None and end > now]
     return max(ends, default=None)
 
 
