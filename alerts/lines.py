@@ -59,14 +59,7 @@ def budget_line(row: Budget, state: BudgetState | None, now: datetime, pause: Pa
         is_forecast_over=forecast is not None and forecast > row.amount,
         is_waiting_approval=any(run.state == "waiting_approval" for run in open_runs),
         next_step=_next_step(row, state, days, now, open_runs),
-        ladder_words=wording.ladder(
-            [
-                (rung.percent, rung.action, _approval(rung, row))
-                if rung.trigger == "actual"
-                else (rung.percent, f"{rung.action} {_when(rung)}", _approval(rung, row))
-                for rung in rungs
-            ]
-        ),
+        ladder_words=_ladder_words(row, rungs),
         evaluated_at=state.evaluated_at if state else None,
         complete_through=state.complete_through if state else None,
         paused_until=paused,
@@ -76,6 +69,19 @@ def budget_line(row: Budget, state: BudgetState | None, now: datetime, pause: Pa
         protected=tuple(row.protected),
         is_everything_paused=pause is not None,
     )
+
+
+def _ladder_words(row: Budget, rungs: Sequence[Rung]) -> str:
+    """The steps in one line; those that look at other things than spend say at what."""
+    named = [
+        (
+            rung.percent,
+            rung.action if rung.trigger == "actual" else f"{rung.action} {_when(rung)}",
+            _approval(rung, row),
+        )
+        for rung in rungs
+    ]
+    return wording.ladder(named)
 
 
 def _approval(rung: Rung, row: Budget) -> str:

@@ -70,7 +70,7 @@ def limits(config: Mapping[str, Any]) -> str:
     if config.get("max_tokens") is not None:
         parts.append(f"{fmt.integer(config['max_tokens'])} output tokens each")
     if config.get("priority") is not None:
-        parts.append(f"priority {config['priority']}")
+        parts.append(f"a priority of {config['priority']}")
     if config.get("targets"):
         parts.append(f"{', '.join(config['targets'])} at most {units(config['max_units'])}")
     return ", ".join(parts)

@@ -139,6 +139,7 @@ def _round(number: int, client: http.client.HTTPConnection, key: str) -> float:
     from alerts import budgets, execute, queries
 
     _settled()
+    client.close()  # the server ended it in the meantime; the next request opens another
     now, spent = datetime.now(UTC), _spent()
     budget_id = budgets.create(
         name=f"round {number}",
@@ -157,6 +158,7 @@ def _round(number: int, client: http.client.HTTPConnection, key: str) -> float:
     begun = time.monotonic()
     _until(lambda: _ask(client, key) == 429, "the first refusal")
     took = time.monotonic() - begun
+    print(f"round {number + 1}: {took:.2f} s", flush=True)
     (run,) = [one for one in queries.action_log(teams=None, budget_id=budget_id) if one.may_undo]
     execute.undo(run_id=run.id, by="bench", now=datetime.now(UTC))
     budgets.delete(budget_id=budget_id, by="bench", now=datetime.now(UTC))

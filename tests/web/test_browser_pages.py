@@ -25,6 +25,7 @@ PAGES = (
     "/unit-costs/units/",
     "/budgets/",
     "/budgets/new/",
+    "/budgets/holds/",
     f"/gpus/?{DAYS}",
     "/chargeback/2026-10/",
     "/reconciliation/",
