@@ -161,7 +161,6 @@ def _round(number: int, client: http.client.HTTPConnection, key: str) -> float:
     print(f"round {number + 1}: {took:.2f} s", flush=True)
     (run,) = [one for one in queries.action_log(teams=None, budget_id=budget_id) if one.may_undo]
     execute.undo(run_id=run.id, by="bench", now=datetime.now(UTC))
-    budgets.delete(budget_id=budget_id, by="bench", now=datetime.now(UTC))
     _until(lambda: _ask(client, key) == 200, "the end of the refusals")
     return took
 
