@@ -90,7 +90,7 @@ def ladder(text: str) -> list[RungSpec]:
 
 
 def rung(text: str) -> RungSpec:
-    """`75:throttle:requests_per_minute=6,approval=one` as a step. Raises ValueError."""
+    """`75:throttle:requests_per_minute=6,approval=one` as a step; `;` stands for a comma in a value. Raises ValueError."""
     percent, found, rest = text.partition(":")
     action, _, settings = rest.partition(":")
     if not found or not action.strip():
@@ -100,7 +100,7 @@ def rung(text: str) -> RungSpec:
         name, equals, value = pair.partition("=")
         if not equals:
             raise ValueError(f"expected SETTING=VALUE, found {pair!r}")
-        values[name.strip()] = value.strip()
+        values[name.strip()] = value.strip().replace(";", ",")
     beside: dict[str, Any] = {name: values.pop(name) for name in _BESIDE if name in values}
     if "expires_after_hours" in beside:
         beside["expires_after_hours"] = whole(beside["expires_after_hours"])

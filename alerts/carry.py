@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from alerts import changes, holds, ladder, resource_alerts, undoing, worth
+from alerts import brakes, changes, holds, ladder, resource_alerts, undoing, worth
 from alerts.hooks.base import Change, PermanentFailure, Standing, TemporaryFailure
 from alerts.models import ActionRun, Resource, ResourceChange
 
@@ -55,6 +55,8 @@ def _with_facts(rows: QuerySet[ResourceChange]) -> QuerySet[ResourceChange]:
 
 def _ask(now: datetime) -> int:
     """A row for each resource that a run in force names and has none; what a pause let go of begins again."""
+    if brakes.pause(now=now) is not None:
+        return 0
     runs = ActionRun.objects.filter(state__in=ladder.APPLYING, applied_at__isnull=False, plan__has_key="targets")
     runs = runs.exclude(budget__paused_until__gt=now).select_related("budget").order_by("pk")
     asked = 0

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 
-from alerts import ladder
+from alerts import brakes, ladder
 from alerts.hooks import RESOURCES
 from alerts.hooks.base import Change, PermanentFailure, ResourceHook, Standing
 from alerts.models import Resource, ResourceChange
@@ -45,9 +45,9 @@ def is_over(change: ResourceChange, now: datetime) -> bool:
 
 
 def is_paused(change: ResourceChange, now: datetime) -> bool:
-    """Whether the ladder of its budget is paused: what it holds is let go meanwhile."""
+    """Whether the ladder of its budget, or every ladder, is paused: what it holds is let go meanwhile."""
     run = change.action_run
-    return run is not None and run.budget.paused_until is not None and run.budget.paused_until > now
+    return run is not None and brakes.paused_until(run.budget, brakes.pause(now=now), now) is not None
 
 
 def claim(change: ResourceChange, now: datetime, /, **columns: Any) -> bool:

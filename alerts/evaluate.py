@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from alerts import ladder, spans, spent, terms
+from django.db import IntegrityError, transaction
+
+from alerts import brakes, ladder, spans, spent, terms
 from alerts.models import ActionRun, BooksCheck, Budget, BudgetState, Rung
 from alerts.spent import Spent
 from alerts.terms import Term
@@ -78,6 +80,7 @@ def run(*, now: datetime) -> list[Evaluation]:
         _rest([row for row in active if spans.standing(row, now) == standing], standing)
     if not rows:
         return []
+    pause = brakes.pause(now=now)
     held = terms.of(rows, now)
     trusted = _trusted(rows, held, now)
     in_force = _in_force(rows)
@@ -92,16 +95,30 @@ def run(*, now: datetime) -> list[Evaluation]:
             trusted[row.pk],
             in_force.get(row.pk, frozenset()),
             lowest.get(row.pk),
+            is_paused=brakes.paused_until(row, pause, now) is not None,
         )
         for row in rows
     ]
+    kept = _keep(states)
+    return [_evaluation(row, held[row.pk], state) for row, state in zip(rows, states, strict=True) if row.pk in kept]
+
+
+def _keep(states: list[BudgetState]) -> set[int]:
+    """Writes the evaluations and returns whose they are; those of budgets that somebody deleted meanwhile are left out."""
+    ids = {state.budget_id for state in states}
+    try:
+        with transaction.atomic():
+            _write(states)
+    except IntegrityError:
+        ids &= set(Budget.objects.filter(pk__in=ids).values_list("pk", flat=True))
+        _write([state for state in states if state.budget_id in ids])
+    return ids
+
+
+def _write(states: list[BudgetState]) -> None:
     BudgetState.objects.bulk_create(
-        states,
-        update_conflicts=True,
-        unique_fields=["budget", "period_start"],
-        update_fields=_EVALUATED,
+        states, update_conflicts=True, unique_fields=["budget", "period_start"], update_fields=_EVALUATED
     )
-    return [_evaluation(row, held[row.pk], state) for row, state in zip(rows, states, strict=True)]
 
 
 def _evaluation(row: Budget, term: Term, state: BudgetState) -> Evaluation:
@@ -126,6 +143,8 @@ def _evaluate(
     trust: _Trust,
     in_force: frozenset[str],
     lowest_rung: Decimal | None,
+    *,
+    is_paused: bool,
 ) -> BudgetState:
     today = spans.today(row, now)
     pace = ladder.naive_pace(
@@ -143,7 +162,7 @@ def _evaluate(
             forecast_percent=None if forecast is None else ladder.percent_of(forecast, term.amount),
             lowest_rung=lowest_rung,
             is_stale=state.is_untrusted,
-            is_paused=row.paused_until is not None and row.paused_until > now,
+            is_paused=is_paused,
             in_force=in_force,
         )
     )
@@ -240,7 +259,7 @@ def _in_force(rows: Iterable[Budget]) -> dict[int, frozenset[str]]:
 def _lowest_rungs() -> dict[int, Decimal]:
     found: dict[int, Decimal] = {}
     for budget_id, percent in (
-        Rung.objects.filter(is_active=True).order_by("-percent").values_list("budget_id", "percent")
+        Rung.objects.filter(is_active=True, trigger="actual").order_by("-percent").values_list("budget_id", "percent")
     ):
         found[budget_id] = percent
     return found

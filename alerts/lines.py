@@ -6,7 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from alerts import ladder, spans, wording
+from alerts import brakes, ladder, spans, triggers, wording
+from alerts.brakes import Pause
 from alerts.models import ActionRun, Budget, BudgetState, Rung
 from alerts.rows import BudgetLine, BudgetTerms, NextStep, RungRow, RunLine
 from alerts.spans import Span
@@ -23,12 +24,14 @@ def rungs_of(row: Budget) -> list[Rung]:
     return list(getattr(row, RUNGS))
 
 
-def budget_line(row: Budget, state: BudgetState | None, now: datetime) -> BudgetLine:
-    """One budget in its current period; `state` is the evaluation of that period, if there is one."""
+def budget_line(row: Budget, state: BudgetState | None, now: datetime, pause: Pause | None = None) -> BudgetLine:
+    """One budget in its current period; `state` is the evaluation of that period, if there is one, `pause` the break-glass
+    pause that holds.
+    """
     span = spans.current(row, now)
     base = spans.base_amount(row.amount, row.currency, is_prorated=row.is_prorated, span=span)
     amount = base if state is None or state.amount is None else state.amount
-    paused = row.paused_until is not None and row.paused_until > now
+    paused = brakes.paused_until(row, pause, now)
     open_runs: list[ActionRun] = getattr(row, OPEN_RUNS)
     forecast = state.forecast_cost if state else None
     forecast_percent = None if forecast is None else ladder.percent_of(forecast, amount)
@@ -36,7 +39,7 @@ def budget_line(row: Budget, state: BudgetState | None, now: datetime) -> Budget
     rungs = rungs_of(row)
     standing = spans.standing(row, now)
     called = (
-        ladder.standing(_facts(rungs, open_runs, state, used, forecast_percent, is_paused=paused))
+        ladder.standing(_facts(rungs, open_runs, state, used, forecast_percent, is_paused=paused is not None))
         if standing == "running"
         else standing
     )
@@ -61,13 +64,14 @@ def budget_line(row: Budget, state: BudgetState | None, now: datetime) -> Budget
         is_forecast_over=forecast is not None and forecast > amount,
         is_waiting_approval=any(run.state == "waiting_approval" for run in open_runs),
         next_step=_next_step(row, state, amount, now, open_runs) if standing == "running" else None,
-        ladder_words=wording.ladder([(rung.percent, rung.action, rung.approval) for rung in rungs]),
-        paused_until=row.paused_until if paused else None,
+        ladder_words=_ladder_words(row, rungs),
+        paused_until=paused,
         is_active=row.is_active,
         is_sample=row.is_sample,
         **_of_period(row, state, span, base, now),
         standing=standing,
         terms=terms_of(row),
+        is_everything_paused=pause is not None,
     )
 
 
@@ -102,6 +106,28 @@ def terms_of(row: Budget) -> BudgetTerms:
     return BudgetTerms(**{one.name: getattr(row, one.name) for one in fields(BudgetTerms)})
 
 
+def _ladder_words(row: Budget, rungs: Sequence[Rung]) -> str:
+    """The steps in one line; those that look at other things than spend say at what."""
+    named = [
+        (
+            rung.percent,
+            rung.action if rung.trigger == "actual" else f"{rung.action} {_when(rung)}",
+            _approval(rung, row),
+        )
+        for rung in rungs
+    ]
+    return wording.ladder(named)
+
+
+def _approval(rung: Rung, row: Budget) -> str:
+    """What approval it needs as it counts, with what the criticality of the budget demands."""
+    return ladder.approval(rung.approval, action=rung.action, criticality=row.criticality)
+
+
+def _when(rung: Rung) -> str:
+    return triggers.KINDS[rung.trigger]().words(rung.percent, rung.config)
+
+
 def _facts(
     rungs: Sequence[Rung],
     open_runs: Sequence[ActionRun],
@@ -114,7 +140,7 @@ def _facts(
     return ladder.Facts(
         used_percent=used,
         forecast_percent=forecast,
-        lowest_rung=min((rung.percent for rung in rungs), default=None),
+        lowest_rung=min((rung.percent for rung in rungs if rung.trigger == "actual"), default=None),
         is_stale=state is None or state.is_untrusted,
         is_paused=is_paused,
         in_force=frozenset(run.action for run in open_runs if run.state in ladder.APPLYING),
@@ -126,6 +152,7 @@ def rung_row(rung: Rung, line: BudgetLine, runs: Sequence[ActionRun], now: datet
     run = next((run for run in runs if run.rung_id == rung.pk and run.period_start == line.key_date), None)
     if run is not None and run.rearmed_at is not None:
         run = None
+    is_on_spend = rung.trigger == "actual"
     cost = ladder.threshold_cost(line.amount, rung.percent)
     pace = ladder.pace_of(
         forecast_cost=line.forecast_cost, spend_cost=line.spend_cost or Decimal(0), period=line.days, today=line.today
@@ -139,13 +166,27 @@ def rung_row(rung: Rung, line: BudgetLine, runs: Sequence[ActionRun], now: datet
         words=wording.action(rung.action, rung.config),
         config=rung.config,
         approval=rung.approval,
+        needs=ladder.approval(rung.approval, action=rung.action, criticality=line.criticality),
+        trigger=rung.trigger,
+        when_words=_when(rung),
+        level=_level(rung, line),
         expires_after_hours=rung.expires_after_hours,
         state=state,
         state_words=wording.STATES[state],
         at=run.asked_at if run else None,
-        expected_on=None if run else ladder.expected_on(pace=pace, period=line.days, cost=cost),
+        expected_on=None if run or not is_on_spend else ladder.expected_on(pace=pace, period=line.days, cost=cost),
         run=run_line(run) if run else None,
     )
+
+
+def _level(rung: Rung, line: BudgetLine) -> Decimal | None:
+    """What its trigger measured last, for people; of spend and forecast the line knows it."""
+    if rung.trigger == "actual":
+        return line.used_percent
+    if rung.trigger == "forecast":
+        return None if line.forecast_cost is None else ladder.percent_of(line.forecast_cost, line.amount)
+    measured = getattr(rung, "measured", None)
+    return None if measured is None or measured.config != rung.config else measured.level
 
 
 def run_line(run: ActionRun) -> RunLine:
@@ -158,6 +199,7 @@ def run_line(run: ActionRun) -> RunLine:
         budget_name=run.budget.name,
         teams=tuple(run.budget.scope.get("team", ())),
         percent=run.rung.percent,
+        trigger=run.rung.trigger,
         action=run.action,
         words=run.plan["words"],
         effect=run.plan["effect"],
@@ -179,6 +221,14 @@ def run_line(run: ActionRun) -> RunLine:
         may_undo=run.state in ladder.APPLYING,
         may_approve=run.state == "waiting_approval",
         confirm_phrase=run.budget.name if needs_name else "",
+        approvals_needed=run.plan.get("approvals", 1),
+        approvals=tuple((approval.by, approval.at) for approval in run.approvals.all())
+        if run.plan.get("approvals", 1) or run.decided_by
+        else (),
+        is_too_wide=run.plan.get("is_too_wide", False),
+        reach_words=run.plan.get("reach", ""),
+        saves_words=run.plan.get("saves", ""),
+        criticality=run.plan.get("criticality", "normal"),
         is_sample=run.budget.is_sample,
         has_targets=bool(run.plan.get("targets")),
     )
@@ -193,10 +243,12 @@ def _next_step(
         until = f" until {fmt.moment(waiting.expires_at)}" if waiting.expires_at else ""
         return NextStep(f"{waiting.plan['words']} waits for approval{until}", periods.day_of(waiting.asked_at))
     used = ladder.percent_of(state.spend_cost, amount) if state else None
-    rung = next((rung for rung in rungs_of(row) if used is None or rung.percent > used), None)
+    on_spend = [rung for rung in rungs_of(row) if rung.trigger == "actual"]
+    rung = next((rung for rung in on_spend if used is None or rung.percent > used), None)
     if rung is None:
         return None
-    suffix = "" if rung.approval == "automatic" else ", " + wording.approval(rung.approval)
+    mode = ladder.approval(rung.approval, action=rung.action, criticality=row.criticality)
+    suffix = "" if mode == "automatic" else ", " + wording.approval(mode)
     text = f"{wording.action(rung.action, rung.config)} at {wording.rung(rung.percent)}{suffix}"
     days = spans.current(row, now).days
     pace = ladder.pace_of(

@@ -1,12 +1,13 @@
 """The policy of a gate: answered each second, and the proof of what each gate process holds."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Q
 
-from alerts import holds, ladder
+from alerts import brakes, holds, ladder
 from alerts.hooks import gate as gate_hook
 from alerts.models import ActionRun, Gate, GateKey, GateProcess
 
@@ -53,7 +54,11 @@ def _content(gate: Gate, now: datetime) -> dict[str, Any]:
         applied_at__isnull=False,
         budget__is_active=True,
         budget__is_sample=gate.is_sample,
-    )
+    ).select_related("budget")
+    applied = list(runs)
+    if applied and brakes.pause(now=now) is not None:
+        applied = []
+    protected = brakes.protected() if applied else []
     content = gate_hook.document(
         provider=gate.provider,
         deployment=gate.deployment,
@@ -61,10 +66,20 @@ def _content(gate: Gate, now: datetime) -> dict[str, Any]:
             gate_hook.KeyRule(key.sha256, key.key_id, key.team, key.features, key.models_allowed, key.limits)
             for key in keys
         ],
-        runs=[gate_hook.AppliedRun(run.pk, run.plan["rules"], run.expires_at) for run in runs],
+        runs=[_applied(run, protected) for run in applied],
     )
     content["rules"] += holds.rules(gate)
     return content
+
+
+def _applied(run: ActionRun, protected: Sequence[brakes.Scope]) -> gate_hook.AppliedRun:
+    return gate_hook.AppliedRun(
+        id=run.pk,
+        rules=run.plan["rules"],
+        until=run.expires_at,
+        protected=brakes.protected_matches(run.budget, protected),
+        criticality=ladder.CRITICALITIES.index(run.plan.get("criticality", "normal")),
+    )
 
 
 def _version_in(if_none_match: str) -> str:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.db.models import Count, Prefetch, Q, QuerySet
 
-from alerts import blend, history, ladder, lines, spans, tree
+from alerts import blend, brakes, history, ladder, lines, spans, tree
 from alerts.models import ActionRun, Budget, BudgetState, DriftItem, Gate, GateKey, Rung
 from alerts.rows import (
     BlendPart,
@@ -61,7 +61,8 @@ def budgets(*, now: datetime, teams: Teams, with_inactive: bool = False) -> list
     rows = _budget_rows().filter(*([] if with_inactive else [Q(is_active=True)]))
     shown = [row for row in rows if _may_see(row, teams)]
     states = _states(shown, now)
-    found = [lines.budget_line(row, states.get(row.pk), now) for row in shown]
+    pause = brakes.pause(now=now)
+    found = [lines.budget_line(row, states.get(row.pk), now, pause) for row in shown]
     return sorted(found, key=lambda line: (-(line.variance_percent or -100), -(line.used_percent or 0), line.name))
 
 
@@ -72,18 +73,23 @@ def budget(*, id: int, now: datetime, teams: Teams) -> BudgetDetail:  # noqa: A0
         raise NotFound(f"there is no budget {id}")
     seen = [one for one in Budget.objects.order_by("name") if _may_see(one, teams) and one.is_sample == row.is_sample]
     states = _states([row, *seen], now)
-    line = lines.budget_line(row, states.get(row.pk), now)
+    line = lines.budget_line(row, states.get(row.pk), now, brakes.pause(now=now))
     window = history.window(row, now)
     burn = history.burn_up(row, window, now)
     so_far = burn[-1].cumulative_cost if burn else Decimal(0)
-    runs = list(ActionRun.objects.filter(budget=row).select_related("rung", "budget").order_by("-id")[:200])
+    runs = list(
+        ActionRun.objects.filter(budget=row)
+        .select_related("rung", "budget")
+        .prefetch_related("approvals")
+        .order_by("-id")[:200]
+    )
     return BudgetDetail(
         line=line,
         rungs=tuple(lines.rung_row(rung, line, runs, now) for rung in lines.rungs_of(row)),
         burn_up=burn,
         not_final_from=next((day.day for day in burn if not day.is_final), None),
         periods=history.periods(row, line, so_far, now),
-        keys=tuple(key for key in client_keys() if key.is_sample == row.is_sample and _key_in(key, row)),
+        keys=tuple(keys_of(row)),
         gates=tuple(gate for gate in gates(now=now) if gate.is_sample == row.is_sample),
         runs=tuple(lines.run_line(run) for run in runs),
         family=tree.family(row, states, seen, line.base_amount),
@@ -97,7 +103,7 @@ def budget_line(*, budget_id: int, now: datetime) -> BudgetLine:
     row = _budget_rows().filter(pk=budget_id).first()
     if row is None:
         raise NotFound(f"there is no budget {budget_id}")
-    return lines.budget_line(row, _states([row], now).get(row.pk), now)
+    return lines.budget_line(row, _states([row], now).get(row.pk), now, brakes.pause(now=now))
 
 
 def waiting_actions(*, teams: Teams) -> list[RunLine]:
@@ -192,6 +198,11 @@ def counts(*, teams: Teams) -> Counts:
     )
 
 
+def keys_of(row: Budget) -> list[KeyLine]:
+    """The client keys whose requests can fall into the budget."""
+    return [key for key in client_keys() if key.is_sample == row.is_sample and _key_in(key, row)]
+
+
 def spend_scope(row: Budget, days: Days) -> SpendScope:
     """The budget's question to the books: the same one that a page with these filters asks."""
     return history.spend_scope(row, days)
@@ -200,9 +211,15 @@ def spend_scope(row: Budget, days: Days) -> SpendScope:
 def _budget_rows() -> QuerySet[Budget]:
     open_runs = ActionRun.objects.filter(Q(state__in=ladder.OPEN) | Q(state="failed", ended_at=None))
     return Budget.objects.prefetch_related(
-        Prefetch("rungs", Rung.objects.filter(is_active=True).order_by("percent", "pk"), to_attr=lines.RUNGS),
-        Prefetch("actionrun_set", open_runs.select_related("rung"), to_attr=lines.OPEN_RUNS),
+        Prefetch("rungs", _active_rungs(), to_attr=lines.RUNGS),
+        Prefetch(
+            "actionrun_set", open_runs.select_related("rung").prefetch_related("approvals"), to_attr=lines.OPEN_RUNS
+        ),
     ).order_by("name")
+
+
+def _active_rungs() -> QuerySet[Rung]:
+    return Rung.objects.filter(is_active=True).select_related("measured").order_by("percent", "pk")
 
 
 def _may_see(row: Budget, teams: Teams) -> bool:
@@ -220,7 +237,9 @@ def _states(rows: Sequence[Budget], now: datetime) -> dict[int, BudgetState]:
 
 
 def _run_lines(teams: Teams, chosen: Q, order: str, limit: int | None = None) -> list[RunLine]:
-    rows = ActionRun.objects.filter(chosen).select_related("rung", "budget").order_by(order)
+    rows = (
+        ActionRun.objects.filter(chosen).select_related("rung", "budget").prefetch_related("approvals").order_by(order)
+    )
     if teams is not None:
         rows = rows.filter(budget__scope__has_key="team")
     found = [

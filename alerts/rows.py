@@ -92,6 +92,17 @@ class BudgetLine:
     today: date  # in its zone
     standing: str  # running, upcoming, ended
     terms: BudgetTerms
+    is_everything_paused: bool = False  # by the break-glass pause
+
+    @property
+    def criticality(self) -> str:
+        """How much a stop hurts: low, normal, high or critical."""
+        return self.terms.criticality
+
+    @property
+    def protected(self) -> tuple[Mapping[str, Sequence[str]], ...]:
+        """Scopes that no action of the budget touches."""
+        return tuple(self.terms.protected)
 
     @property
     def used_ratio(self) -> Decimal | None:
@@ -139,6 +150,13 @@ class RunLine:
     confirm_phrase: str  # what must be typed to approve; empty: nothing
     is_sample: bool
     has_targets: bool = False  # it scales or stops resources, too
+    trigger: str = "actual"
+    approvals_needed: int = 1  # different people
+    approvals: tuple[tuple[str, datetime], ...] = ()  # who agreed so far, and when
+    is_too_wide: bool = False  # it was to be automatic, but would hit more than it may
+    reach_words: str = ""  # what it hits: shares of the last 7 days, keys
+    saves_words: str = ""
+    criticality: str = "normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +176,10 @@ class RungRow:
     at: datetime | None  # when it fired
     expected_on: date | None  # when it would, at the naive pace
     run: RunLine | None
+    trigger: str = "actual"
+    needs: str = "automatic"  # the approval as it counts, with what the criticality demands
+    when_words: str = ""  # at 75 %
+    level: Decimal | None = None  # what its trigger measured last, in percent
 
 
 @dataclass(frozen=True, slots=True)

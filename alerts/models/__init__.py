@@ -33,6 +33,13 @@ from alerts.models.telling import (
     AlertDelivery,
     Channel,
 )
+from alerts.models.windows import (
+    HoldWindow,
+    LadderPause,
+    ProtectedScope,
+    RunApproval,
+    RungLevel,
+)
 
 __all__ = [
     "ActionRun",
@@ -47,9 +54,14 @@ __all__ = [
     "Gate",
     "GateKey",
     "GateProcess",
+    "HoldWindow",
+    "LadderPause",
+    "ProtectedScope",
     "Resource",
     "ResourceChange",
+    "RunApproval",
     "Rung",
+    "RungLevel",
     "StatementDispatch",
     "StatementSchedule",
 ]

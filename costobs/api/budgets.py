@@ -277,6 +277,7 @@ def _detail(found: BudgetDetail) -> dict[str, Any]:
         **_line(found.line),
         "ladder": [
             {
+                "trigger": rung.trigger,
                 "percent": money.text(rung.percent),
                 "action": rung.action,
                 "config": dict(rung.config),

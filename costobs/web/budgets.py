@@ -66,7 +66,8 @@ def page(request: HttpRequest) -> HttpResponse:
         "waiting": action_tables.waiting(waiting, viewer, now) if waiting else None,
         "in_force": action_tables.in_force(held, viewer, now),
         "log": action_tables.log(alert_queries.action_log(teams=viewer.teams, limit=_LOG)),
-        "may_pause_all": budget_access.may_manage(viewer) and bool(lines),
+        "may_pause_all": budget_access.may_manage(viewer) and bool(lines) and not budget_access.all_paused(now),
+        **budget_access.pause_context(viewer, now),
         "now": now,
     }
     return render(request, "pages/budgets.html", context)
@@ -100,6 +101,7 @@ def detail(request: HttpRequest, budget_id: int) -> HttpResponse:
         "affected": action_detail.affected(found, viewer, now),
         "timeline": action_detail.timeline(found.runs),
         "may_manage": budget_access.may_manage(viewer),
+        **budget_access.pause_context(viewer, now),
     }
     return render(request, "pages/budget.html", context)
 
@@ -140,8 +142,15 @@ def decide(request: HttpRequest, run_id: int, verb: str) -> HttpResponse:
         return _action_page(request, run_id, str(problem), status=409)
     except execute.NotConfirmed as problem:
         return _action_page(request, run_id, confirm_error=str(problem), status=400)
-    messages.success(request, _DONE[verb].format(words=run.words, target=run.target_words))
+    messages.success(request, _done(verb, run))
     return redirect("action", run_id)
+
+
+def _done(verb: str, run: RunLine) -> str:
+    left = run.approvals_needed - len(run.approvals) - 1
+    if verb == "approve" and left > 0:
+        return f"You approved: {run.words} for {run.target_words}. It waits for {left} more, somebody else than you."
+    return _DONE[verb].format(words=run.words, target=run.target_words)
 
 
 def bar(now: datetime) -> ScopeBar:
@@ -172,6 +181,8 @@ def _action_page(
         "not_yours": budget_access.not_yours(run.teams),
         "changes": hook_tables.of_run(run_id) if run.has_targets else None,
         "timeline": action_detail.timeline([run]),
+        "has_approved": any(name.casefold() == viewer.name.casefold() for name, _ in run.approvals),
+        **budget_access.pause_context(viewer, now),
     }
     return render(request, "pages/action.html", context, status=status)
 
@@ -193,6 +204,7 @@ def _detail_actions(viewer: scopes.Viewer, budget_id: int) -> list[Link]:
 
 def _list_actions(viewer: scopes.Viewer, lines: Sequence[BudgetLine]) -> list[Link]:
     found = [Link("Export CSV", f"{reverse('budgets')}?format=csv", icon="download")] if lines else []
+    found.append(Link("What holds ladders back", reverse("budget_holds"), icon="pause"))
     if budget_access.may_manage(viewer):
         found.append(Link("Import…", reverse("budget_import"), icon="upload"))
         found.append(Link("New budget", reverse("budget_new"), icon="plus", primary=True))
@@ -213,7 +225,7 @@ def _heading(lines: Sequence[BudgetLine]) -> str:
         parts.append(f"{len(ahead)} more would be" if passed else f"{len(ahead)} of {whole} would be passed")
     if not parts:
         parts.append(f"None of {whole} would be passed")
-    for state in ("stopped", "throttled", "unknown"):
+    for state in ("stopped", "rerouted", "throttled", "unknown"):
         named = [line.name for line in lines if line.state == state]
         if named:
             shown = " and ".join(named) if len(named) < 3 else f"{len(named)} budgets"

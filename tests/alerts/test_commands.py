@@ -8,6 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from alerts import queries, subscribe
+from alerts.management.commands.budgets import rung as typed
 from alerts.models import Budget, Channel, GateKey, Rung
 from costobs.access import tokens
 from costobs.access.models import ApiToken
@@ -92,6 +93,7 @@ def test_it_pauses_one_or_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line.name for line in queries.budgets(now=at(2, 14), teams=None) if line.paused_until] == ["a"]
 
     assert run("budgets", "pause", "--all", "--reason", "incident").startswith("2 ladders paused")
+    assert run("budgets", "resume-all").startswith("resumed")
     run("budgets", "resume", "a")
     run("budgets", "delete", "b")
     assert [(line.name, line.paused_until) for line in queries.budgets(now=at(2, 14), teams=None)] == [("a", None)]
@@ -164,3 +166,24 @@ def test_it_takes_the_address_of_a_webhook_from_standard_input(monkeypatch: pyte
 def test_it_refuses_a_channel_without_a_usable_address() -> None:
     with pytest.raises(CommandError, match="e-mail addresses"):
         run("channels", "email", "--name", "finance", "--to", "nobody")
+
+
+def test_it_holds_ladders_back_and_lets_them_go() -> None:
+    make_budget(name="a")
+
+    assert run("budgets", "pause-all", "--reason", "incident", "--hours", "2").startswith("1 ladders paused until")
+    assert run("budgets", "resume-all").strip() == "resumed"
+    assert run("budgets", "resume-all").strip() == "nothing was paused"
+    run("budgets", "window", "freeze", "--weekly", "sat-sun 00:00-24:00", "--scope", "team=search")
+    run("budgets", "protect", "team=search environment=prod", "--reason", "shop")
+    shown = run("budgets", "windows")
+    assert "sat-sun 00:00-24:00, UTC" in shown and "team search" in shown and "shop" in shown
+    with pytest.raises(CommandError, match="weekly"):
+        run("budgets", "window", "never")
+
+
+def test_it_takes_a_rung_of_every_trigger() -> None:
+    found = typed("100:shutdown:trigger=schedule,windows=mon-fri 20:00-07:00;sat-sun 00:00-24:00,approval=two")
+
+    assert (found.trigger, found.approval) == ("schedule", "two")
+    assert found.config == {"windows": "mon-fri 20:00-07:00,sat-sun 00:00-24:00"}

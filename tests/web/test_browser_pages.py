@@ -26,6 +26,7 @@ PAGES = (
     "/budgets/",
     "/budgets/import/",
     "/budgets/new/",
+    "/budgets/holds/",
     f"/gpus/?{DAYS}",
     "/chargeback/2026-10/",
     "/reconciliation/",
