@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from alerts import ladder
+from alerts import curves, ladder
 from alerts.models import ActionRun, Budget, BudgetState, Rung
 from attribution import queries as spend_queries
 from costobs.kernel import money
@@ -40,6 +40,17 @@ class _Spent:
     adjusted_cost: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """Where a budget leads; only a forecast that was tested on the past has an interval and an error."""
+
+    cost: Decimal | None
+    method: str
+    low_cost: Decimal | None = None
+    high_cost: Decimal | None = None
+    error_percent: Decimal | None = None
+
+
 _EVALUATED = (
     "period_end",
     "evaluated_at",
@@ -49,6 +60,9 @@ _EVALUATED = (
     "unpriced_cost",
     "forecast_cost",
     "forecast_method",
+    "forecast_low_cost",
+    "forecast_high_cost",
+    "forecast_error_percent",
     "used_percent",
     "state",
     "is_stale",
@@ -69,6 +83,7 @@ def run(*, now: datetime) -> list[Evaluation]:
     in_force = _in_force(rows)
     lowest = _lowest_rungs()
     spent = _spent(rows, periods.day_of(now))
+    forecasts = _forecasts(rows, periods.day_of(now))
     states = [
         _evaluate(
             row,
@@ -78,6 +93,7 @@ def run(*, now: datetime) -> list[Evaluation]:
             complete_through,
             in_force.get(row.pk, frozenset()),
             lowest.get(row.pk),
+            forecasts.get(row.pk),
         )
         for row in rows
     ]
@@ -110,17 +126,12 @@ def _evaluate(
     complete_through: datetime | None,
     in_force: frozenset[str],
     lowest_rung: Decimal | None,
+    curve: curves.Curve | None,
 ) -> BudgetState:
     today = periods.day_of(now)
     days = periods.budget_period(row.period, today)
-    pace = ladder.naive_pace(
-        days=days,
-        complete=days.until(today),
-        complete_cost=spent.complete_cost,
-        spend_cost=spent.cost,
-        adjusted_cost=spent.adjusted_cost,
-    )
-    forecast = None if pace is None else pace.forecast_cost
+    ahead = _ahead(curve, days, spent, today)
+    forecast = ahead.cost
     used = ladder.percent_of(spent.cost, row.amount)
     facts = ladder.Facts(
         used_percent=used,
@@ -140,11 +151,34 @@ def _evaluate(
         estimated_cost=spent.estimated_cost,
         unpriced_cost=spent.unpriced_cost,
         forecast_cost=forecast,
-        forecast_method=ladder.NAIVE_PACE if forecast is not None else "",
+        forecast_method=ahead.method,
+        forecast_low_cost=ahead.low_cost,
+        forecast_high_cost=ahead.high_cost,
+        forecast_error_percent=ahead.error_percent,
         used_percent=used,
         state=ladder.standing(facts),
         is_stale=is_stale,
     )
+
+
+def _forecasts(rows: Sequence[Budget], today: date) -> dict[int, curves.Curve]:
+    starts = {row.pk: periods.budget_period(row.period, today).start for row in rows}
+    return curves.newest(starts=starts, today=today)
+
+
+def _ahead(curve: curves.Curve | None, days: Days, spent: _Spent, today: date) -> _Ahead:
+    """The forecast that was worked out, with what is spent since; else the naive pace."""
+    if curve is not None:
+        now = curve.at(today=today, spent_cost=spent.cost, adjusted_cost=spent.adjusted_cost)
+        return _Ahead(now.end.expected, now.method, now.end.low, now.end.high, now.error_percent)
+    pace = ladder.naive_pace(
+        days=days,
+        complete=days.until(today),
+        complete_cost=spent.complete_cost,
+        spend_cost=spent.cost,
+        adjusted_cost=spent.adjusted_cost,
+    )
+    return _Ahead(None, "") if pace is None else _Ahead(pace.forecast_cost, ladder.NAIVE_PACE)
 
 
 def _spent(rows: Sequence[Budget], today: date) -> dict[int, _Spent]:

@@ -5,8 +5,9 @@ from datetime import datetime
 from decimal import Decimal
 
 from alerts import ladder, wording
+from alerts.curves import Crossing, Curve
 from alerts.models import ActionRun, Budget, BudgetState, Rung
-from alerts.rows import BudgetLine, NextStep, RungRow, RunLine
+from alerts.rows import Ahead, AheadDay, BudgetLine, NextStep, RungRow, RunLine
 from costobs.kernel import fmt
 from costobs.kernel import period as periods
 from costobs.kernel.period import Days
@@ -49,6 +50,9 @@ def budget_line(row: Budget, state: BudgetState | None, now: datetime) -> Budget
         elapsed_percent=ladder.elapsed_percent(days, int((now - days.start_at).total_seconds())),
         forecast_cost=forecast,
         forecast_method=state.forecast_method if state else "",
+        forecast_low_cost=state.forecast_low_cost if state else None,
+        forecast_high_cost=state.forecast_high_cost if state else None,
+        forecast_error_percent=state.forecast_error_percent if state else None,
         variance_cost=None if forecast is None else forecast - row.amount,
         variance_percent=None if forecast_percent is None else forecast_percent - 100,
         state=standing,
@@ -84,8 +88,13 @@ def _facts(
     )
 
 
-def rung_row(rung: Rung, line: BudgetLine, runs: Sequence[ActionRun], now: datetime) -> RungRow:
-    """One step with what its newest run of this period did; `runs` are newest first."""
+def rung_row(
+    rung: Rung, line: BudgetLine, runs: Sequence[ActionRun], now: datetime, curve: Curve | None = None
+) -> RungRow:
+    """One step with what its newest run of this period did; `runs` are newest first.
+
+    When it would fire next is read off the `curve` of the forecast, or off the naive pace.
+    """
     run = next((run for run in runs if run.rung_id == rung.pk and run.period_start == line.days.start), None)
     if run is not None and run.rearmed_at is not None:
         run = None
@@ -94,6 +103,10 @@ def rung_row(rung: Rung, line: BudgetLine, runs: Sequence[ActionRun], now: datet
     pace = ladder.pace_of(
         forecast_cost=line.forecast_cost, spend_cost=line.spend_cost or Decimal(0), period=line.days, today=today
     )
+    pace_on = ladder.expected_on(pace=pace, period=line.days, cost=cost)
+    crossing = curve.crossing(cost) if curve else Crossing(pace_on, None, None)
+    if run is not None:
+        crossing = Crossing(None, None, None)
     state = run.state if run else "armed"
     return RungRow(
         id=rung.pk,
@@ -107,8 +120,24 @@ def rung_row(rung: Rung, line: BudgetLine, runs: Sequence[ActionRun], now: datet
         state=state,
         state_words=wording.STATES[state],
         at=run.asked_at if run else None,
-        expected_on=None if run else ladder.expected_on(pace=pace, period=line.days, cost=cost),
+        expected_on=crossing.expected_on,
         run=run_line(run) if run else None,
+        earliest_on=crossing.earliest_on,
+        latest_on=crossing.latest_on,
+    )
+
+
+def ahead(curve: Curve) -> Ahead:
+    """The forecast of the current period as a page shows it."""
+    return Ahead(
+        days=tuple(AheadDay(one.day, one.expected, one.low, one.high) for one in curve.days),
+        method=curve.method,
+        error_percent=curve.error_percent,
+        pace_error_percent=curve.pace_error_percent,
+        tests=curve.tests,
+        tested_days=curve.tested_days,
+        history_days=curve.history_days,
+        through=curve.through,
     )
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.db.models import Count, Prefetch, Q, QuerySet
 
-from alerts import ladder, lines, wording
+from alerts import curves, ladder, lines, wording
 from alerts.models import ActionRun, Budget, BudgetState, DriftItem, Gate, GateKey, Rung
 from alerts.rows import (
     BudgetDetail,
@@ -53,7 +53,7 @@ def budgets(*, now: datetime, teams: Teams, with_inactive: bool = False) -> list
     A viewer bound to teams sees the budgets whose scope names only those teams.
     """
     rows = _budget_rows().filter(*([] if with_inactive else [Q(is_active=True)]))
-    shown = [row for row in rows if _may_see(row, teams)]
+    shown = [row for row in rows if may_see(row, teams)]
     states = _states(shown, now)
     found = [lines.budget_line(row, states.get(row.pk), now) for row in shown]
     return sorted(found, key=lambda line: (-(line.variance_percent or -100), -(line.used_percent or 0), line.name))
@@ -62,17 +62,18 @@ def budgets(*, now: datetime, teams: Teams, with_inactive: bool = False) -> list
 def budget(*, id: int, now: datetime, teams: Teams) -> BudgetDetail:  # noqa: A002 - the name of the URL's argument
     """One budget with its ladder, burn-up, history and what would be affected. Raises NotFound."""
     row = _budget_rows().filter(pk=id).first()
-    if row is None or not _may_see(row, teams):
+    if row is None or not may_see(row, teams):
         raise NotFound(f"there is no budget {id}")
     line = lines.budget_line(row, _states([row], now).get(row.pk), now)
     shown = _shown_periods(line)
     so_far = line.days.until(periods.day_of(now) + timedelta(days=1))
     by_day = _by_day(row, Days(shown[-1].start, so_far.end))
     burn = _burn_up(so_far, by_day, spend_queries.adjusted_by_day(scope=spend_scope(row, so_far)))
+    curve = _curve(line, periods.day_of(now), burn)
     runs = list(ActionRun.objects.filter(budget=row).select_related("rung", "budget").order_by("-id")[:200])
     return BudgetDetail(
         line=line,
-        rungs=tuple(lines.rung_row(rung, line, runs, now) for rung in lines.rungs_of(row)),
+        rungs=tuple(lines.rung_row(rung, line, runs, now, curve) for rung in lines.rungs_of(row)),
         burn_up=burn,
         not_final_from=next((day.day for day in burn if not day.is_final), None),
         periods=tuple(_period(row, line, days, by_day) for days in shown),
@@ -80,6 +81,7 @@ def budget(*, id: int, now: datetime, teams: Teams) -> BudgetDetail:  # noqa: A0
         gates=tuple(gate for gate in gates(now=now) if gate.is_sample == row.is_sample),
         runs=tuple(lines.run_line(run) for run in runs),
         overlaps=_overlaps(row),
+        ahead=lines.ahead(curve) if curve else None,
     )
 
 
@@ -169,10 +171,10 @@ def counts(*, teams: Teams) -> Counts:
     newest = BudgetState.objects.order_by("budget_id", "-period_start").distinct("budget_id")
     by_state: dict[str, int] = {}
     for row in newest.select_related("budget"):
-        if row.budget.is_active and _may_see(row.budget, teams):
+        if row.budget.is_active and may_see(row.budget, teams):
             by_state[row.state] = by_state.get(row.state, 0) + 1
     open_runs = ActionRun.objects.filter(Q(state__in=ladder.OPEN) | Q(state="failed", ended_at=None))
-    states = [run.state for run in open_runs.select_related("budget") if _may_see(run.budget, teams)]
+    states = [run.state for run in open_runs.select_related("budget") if may_see(run.budget, teams)]
     waiting = states.count("waiting_approval")
     return Counts(
         attention=sum(by_state.get(state, 0) for state in ladder.ATTENTION) + waiting,
@@ -197,7 +199,8 @@ def _budget_rows() -> QuerySet[Budget]:
     ).order_by("name")
 
 
-def _may_see(row: Budget, teams: Teams) -> bool:
+def may_see(row: Budget, teams: Teams) -> bool:
+    """Whether a viewer bound to these teams may see the budget: its scope names only them."""
     if teams is None:
         return True
     named = row.scope.get("team", [])
@@ -218,7 +221,7 @@ def _run_lines(teams: Teams, chosen: Q, order: str, limit: int | None = None) ->
     found = [
         lines.run_line(run)
         for run in rows[: None if limit is None or teams is not None else limit]
-        if _may_see(run.budget, teams)
+        if may_see(run.budget, teams)
     ]
     return found[:limit]
 
@@ -261,6 +264,15 @@ def _period(row: Budget, line: BudgetLine, days: Days, by_day: Mapping[date, Day
         is_favourable=variance <= 0,
         is_current=days == line.days,
     )
+
+
+def _curve(line: BudgetLine, today: date, burn: Sequence[BurnDay]) -> curves.Curve | None:
+    """The curve that the evaluation took its forecast from; none where it took the naive pace."""
+    found = curves.newest(starts={line.id: line.days.start}, today=today).get(line.id)
+    if found is None or line.spend_cost is None:
+        return None
+    adjusted = money.total(day.adjusted_cost for day in burn)
+    return found.at(today=today, spent_cost=line.spend_cost, adjusted_cost=adjusted)
 
 
 def _key_in(key: KeyLine, row: Budget) -> bool:

@@ -8,6 +8,9 @@ from alerts.models.budgets import (
 from alerts.models.drift import (
     DriftItem,
 )
+from alerts.models.forecasts import (
+    BudgetForecast,
+)
 from alerts.models.gates import (
     Gate,
     GateKey,
@@ -31,6 +34,7 @@ __all__ = [
     "Alert",
     "AlertDelivery",
     "Budget",
+    "BudgetForecast",
     "BudgetState",
     "Channel",
     "DriftItem",

@@ -11,13 +11,23 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from alerts import execute
+from alerts import execute, forecasts
 from alerts import queries as alert_queries
 from alerts.queries import BudgetLine, RunLine
 from attribution import queries
 from costobs.access import scopes
 from costobs.kernel import fmt
-from costobs.web import action_detail, action_tables, budget_access, budget_detail, budget_table, csv_file, filters
+from costobs.web import (
+    action_detail,
+    action_tables,
+    budget_access,
+    budget_detail,
+    budget_forecast,
+    budget_table,
+    csv_file,
+    filters,
+    forecast_words,
+)
 from costobs.web.page import no_permission
 from costobs.web.page import page as page_view
 from costobs.web.parts import Kpi, Link, Notice
@@ -75,9 +85,10 @@ def detail(request: HttpRequest, budget_id: int) -> HttpResponse:
         if budget_access.may_manage(viewer)
         else [],
         "kpis": budget_detail.kpis(found.line),
-        "burn_up": budget_detail.burn_up(found, now),
+        "burn_up": budget_forecast.burn_up(found, now),
         "rungs": budget_detail.rungs(found, viewer),
         "variance": budget_detail.variance(found, queries.extent()),
+        "said": budget_forecast.said(forecasts.said(budget_id=budget_id, now=now, teams=viewer.teams), found.line),
         "affected": action_detail.affected(found, viewer, now),
         "timeline": action_detail.timeline(found.runs),
         "may_manage": budget_access.may_manage(viewer),
@@ -223,6 +234,10 @@ def _kpis(lines: Sequence[BudgetLine]) -> list[Kpi]:
         ]
     period, currency = lines[0].days, sums.currency
     forecast = "unknown until three days are complete" if sums.forecast_cost is None else ""
+    naive = sum(1 for line in lines if line.forecast_method == forecast_words.NAIVE)
+    how = "Sum of the forecasts" if not naive else f"{naive} of {len(lines)} at a naive pace: not enough history"
+    if naive == len(lines):
+        how = "Naive pace: the average of the complete days"
     return [
         first,
         Kpi(
@@ -241,7 +256,7 @@ def _kpis(lines: Sequence[BudgetLine]) -> list[Kpi]:
             "Forecast at end",
             fmt.NOT_APPLICABLE if sums.forecast_cost is None else fmt.money(sums.forecast_cost, currency, mode="short"),
             compare=forecast or fmt.variance(sums.forecast_cost or sums.amount, sums.amount, currency),
-            note="" if forecast else "Naive pace: the average of the complete days",
+            note="" if forecast else how,
         ),
     ]
 
@@ -249,14 +264,16 @@ def _kpis(lines: Sequence[BudgetLine]) -> list[Kpi]:
 def _csv(lines: Sequence[BudgetLine], now: datetime) -> HttpResponse:
     columns = [
         "budget", "scope", "owner", "period", "from", "to", "currency", "amount", "actual_cost", "estimated_cost",
-        "unpriced_cost", "used_percent", "elapsed_percent", "forecast_cost", "forecast_method", "variance_cost",
-        "variance_percent", "state", "next_step", "ladder", "evaluated_at",
+        "unpriced_cost", "used_percent", "elapsed_percent", "forecast_cost", "forecast_low_cost", "forecast_high_cost",
+        "forecast_method", "forecast_error_percent", "variance_cost", "variance_percent",
+        "state", "next_step", "ladder", "evaluated_at",
     ]  # fmt: skip
     rows = [
         (
             line.name, line.scope_words, line.owner_email, line.period, line.days.start, line.days.last, line.currency,
             line.amount, line.spend_cost, line.estimated_cost, line.unpriced_cost, line.used_percent,
-            line.elapsed_percent, line.forecast_cost, line.forecast_method, line.variance_cost, line.variance_percent,
+            line.elapsed_percent, line.forecast_cost, line.forecast_low_cost, line.forecast_high_cost,
+            line.forecast_method, line.forecast_error_percent, line.variance_cost, line.variance_percent,
             line.state, budget_table.next_step_words(line), line.ladder_words, line.evaluated_at,
         )
         for line in lines
