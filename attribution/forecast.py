@@ -94,7 +94,10 @@ def of(*, costs: Sequence[Decimal | None], until: date, ahead: int, elapsed: int
     not count; None with fewer than 31 known days after that, and with no day ahead.
     """
     first = next((index for index, cost in enumerate(costs) if cost), len(costs))
-    kept = tuple(costs[max(first, len(costs) - MAX_DAYS) :])
+    # The window moves on by four weeks at once, so that what was fitted to the past yesterday need not be fitted again.
+    oldest = len(costs) - MAX_DAYS
+    oldest += -(until.toordinal() + oldest - len(costs)) % (4 * WEEK)
+    kept = tuple(costs[max(first, oldest, 0) :])
     if ahead < 1 or sum(cost is not None for cost in kept) < MIN_DAYS:
         return None
     return _of(kept, until, ahead, elapsed)
@@ -129,8 +132,7 @@ def _backtest(
     series: Array, known: Array, until: date, tested: int, elapsed: int, names: Sequence[str]
 ) -> list[_Tried]:
     """Every method from up to ten days of the past on, each knowing only what came before; those that never fail."""
-    last = len(series) - tested
-    origins = sorted({round(origin) for origin in np.linspace(max(_TRAINED_DAYS, last - 10 * WEEK), last, _ORIGINS)})
+    origins = _origins(len(series), tested, until)
     found = [_Tried(name, [], [], []) for name in names]
     for origin in origins:
         is_known = known[origin : origin + tested]
@@ -151,13 +153,23 @@ def _backtest(
     return found
 
 
+def _origins(length: int, tested: int, until: date) -> list[int]:
+    """Where the tests begin: each Monday, the last ten that leave `tested` days; with a short history any days it has."""
+    last = length - tested
+    first_day = until.toordinal() - length
+    mondays = [index for index in range(_TRAINED_DAYS, last + 1) if (first_day + index) % WEEK == 1][-_ORIGINS:]
+    if len(mondays) >= _ORIGINS // 2:
+        return mondays
+    return sorted({round(origin) for origin in np.linspace(max(_TRAINED_DAYS, last - 5 * WEEK), last, _ORIGINS)})
+
+
 def _best(tried: Sequence[_Tried]) -> _Tried:
     return min(tried, key=lambda one: one.score * _TRUST.get(one.name, 1.0))
 
 
 def _paths(name: str, series: Array, day: date, ahead: int, elapsed: int) -> Array | None:
     """Paths of a method from the days before `day`; None where it cannot be fitted to them."""
-    history = _cleaned(series, day)
+    history = _cleaned(series.tobytes(), day)
     try:
         paths = forecast_paths.METHODS[name](history.costs, ahead, min(elapsed, len(series)))
     except (ValueError, ArithmeticError, np.linalg.LinAlgError):
@@ -196,8 +208,10 @@ def _widening(misses: Sequence[float]) -> float:
     return wanted
 
 
-def _cleaned(series: Array, until: date) -> _History:
+@lru_cache(maxsize=128)
+def _cleaned(data: bytes, until: date) -> _History:
     """Takes out what falls on the same day of each month, and spikes of one or two days; from three days on it is a level."""
+    series = np.frombuffer(data)
     weekdays = _weekly(series)
     off = series - _level(series) - weekdays
     # The scatter of most days; a flat series still has a scale, or every cent would be a spike.

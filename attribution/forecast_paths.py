@@ -7,6 +7,7 @@ the errors of neighbouring days in it as they hang together.
 
 import warnings
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,12 +45,12 @@ def naive_pace(history: Array, ahead: int, elapsed: int) -> Array:
 
 def smoothing(history: Array, ahead: int, elapsed: int) -> Array:
     """Exponential smoothing with a weekly season (additive, ETS ANA)."""
-    return _smoothed(history, ahead)
+    return _smoothed(history, ahead, has_trend=False)
 
 
 def trend(history: Array, ahead: int, elapsed: int) -> Array:
     """Exponential smoothing with a weekly season and a damped trend (ETS AAdA)."""
-    return _smoothed(history, ahead, trend="add", damped_trend=True)
+    return _smoothed(history, ahead, has_trend=True)
 
 
 def growth(history: Array, ahead: int, elapsed: int) -> Array:
@@ -57,7 +58,7 @@ def growth(history: Array, ahead: int, elapsed: int) -> Array:
     if history.min() <= 0 or history.max() > 50 * np.median(history):
         raise ValueError("logarithms need costs above zero of one order")
     ceiling = 4 * history[-8 * WEEK :].max()
-    paths: Array = np.minimum(np.exp(_smoothed(np.log(history), ahead, trend="add", damped_trend=True)), ceiling)
+    paths: Array = np.minimum(np.exp(_smoothed(np.log(history), ahead, has_trend=True)), ceiling)
     return paths
 
 
@@ -78,29 +79,35 @@ METHODS: Mapping[str, Callable[[Array, int, int], Array]] = {
 }
 
 
-def _smoothed(history: Array, ahead: int, **terms: Any) -> Array:
+def _smoothed(history: Array, ahead: int, *, has_trend: bool) -> Array:
     """Simulated paths of a fitted ETS model: a surprise moves the level, and with it every later day of the path."""
-    # Takes seconds to import, and only what forecasts needs it.
-    from statsmodels.tsa.exponential_smoothing.ets import ETSModel
-
     scale = np.abs(history).mean() or 1.0
+    random = np.random.default_rng(_SEED)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # of a fit that did not converge: its backtest says how good it is
-        model = ETSModel(
-            history / scale,
-            error="add",
-            seasonal="add",
-            seasonal_periods=WEEK,
-            initialization_method="heuristic",
-            **terms,
-        )
-        fitted = model.fit(disp=False, maxiter=80)
-        random = np.random.default_rng(_SEED)
+        warnings.simplefilter("ignore")
+        fitted = _fitted((history / scale).tobytes(), has_trend)
         paths = fitted.simulate(ahead, anchor="end", repetitions=PATHS, random_errors="bootstrap", rng=random)
     found: Array = np.asarray(paths, dtype=np.float64).reshape(ahead, PATHS) * scale
     if not np.isfinite(found).all():
         raise ValueError("the fit has no finite paths")
     return found
+
+
+@lru_cache(maxsize=128)
+def _fitted(history: bytes, has_trend: bool) -> Any:  # a fit of statsmodels, which ships no types
+    # Takes seconds to import, and only what forecasts needs it.
+    from statsmodels.tsa.exponential_smoothing.ets import ETSModel
+
+    terms = {"trend": "add", "damped_trend": True} if has_trend else {}
+    model = ETSModel(
+        np.frombuffer(history),
+        error="add",
+        seasonal="add",
+        seasonal_periods=WEEK,
+        initialization_method="heuristic",
+        **terms,
+    )
+    return model.fit(disp=False, maxiter=80)  # one that did not converge shows it in its backtest
 
 
 def _scatter(history: Array) -> Array:
