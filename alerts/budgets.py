@@ -12,7 +12,7 @@ from django.db.models import Q
 from alerts import ladder
 from alerts.actions import KINDS
 from alerts.actions.base import BadConfig
-from alerts.models import ActionRun, Budget, BudgetState, Rung
+from alerts.models import ActionRun, Budget, BudgetForecast, BudgetState, Rung
 from costobs.audit import record
 from costobs.kernel import money
 from costobs.kernel.scope import DIMENSIONS
@@ -114,6 +114,7 @@ def update(
         if moved:
             # What was found for the old question must not move the ladder of the new one.
             BudgetState.objects.filter(budget=row).delete()
+            BudgetForecast.objects.filter(budget=row).delete()
         _replace_rungs(row, after.rungs)
         record.write(
             actor=by,

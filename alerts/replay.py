@@ -1,0 +1,172 @@
+"""A ladder played over moments of the past: pure, and deciding with `decisions.decide` as the live path does.
+
+What the clock ends is ended first, then the ladder decides, as in `escalate`; nobody approves anything. The runs of a period
+begin anew with it, as their unique key has it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from alerts import decisions, ladder
+
+COOLDOWN = timedelta(minutes=60)
+APPROVAL_ENDS_AFTER = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A rung, stored or only drafted; `id` tells steps apart."""
+
+    id: int
+    percent: Decimal
+    action: str
+    config: Mapping[str, Any]  # as of a rung
+    approval: str
+    expires_after_hours: int | None
+    trigger: str = "actual"
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What an evaluation at `at` finds; `period_start` names the period and `ends_at` is its end."""
+
+    at: datetime
+    period_start: date
+    ends_at: datetime
+    used_percent: Decimal
+    forecast_percent: Decimal | None
+    is_stale: bool = False
+
+
+@dataclass(slots=True)
+class Event:
+    """One run of a step as the live path would have written it. `state` is what it began in, `ended_at` when it was over."""
+
+    id: int
+    step: Step
+    at: datetime
+    period_start: date
+    episode: int
+    state: str  # done, running, waiting_approval, superseded
+    level: Decimal
+    expires_at: datetime | None
+    ended_at: datetime | None = None
+    ended_by: str = ""
+
+
+@dataclass(slots=True)
+class _Run:
+    """An event while it lasts: what `decisions.LastRun` is made of."""
+
+    event: Event
+    state: str
+    under_since: datetime | None = None
+    is_rearmed: bool = False
+
+
+@dataclass(slots=True)
+class _Ladder:
+    steps: Sequence[Step]
+    events: list[Event] = field(default_factory=list)
+    runs: list[_Run] = field(default_factory=list)  # by id of the event
+    newest: dict[tuple[int, date], _Run] = field(default_factory=dict)
+
+
+def play(*, steps: Sequence[Step], moments: Iterable[Moment]) -> list[Event]:
+    """Every run that the steps would have started at these moments, in order of time; those not ended have no end."""
+    played = _Ladder(sorted(steps, key=lambda step: (step.percent, step.id)))
+    for moment in moments:
+        _end_by_clock(played, moment.at)
+        _climb(played, moment)
+    return played.events
+
+
+def level(step: Step, moment: Moment) -> Decimal | None:
+    """What the step looks at, in percent of the budget."""
+    return moment.forecast_percent if is_on_forecast(step) else moment.used_percent
+
+
+def is_on_forecast(step: Step) -> bool:
+    """Whether the step looks at where spend leads instead of where it is."""
+    return step.trigger == "forecast" or step.config.get("on") == "forecast"
+
+
+def _end_by_clock(played: _Ladder, now: datetime) -> None:
+    for run in played.runs:
+        ends = run.event.expires_at
+        if run.state in ladder.OPEN and ends is not None and ends <= now:
+            run.state = "expired" if run.state == "waiting_approval" else "ended"
+            run.event.ended_at, run.event.ended_by = ends, "clock"
+
+
+def _climb(played: _Ladder, moment: Moment) -> None:
+    decision = decisions.decide(
+        rungs=[_facts(step, played.newest.get((step.id, moment.period_start))) for step in played.steps],
+        used_percent=moment.used_percent,
+        forecast_percent=moment.forecast_percent,
+        is_stale=moment.is_stale,
+        now=moment.at,
+    )
+    for run_id in decision.went_under:
+        played.runs[run_id].under_since = moment.at
+    for run_id in decision.went_over:
+        played.runs[run_id].under_since = None
+    for run_id in decision.rearmed:
+        _rearm(played.runs[run_id], moment.at)
+    steps = {step.id: step for step in played.steps}
+    for firing in decision.firings:
+        _start(played, steps[firing.rung_id], firing, moment)
+
+
+def _rearm(run: _Run, now: datetime) -> None:
+    run.is_rearmed = True
+    if run.state in ladder.OPEN:
+        run.state, run.event.ended_at, run.event.ended_by = "ended", now, "ladder"
+
+
+def _start(played: _Ladder, step: Step, firing: decisions.Firing, moment: Moment) -> None:
+    is_over = firing.state in {"done", "superseded"}
+    event = Event(
+        id=len(played.events),
+        step=step,
+        at=moment.at,
+        period_start=moment.period_start,
+        episode=firing.episode,
+        state=firing.state,
+        level=level(step, moment) or Decimal(0),
+        expires_at=None if is_over else expires_at(step, firing.state, moment.ends_at, moment.at),
+        ended_at=moment.at if is_over else None,
+        ended_by="ladder" if is_over else "",
+    )
+    run = _Run(event, firing.state)
+    played.events.append(event)
+    played.runs.append(run)
+    played.newest[step.id, moment.period_start] = run
+
+
+def expires_at(step: Step, state: str, period_ends_at: datetime, now: datetime) -> datetime:
+    """When a run of the step ends by the clock."""
+    if state == "waiting_approval":
+        return min(period_ends_at, now + APPROVAL_ENDS_AFTER)
+    if step.expires_after_hours is not None:
+        return min(period_ends_at, now + timedelta(hours=step.expires_after_hours))
+    return period_ends_at
+
+
+def _facts(step: Step, run: _Run | None) -> decisions.RungFacts:
+    minutes = step.config.get("cooldown_minutes")
+    last = None
+    if run is not None:
+        last = decisions.LastRun(run.event.id, run.state, run.event.episode, run.under_since, run.is_rearmed)
+    return decisions.RungFacts(
+        id=step.id,
+        percent=step.percent,
+        action=step.action,
+        approval=step.approval,
+        on="forecast" if is_on_forecast(step) else "actual",
+        cooldown=COOLDOWN if minutes is None else timedelta(minutes=minutes),
+        last=last,
+    )
