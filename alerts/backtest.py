@@ -18,7 +18,7 @@ from alerts.refusals import Refused, refused
 from alerts.replay import Event, Moment, Step
 from attribution import forecast, outlook
 from attribution import queries as spend_queries
-from costobs.kernel import money
+from costobs.kernel import fmt, money
 from costobs.kernel import period as periods
 from costobs.kernel.period import Days
 
@@ -149,6 +149,35 @@ def run(*, tested: Tested, days: int, now: datetime) -> Backtest:
         periods=found,
         false_alarms=_false_alarms(events, found),
     )
+
+
+def sentence(found: Backtest) -> str:
+    """`On the last 90 days this ladder would have notified 4×, throttled on 12 Oct and 27 Oct, refused 31 requests worth
+    $812, 2 false alarms.`
+    """
+    parts = [f"notified {found.notified}×"]
+    for action, verb in (("throttle", "throttled"), ("reroute", "rerouted"), ("shutdown", "shut down")):
+        days = found.started_on(action)
+        if days:
+            parts.append(f"{verb} on {_listed(days)}")
+    if found.asked:
+        parts.append(f"asked for approval {found.asked}×")
+    if found.refusals:
+        worth = fmt.money(found.refused_cost, found.currency, mode="kpi")
+        parts.append(f"refused {fmt.integer(found.refused_requests)} requests worth {worth}")
+    alarms = len(found.false_alarms)
+    parts.append(f"{alarms or 'no'} false alarm{'' if alarms == 1 else 's'}")
+    return (
+        f"On the {len(found.days)} days to {fmt.short_day(found.days.last)} this ladder would have {', '.join(parts)}."
+    )
+
+
+def _listed(days: Sequence[date]) -> str:
+    """`12 Oct and 27 Oct`, or the first few of many."""
+    shown = [fmt.short_day(day) for day in days[:4]]
+    if len(days) > len(shown):
+        return f"{', '.join(shown)} and {len(days) - len(shown)} more days"
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
 class _Past:

@@ -9,6 +9,7 @@ from alerts.replay import Event
 from attribution.queries import HourUsage
 
 _HOUR = timedelta(hours=1)
+_SECOND = timedelta(seconds=1)
 _WHOLE = Decimal(1)
 
 
@@ -38,10 +39,11 @@ def refused(*, events: Sequence[Event], calls: Sequence[HourUsage], until: datet
 
 def _share(event: Event, call: HourUsage, until: datetime) -> Decimal:
     """The part of an hour's calls that the event would have refused, 0 to 1."""
-    begins, ends = max(event.at, call.hour), min(event.ended_at or until, call.hour + _HOUR)
+    # What is decided in the last second of an hour holds from the next hour on.
+    begins, ends = max(event.at + _SECOND, call.hour), min(event.ended_at or until, call.hour + _HOUR)
     if ends <= begins:
         return Decimal(0)
-    covered = Decimal((ends - begins) // timedelta(seconds=1)) / 3600
+    covered = Decimal((ends - begins) // _SECOND) / 3600
     if event.step.action == "shutdown":
         return covered
     allowed = [

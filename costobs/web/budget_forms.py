@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -20,7 +21,7 @@ from alerts.queries import BudgetDetail
 from costobs.access import scopes
 from costobs.kernel.period import Days
 from costobs.kernel.scope import SpendScope
-from costobs.web import budget_access, filters
+from costobs.web import budget_access, budget_backtest, filters
 from costobs.web.page import no_permission
 from costobs.web.page import page as page_view
 
@@ -131,8 +132,11 @@ def new(request: HttpRequest) -> HttpResponse:
     form, rungs = BudgetForm(request.POST), RungForms(request.POST, prefix="rungs")
     given = _given(form, rungs)
     if given is not None:
+        save = partial(budget_steps.create, **given, by=viewer.name, now=timezone.now())
         try:
-            budget_id = budget_steps.create(**given, by=viewer.name, now=timezone.now())
+            if "test" in request.POST:
+                return budget_backtest.of_draft(request, save)
+            budget_id = save()
         except budget_steps.Invalid as problem:
             _tell(form, rungs, problem.errors)
         else:
@@ -159,8 +163,11 @@ def edit(request: HttpRequest, budget_id: int) -> HttpResponse:
     if given is not None:
         # Dimensions this form does not show stay as they are.
         given["scope"] |= {name: list(values) for name, values in found.line.scope.items() if name not in SCOPES}
+        save = partial(budget_steps.update, budget_id=budget_id, **given, by=viewer.name, now=now)
         try:
-            budget_steps.update(budget_id=budget_id, **given, by=viewer.name, now=now)
+            if "test" in request.POST:
+                return budget_backtest.of_draft(request, save, budget_id=budget_id)
+            save()
         except budget_steps.Invalid as problem:
             _tell(form, rungs, problem.errors)
         else:

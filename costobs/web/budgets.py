@@ -81,9 +81,7 @@ def detail(request: HttpRequest, budget_id: int) -> HttpResponse:
         "line": found.line,
         "heading": budget_detail.heading(found, now),
         "sub": budget_detail.sub(found.line, now),
-        "actions": [Link("Edit", reverse("budget_edit", args=[budget_id]), icon="pencil")]
-        if budget_access.may_manage(viewer)
-        else [],
+        "actions": _detail_actions(viewer, budget_id),
         "kpis": budget_detail.kpis(found.line),
         "burn_up": budget_forecast.burn_up(found, now),
         "rungs": budget_detail.rungs(found, viewer),
@@ -165,6 +163,12 @@ def _action_page(
         "timeline": action_detail.timeline([run]),
     }
     return render(request, "pages/action.html", context, status=status)
+
+
+def _detail_actions(viewer: scopes.Viewer, budget_id: int) -> list[Link]:
+    test = Link("Test this ladder on the last 90 days", reverse("budget_backtest", args=[budget_id]), icon="history")
+    edit = Link("Edit", reverse("budget_edit", args=[budget_id]), icon="pencil")
+    return [test, edit] if budget_access.may_manage(viewer) else [test]
 
 
 def _conflict(problem: str, run: RunLine) -> Notice:

@@ -5,6 +5,7 @@ from django.urls import path
 from costobs.web import (
     anomalies,
     as_of,
+    budget_backtest,
     budget_forms,
     budgets,
     chargeback,
@@ -62,6 +63,7 @@ urlpatterns = [
     path("budgets/new/", budget_forms.new, name="budget_new"),
     path("budgets/pause-all/", budget_forms.pause_all, name="budget_pause_all"),
     path("budgets/<int:budget_id>/", budgets.detail, name="budget"),
+    path("budgets/<int:budget_id>/backtest/", budget_backtest.page, name="budget_backtest"),
     path("budgets/<int:budget_id>/edit/", budget_forms.edit, name="budget_edit"),
     path("budgets/<int:budget_id>/pause/", budget_forms.pause, name="budget_pause"),
     path("actions/<int:run_id>/", budgets.action, name="action"),

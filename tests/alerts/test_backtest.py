@@ -236,7 +236,7 @@ def event(action: str, *, at: datetime, until: datetime | None, **config: int) -
 
 
 def test_it_refuses_all_calls_of_a_shutdown_for_the_part_of_an_hour_it_held() -> None:
-    begun = world.at(10, 45)
+    begun = world.at(10, 44) + timedelta(seconds=59)
     calls = [HourUsage(world.at(hour), (), Decimal(8), 40, 1000) for hour in (9, 10, 11)]
 
     found = refusals.refused(events=[event("shutdown", at=begun, until=world.at(12))], calls=calls, until=world.at(20))
