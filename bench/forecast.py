@@ -1,17 +1,21 @@
 """How good forecasts are: how often the end of a period lay in its 80 % interval, and how far off they were.
 
-    python -m bench.forecast [--seeds 20] [--sample DAYS]
+    python -m bench.forecast [--seeds 20] [--sample [--data DIRECTORY]]
 
 Many synthetic scopes of eight shapes (flat, weekdays, growth, level shift, spikes, sparse, falling, month-end), each forecast
-from 45 to 150 days of history and at 3 to 27 days gone of a month, against what then came. The named baseline, the naive pace, is
-measured on the same months in the same run. With `--sample` also the scopes of the built-in sample, each team and model of
-it, from its own days. Nothing here is used to fit anything: a forecast sees only the days before it.
+from 45 to 150 days of history and at 3 to 27 days gone of a month, against what then came. The named baseline, the naive
+pace, is measured on the same months in the same run. With `--sample` also the scopes of the built-in sample: each team,
+model, feature and provider of it and all of it, from its own days (`--data`: a directory that holds it). A forecast sees
+only the days before it.
 """
 
 import argparse
+import os
 import statistics
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -83,7 +87,9 @@ class Tally:
         )
 
 
-def months(series: np.ndarray, seed: int, first: date) -> Iterator[tuple[list[Decimal], date, int, int, float]]:
+def months(
+    series: np.ndarray, seed: int, first: date, least: int
+) -> Iterator[tuple[list[Decimal], date, int, int, float]]:
     """History, today, days ahead, days gone, and what the days ahead came to."""
     random = np.random.default_rng([7, seed])
     values = [Decimal(str(round(float(one), 6))) for one in series]
@@ -91,15 +97,15 @@ def months(series: np.ndarray, seed: int, first: date) -> Iterator[tuple[list[De
     for start, end in pairwise(starts):
         gone = int(random.integers(3, 28))
         today = start + gone
-        if today >= 45 and today < end:
-            kept = values[max(0, today - int(random.integers(45, 150))) : today]
+        if today >= least and today < end:
+            kept = values[max(0, today - int(random.integers(least, 150))) : today]
             yield kept, first + timedelta(days=today), end - today, gone, float(series[today:end].sum())
 
 
-def measure(series: np.ndarray, seed: int, first: date) -> Tally:
+def measure(series: np.ndarray, seed: int, first: date, least: int = 45) -> Tally:
     """Every month of one scope, forecast once on a day in it."""
     found = Tally()
-    for kept, today, ahead, gone, came in months(series, seed, first):
+    for kept, today, ahead, gone, came in months(series, seed, first, least):
         if came <= 0:
             continue
         forecast._of.cache_clear()
@@ -126,7 +132,8 @@ HEAD = f"{'scope':<16} {'months':>6} {'in 80 %':>11} {'MAPE':>10}{'pace':>10} {'
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("--seeds", type=int, default=20)
-    asked.add_argument("--sample", type=int, default=0, metavar="DAYS")
+    asked.add_argument("--sample", action="store_true")
+    asked.add_argument("--data", help="a data directory that holds the sample (COSTOBS_DATA)")
     options = asked.parse_args()
     print("Of the days that were still open: what they came to against what was said.")
     print(HEAD)
@@ -142,6 +149,56 @@ def main() -> None:
         "methods:",
         ", ".join(f"{name} {count}" for name, count in sorted(whole.methods.items(), key=lambda one: -one[1])),
     )
+
+
+def _measure_sample(data: str | None) -> None:
+    print("\nThe sample's scopes, each day of a month on which there are 31 days of history:")
+    print(HEAD)
+    whole, small = Tally(), 0
+    for name, first, series in _sample(data):
+        if np.count_nonzero(series) < 60:
+            small += 1
+            continue
+        tally = Tally()
+        for seed in range(6):
+            tally.add(measure(series, seed, first, least=34))
+        if tally.held:
+            print(tally.line(name[:24]), flush=True)
+            _scaled(whole, tally)
+    print(whole.line("all, each alike"))
+    print(f"left out: {small} scopes with cost on fewer than 60 days")
+
+
+def _sample(data: str | None) -> Iterator[tuple[str, date, np.ndarray]]:
+    """Every team, model, feature and provider of the sample, and all of it: name, first day, cost of each complete day."""
+    with ExitStack() as stack:
+        os.environ["COSTOBS_DATA"] = data or stack.enter_context(tempfile.TemporaryDirectory(prefix="costobs-bench-"))
+        os.environ.pop("DATABASE_URL", None)
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costobs.settings")
+        import django
+
+        from costobs.embedded import postgres
+
+        django.setup()
+        stack.enter_context(postgres.running())
+        from django.core.management import call_command
+
+        from attribution import queries
+        from costobs.kernel.period import Days
+        from costobs.kernel.scope import SpendScope
+        from ingest import queries as ingest_queries
+
+        call_command("migrate", verbosity=0)
+        if not ingest_queries.has_sample():
+            call_command("sample")
+        extent = queries.extent()
+        whole = Days(extent.start, extent.end - timedelta(days=1))  # the last day is not over
+        for dimension in (None, "team", "model", "feature", "provider_name"):
+            by_key: dict[str, np.ndarray] = {}
+            for row in queries.spend_by_day(scope=SpendScope(whole, teams=None), group_by=dimension):
+                by_key.setdefault(row.key, np.zeros(len(whole)))[(row.day - whole.start).days] = float(row.cost)
+            for key, series in by_key.items():
+                yield f"{dimension or 'all'} {key}", whole.start, series
 
 
 def _scaled(whole: Tally, tally: Tally) -> None:

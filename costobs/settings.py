@@ -9,6 +9,9 @@ from django.utils.csp import CSP
 
 from costobs.embedded import keys, paths
 
+# Forecasts fit small models: more threads of the linear algebra would only wait for each other. Read when it is loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
