@@ -68,10 +68,10 @@ def newest(*, starts: Mapping[int, date], today: date) -> dict[int, Curve]:
         through__lte=today,
     )
     found: dict[int, BudgetForecast] = {}
-    for row in rows.exclude(method="").order_by("through"):
+    for row in rows.filter(is_later=False).exclude(method="").exclude(days=[]).order_by("made_at"):
         if row.period_start == starts[row.budget_id]:
             found[row.budget_id] = row
-    return {budget_id: curve(row) for budget_id, row in found.items() if row.days}
+    return {budget_id: curve(row) for budget_id, row in found.items()}
 
 
 def curve(row: BudgetForecast) -> Curve:

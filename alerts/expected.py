@@ -13,6 +13,7 @@ from costobs.kernel import period as periods
 from costobs.kernel.period import Days
 
 _PAST_PERIODS = 3
+_NEAR = 2  # days from which something said is as good
 _SOME = 20  # forecasts of the past in one round: what is due now comes first
 
 
@@ -26,11 +27,9 @@ def run(*, now: datetime, limit: int = 100, again: bool = False) -> list[int]:
     budgets = [row for row in Budget.objects.filter(is_active=True).order_by("pk") if row.period != "rolling"]
     books = spend_queries.history_mark(now=now, days=forecast.MAX_DAYS)
     marks = {row.pk: _mark(row, books) for row in budgets}
-    known = {
-        (row.budget_id, row.period_start): row.mark
-        for row in BudgetForecast.objects.filter(budget__in=budgets, is_later=False).order_by("through", "made_at")
-    }
     today = periods.day_of(now)
+    stored = BudgetForecast.objects.filter(budget__in=budgets, period_end__gt=today, is_later=False).order_by("made_at")
+    known = {(row.budget_id, row.period_start): row.mark for row in stored.defer("days")}
     due = [
         row
         for row in budgets
@@ -62,10 +61,13 @@ def _make(row: Budget, mark: str, at: datetime, *, made_at: datetime | None = No
         "is_later": made_at is not None,
         "mark": mark,
         **(_values(found) if found else _UNKNOWN),
+        **({} if made_at is None else {"days": []}),
     }
     stored, _ = BudgetForecast.objects.update_or_create(
         budget=row, period_start=days.start, through=found.through if found else today, defaults=values
     )
+    # A curve is read from the newest only; what was said on a day is its end and its interval.
+    BudgetForecast.objects.filter(budget=row, made_at__lt=stored.made_at).exclude(days=[]).update(days=[])
     return stored.pk
 
 
@@ -110,15 +112,19 @@ def _make_past(budgets: Sequence[Budget], now: datetime) -> list[int]:
     extent = spend_queries.extent()
     if extent is None:
         return []
+    today = periods.day_of(now)
+    wanted = {row.pk: list(_checkpoints(row, today)) for row in budgets}
+    near = {
+        day + timedelta(days=off) for days in wanted.values() for _, day in days for off in range(-_NEAR, _NEAR + 1)
+    }
     said: dict[tuple[int, date], list[date]] = {}
-    for budget_id, start, through in BudgetForecast.objects.filter(budget__in=budgets).values_list(
-        "budget_id", "period_start", "through"
-    ):
+    rows = BudgetForecast.objects.filter(budget__in=budgets, through__in=near)
+    for budget_id, start, through in rows.values_list("budget_id", "period_start", "through"):
         said.setdefault((budget_id, start), []).append(through)
     made: list[int] = []
     for row in budgets:
-        for days, day in _checkpoints(row, periods.day_of(now)):
-            is_known = any(abs((through - day).days) <= 2 for through in said.get((row.pk, days.start), ()))
+        for days, day in wanted[row.pk]:
+            is_known = any(abs((through - day).days) <= _NEAR for through in said.get((row.pk, days.start), ()))
             if is_known or day < extent.start + timedelta(days=forecast.MIN_DAYS):
                 continue
             if len(made) >= _SOME:

@@ -169,6 +169,18 @@ def test_it_shows_what_was_said_and_what_it_became(history: Books) -> None:
     assert all(abs(one.error_cost) < 5 and one.is_inside for one in kept)
 
 
+def test_it_keeps_what_was_said_each_day_and_the_curve_of_the_newest_only(history: Books) -> None:
+    number = make_budget()
+    fill(history, Days(at(11).date(), at(20).date()))
+    for day in (11, 15, 20):
+        expected.run(now=at(day))
+
+    rows = BudgetForecast.objects.filter(budget_id=number, is_later=False).order_by("through")
+    assert [row.through.day for row in rows] == [11, 15, 20]
+    assert [bool(row.days) for row in rows] == [False, False, True]
+    assert all(row.forecast_low_cost is not None for row in rows)
+
+
 def test_it_tells_nobody_of_other_teams_what_was_said(history: Books) -> None:
     number = make_budget()
     expected.run(now=at(11))
