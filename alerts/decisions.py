@@ -1,6 +1,6 @@
 """What a ladder does at an evaluation: a pure function, so that a replay and the live path decide alike."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -9,6 +9,8 @@ from alerts import ladder
 
 # States in which a rung is doing, or has done, what it is for.
 _HOLDS = (*ladder.APPLYING, "done")
+# What these triggers measure rests on no books.
+_CLOCKED = frozenset({"schedule"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +26,25 @@ class LastRun:
 
 @dataclass(frozen=True, slots=True)
 class RungFacts:
-    """One active rung and what it did last."""
+    """One active rung and what it did last. Rungs of one trigger are one ladder; ladders do not know each other."""
 
     id: int
     percent: Decimal
     action: str
-    approval: str
-    on: str  # actual or forecast
+    approval: str  # as it counts now: with what criticality and blast radius demand
+    trigger: str
     cooldown: timedelta
     last: LastRun | None
+    hysteresis: Decimal = Decimal(0)  # points of percent below `percent` that the level must fall
 
     @property
     def weight(self) -> tuple[int, Decimal]:
         """Stronger actions first, then higher rungs."""
         return ladder.STRENGTH[self.action], self.percent
+
+    @property
+    def is_enforcing(self) -> bool:
+        return self.action in ladder.ENFORCING
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,36 +72,74 @@ class Decision:
 def decide(
     *,
     rungs: Sequence[RungFacts],
-    used_percent: Decimal,
-    forecast_percent: Decimal | None,
+    levels: Mapping[int, Decimal | None],
     is_stale: bool,
     now: datetime,
+    is_maintenance: bool = False,
+    is_quiet: bool = False,
 ) -> Decision:
-    """What happens now. On stale data only notices fire, and nothing is released."""
-    levels = {rung.id: used_percent if rung.on == "actual" else forecast_percent for rung in rungs}
-    crossed = [rung for rung in rungs if (level := levels[rung.id]) is not None and level >= rung.percent]
-    due = [rung for rung in crossed if _is_armed(rung) and (not is_stale or rung.action == "notify")]
-    firings = _firings(due, crossed)
-    if is_stale:
-        return Decision(firings)
-    fallen = [rung for rung in rungs if (level := levels[rung.id]) is not None and level < rung.percent]
-    under = [(rung, rung.last) for rung in fallen if rung.last is not None and not rung.last.is_rearmed]
+    """What happens now. `levels` has, by rung, what its trigger measures in percent; None is unknown: nothing fires, nothing
+    is released.
+
+    `is_stale`: the books are late, failing or do not add up: only notices fire, and nothing that rests on them is
+    released. `is_maintenance`: nothing that enforces starts; what holds stays. `is_quiet`: notices wait.
+    """
+    crossed = [rung for rung in rungs if (level := levels.get(rung.id)) is not None and level >= rung.percent]
+    due = [
+        rung
+        for rung in crossed
+        if _may_start(rung, is_stale=is_stale, is_maintenance=is_maintenance, is_quiet=is_quiet)
+        and (_is_armed(rung) or _is_uncovered(rung, rungs))
+    ]
+    known = [rung for rung in rungs if levels.get(rung.id) is not None and (not is_stale or rung.trigger in _CLOCKED)]
+    under = [(rung, rung.last) for rung in known if _is_open(rung) and rung.last and _is_below(rung, levels)]
     return Decision(
-        firings=firings,
+        firings=tuple(firing for ladder_ in _by_trigger(due) for firing in _firings(ladder_, crossed)),
         went_under=tuple(last.id for _, last in under if last.under_since is None),
-        went_over=tuple(rung.last.id for rung in crossed if _is_wavering(rung) and rung.last is not None),
+        went_over=tuple(
+            rung.last.id
+            for rung in known
+            if _is_open(rung) and rung.last and rung.last.under_since is not None and not _is_below(rung, levels)
+        ),
         rearmed=tuple(
             last.id for rung, last in under if last.under_since is not None and now - last.under_since >= rung.cooldown
         ),
     )
 
 
+def _may_start(rung: RungFacts, *, is_stale: bool, is_maintenance: bool, is_quiet: bool) -> bool:
+    return not (is_stale or is_maintenance) if rung.is_enforcing else not is_quiet
+
+
 def _is_armed(rung: RungFacts) -> bool:
     return rung.last is None or rung.last.is_rearmed
 
 
-def _is_wavering(rung: RungFacts) -> bool:
-    return rung.last is not None and not rung.last.is_rearmed and rung.last.under_since is not None
+def _is_open(rung: RungFacts) -> bool:
+    """Whether its episode goes on."""
+    return rung.last is not None and not rung.last.is_rearmed
+
+
+def _is_below(rung: RungFacts, levels: Mapping[int, Decimal | None]) -> bool:
+    level = levels[rung.id]
+    return level is not None and level < rung.percent - rung.hysteresis
+
+
+def _is_uncovered(rung: RungFacts, rungs: Sequence[RungFacts]) -> bool:
+    """Whether it gave way to a stronger rung whose own episode is over, so that now it is its turn."""
+    if not rung.is_enforcing or rung.last is None or rung.last.state != "superseded":
+        return False
+    return not any(
+        _is_open(other) and other.trigger == rung.trigger and other.is_enforcing and other.weight > rung.weight
+        for other in rungs
+    )
+
+
+def _by_trigger(rungs: Sequence[RungFacts]) -> list[list[RungFacts]]:
+    found: dict[str, list[RungFacts]] = {}
+    for rung in rungs:
+        found.setdefault(rung.trigger, []).append(rung)
+    return list(found.values())
 
 
 def _firings(due: Sequence[RungFacts], crossed: Sequence[RungFacts]) -> tuple[Firing, ...]:
@@ -120,8 +165,9 @@ def _first_state(rung: RungFacts, automatic: RungFacts | None, asking: RungFacts
 
 
 def _covers(held: RungFacts, rung: RungFacts) -> bool:
-    """A higher rung of at least the same strength holds already."""
-    return held.percent > rung.percent and ladder.STRENGTH[held.action] >= ladder.STRENGTH[rung.action]
+    """A higher rung of the same trigger and of at least the same strength holds already."""
+    is_stronger = ladder.STRENGTH[held.action] >= ladder.STRENGTH[rung.action]
+    return held.trigger == rung.trigger and held.percent > rung.percent and is_stronger
 
 
 def _weight(rung: RungFacts) -> tuple[int, Decimal]:

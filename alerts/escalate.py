@@ -49,10 +49,10 @@ def _due(now: datetime) -> list[tuple[int, BudgetState]]:
 
 def _decide(rungs: Sequence[decisions.RungFacts], state: BudgetState, now: datetime) -> decisions.Decision:
     forecast = state.forecast_cost
+    ahead = None if forecast is None else ladder.percent_of(forecast, state.budget.amount)
     return decisions.decide(
         rungs=rungs,
-        used_percent=state.used_percent,
-        forecast_percent=None if forecast is None else ladder.percent_of(forecast, state.budget.amount),
+        levels={rung.id: ahead if rung.trigger == "forecast" else state.used_percent for rung in rungs},
         is_stale=state.is_stale,
         now=now,
     )
@@ -80,7 +80,7 @@ def _facts(rung: Rung, run_: ActionRun | None) -> decisions.RungFacts:
         percent=rung.percent,
         action=rung.action,
         approval=rung.approval,
-        on=rung.config.get("on", "actual"),
+        trigger="forecast" if rung.config.get("on") == "forecast" else rung.trigger,
         cooldown=COOLDOWN if minutes is None else timedelta(minutes=minutes),
         last=last,
     )

@@ -7,14 +7,20 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 
 from costobs.kernel.period import Days
 
-STRENGTH = {"notify": 0, "throttle": 1, "shutdown": 2}
-ENFORCING = frozenset({"throttle", "shutdown"})
+STRENGTH = {"notify": 0, "throttle": 1, "reroute": 2, "shutdown": 3}
+ENFORCING = frozenset({"throttle", "reroute", "shutdown"})
+# How many different people must agree.
+APPROVALS = {"automatic": 0, "one": 1, "two": 2}
+# How much a stop of the scope hurts, as its owner says; the less critical act first.
+CRITICALITIES = ("low", "normal", "high", "critical")
+# The share of the last 7 days' requests that an automatic action may hit, in percent, where the rung names none.
+_WIDEST = {"high": Decimal(50), "critical": Decimal(25)}
 # Open: a person or the clock may still change them. Applying: gates are told about them.
 OPEN = ("waiting_approval", "running", "in_force")
 APPLYING = ("running", "in_force")
 MIN_PACE_DAYS = 3
 NAIVE_PACE = "naive pace"
-ATTENTION = ("over", "stopped", "throttled", "watch", "unknown")
+ATTENTION = ("over", "stopped", "throttled", "rerouted", "watch", "unknown")
 
 _CENTI = Decimal("0.01")
 _MOST_PERCENT = Decimal("9999999.99")  # of a budget of a cent; the column has an end
@@ -97,7 +103,7 @@ def expected_on(*, pace: Pace | None, period: Days, cost: Decimal) -> date | Non
 
 
 def standing(facts: Facts) -> str:
-    """paused, unknown, stopped, throttled, over, watch or on_track: the first that holds.
+    """paused, unknown, stopped, rerouted, throttled, over, watch or on_track: the first that holds.
 
     What is being done to traffic comes before how much is used: the percentage stands beside it anyway.
     """
@@ -107,6 +113,8 @@ def standing(facts: Facts) -> str:
         return "unknown"
     if "shutdown" in facts.in_force:
         return "stopped"
+    if "reroute" in facts.in_force:
+        return "rerouted"
     if "throttle" in facts.in_force:
         return "throttled"
     if facts.used_percent >= 100:
@@ -118,6 +126,25 @@ def standing(facts: Facts) -> str:
 def strongest(actions: Iterable[str]) -> str | None:
     """The strongest of these actions."""
     return max(actions, key=lambda action: STRENGTH[action], default=None)
+
+
+def approval(mode: str, *, action: str, criticality: str, is_too_wide: bool = False) -> str:
+    """What approval an action needs in the end: automatic, one or two.
+
+    What enforces on a `critical` scope needs one person more than its rung says, and so does a shutdown of a `high` one; an
+    automatic action that would hit too much is asked for.
+    """
+    if action not in ENFORCING:
+        return "automatic"
+    needed = APPROVALS[mode]
+    if criticality == "critical" or (criticality == "high" and action == "shutdown"):
+        needed += 1
+    return list(APPROVALS)[min(2, max(needed, 1 if is_too_wide else 0))]
+
+
+def widest_percent(max_share_percent: Decimal | None, *, criticality: str) -> Decimal | None:
+    """The share of the last 7 days' requests and of their spend that an automatic action may hit; None: any."""
+    return _WIDEST.get(criticality) if max_share_percent is None else max_share_percent
 
 
 def matches(scope: Mapping[str, Sequence[str]], gate_names: Mapping[str, str]) -> list[dict[str, str]]:

@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from attribution.queries.scoped import books, fetch, usage
-from attribution.staging import TOKEN_KINDS
+from attribution.queries.unit_sums import COUNTED
 from costobs.kernel import period as periods
 from costobs.kernel.money import SPLIT_PLACES
 from costobs.kernel.period import Days
 from costobs.kernel.scope import SpendScope
 
-_COST = " + ".join(["h.requests * p.request_price", *(f"h.{kind} * p.{kind}_price" for kind in TOKEN_KINDS)])
-_TOKENS = " + ".join(f"h.{kind}" for kind in TOKEN_KINDS)
+_COST = " + ".join(["h.requests * p.request_price", *(f"h.{kind} * p.{kind}_price" for kind in COUNTED)])
+_TOKENS = " + ".join(f"h.{kind}" for kind in COUNTED)
 
 # Hours of calls as they count: another source may have the authority for the same money, as decided for their day.
 _CALLS = f"""

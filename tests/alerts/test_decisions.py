@@ -1,6 +1,7 @@
 """What a ladder does at an evaluation."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -21,16 +22,20 @@ def facts(
     action: str,
     approval: str = "automatic",
     last: LastRun | None = None,
-    on: str = "actual",
+    trigger: str = "actual",
 ) -> RungFacts:
-    return RungFacts(rung_id, Decimal(percent), action, approval, on, HOUR, last)
+    return RungFacts(rung_id, Decimal(percent), action, approval, trigger, HOUR, last)
+
+
+def levels(rungs: Sequence[RungFacts], used: int, forecast: int | None = None) -> dict[int, Decimal | None]:
+    ahead = None if forecast is None else Decimal(forecast)
+    return {rung.id: ahead if rung.trigger == "forecast" else Decimal(used) for rung in rungs}
 
 
 def decide(*rungs: RungFacts, used: int, stale: bool = False, forecast: int | None = None) -> dict[int, str]:
     decision = decisions.decide(
         rungs=rungs,
-        used_percent=Decimal(used),
-        forecast_percent=None if forecast is None else Decimal(forecast),
+        levels=levels(rungs, used, forecast),
         is_stale=stale,
         now=NOW,
     )
@@ -86,7 +91,7 @@ def test_it_supersedes_a_lower_rung_that_is_added_below_what_holds() -> None:
 
 
 def test_it_notifies_on_a_forecast_only_when_there_is_one() -> None:
-    rung = facts(5, 100, "notify", on="forecast")
+    rung = facts(5, 100, "notify", trigger="forecast")
 
     assert decide(rung, used=120) == {}
     assert decide(rung, used=10, forecast=101) == {5: "done"}
@@ -96,9 +101,7 @@ def test_it_begins_a_new_episode_only_after_the_rung_was_rearmed() -> None:
     for is_rearmed, expected in ((False, []), (True, [2])):
         rung = replace(THROTTLE, last=LastRun(1, "undone", 1, None, is_rearmed))
 
-        decision = decisions.decide(
-            rungs=[rung], used_percent=Decimal(80), forecast_percent=None, is_stale=False, now=NOW
-        )
+        decision = decisions.decide(rungs=[rung], levels=levels([rung], 80), is_stale=False, now=NOW)
 
         assert [firing.episode for firing in decision.firings] == expected
 
@@ -117,7 +120,7 @@ def test_it_never_flaps(curve: list[int], minutes: int) -> None:
         for rung_id, rung in rungs.items():
             under[rung_id] = None if used >= rung.percent else under[rung_id] or now
         decision = decisions.decide(
-            rungs=list(rungs.values()), used_percent=Decimal(used), forecast_percent=None, is_stale=False, now=now
+            rungs=list(rungs.values()), levels=levels(list(rungs.values()), used), is_stale=False, now=now
         )
         for rung_id, rung in rungs.items():
             last = rung.last
@@ -132,7 +135,7 @@ def test_it_never_flaps(curve: list[int], minutes: int) -> None:
         for firing in decision.firings:
             rung, serial = rungs[firing.rung_id], serial + 1
             assert used >= rung.percent
-            assert rung.last is None or rung.last.is_rearmed
+            assert rung.last is None or rung.last.is_rearmed or rung.last.state == "superseded"
             rungs[firing.rung_id] = replace(
                 rung, last=LastRun(serial, firing.state, firing.episode, None, is_rearmed=False)
             )
