@@ -185,7 +185,8 @@ class _Past:
 
     def __init__(self, tested: Tested, played: Days) -> None:
         self.row, self.played = tested.budget, played
-        self.is_forecast = any(replay.is_on_forecast(step) for step in tested.steps)
+        self.steps = tested.steps
+        self.is_forecast = any(replay.trigger(step) == "forecast" for step in tested.steps)
         first = periods.budget_period(self.row.period, played.start).start
         self.loaded = Days(min(first, played.start), played.end)
         asked = queries.spend_scope(self.row, self.loaded)
@@ -212,9 +213,16 @@ class _Past:
                         at=hour + _HOUR - _SECOND,
                         period_start=period.start,
                         ends_at=period.end_at,
-                        used_percent=ladder.percent_of(spent, self.row.amount),
-                        forecast_percent=None if expected is None else ladder.percent_of(expected, self.row.amount),
+                        levels=self._levels(spent, expected),
                     )
+
+    def _levels(self, spent: Decimal, expected: Decimal | None) -> dict[int, Decimal | None]:
+        """What each step looks at, in percent; what is not measured here is unknown."""
+        found = {
+            "actual": ladder.percent_of(spent, self.row.amount),
+            "forecast": None if expected is None else ladder.percent_of(expected, self.row.amount),
+        }
+        return {step.id: found.get(replay.trigger(step)) for step in self.steps}
 
     def cost(self, days: Days) -> Decimal:
         """What the hours of these days cost."""
@@ -269,7 +277,7 @@ def _false_alarms(events: Sequence[Event], played: Sequence[PeriodPlayed]) -> tu
     return tuple(
         event
         for event in events
-        if event.state != "superseded" and event.period_start in kept and replay.is_on_forecast(event.step)
+        if event.state != "superseded" and event.period_start in kept and replay.is_warning(event.step)
     )
 
 

@@ -31,14 +31,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What an evaluation at `at` finds; `period_start` names the period and `ends_at` is its end."""
+    """What an evaluation at `at` finds; `period_start` names the period and `ends_at` is its end.
+
+    `levels` has by id of the step what its trigger measures, in percent; None is unknown.
+    """
 
     at: datetime
     period_start: date
     ends_at: datetime
-    used_percent: Decimal
-    forecast_percent: Decimal | None
-    is_stale: bool = False
+    levels: Mapping[int, Decimal | None]
 
 
 @dataclass(slots=True)
@@ -84,14 +85,14 @@ def play(*, steps: Sequence[Step], moments: Iterable[Moment]) -> list[Event]:
     return played.events
 
 
-def level(step: Step, moment: Moment) -> Decimal | None:
-    """What the step looks at, in percent of the budget."""
-    return moment.forecast_percent if is_on_forecast(step) else moment.used_percent
+def trigger(step: Step) -> str:
+    """What the step looks at; a notice may name the forecast in its configuration, too."""
+    return "forecast" if step.config.get("on") == "forecast" else step.trigger
 
 
-def is_on_forecast(step: Step) -> bool:
-    """Whether the step looks at where spend leads instead of where it is."""
-    return step.trigger == "forecast" or step.config.get("on") == "forecast"
+def is_warning(step: Step) -> bool:
+    """Whether the step looks at where spend leads instead of where it is, so that it can be wrong."""
+    return trigger(step) in {"forecast", "trend"}
 
 
 def _end_by_clock(played: _Ladder, now: datetime) -> None:
@@ -105,9 +106,8 @@ def _end_by_clock(played: _Ladder, now: datetime) -> None:
 def _climb(played: _Ladder, moment: Moment) -> None:
     decision = decisions.decide(
         rungs=[_facts(step, played.newest.get((step.id, moment.period_start))) for step in played.steps],
-        used_percent=moment.used_percent,
-        forecast_percent=moment.forecast_percent,
-        is_stale=moment.is_stale,
+        levels=moment.levels,
+        is_stale=False,
         now=moment.at,
     )
     for run_id in decision.went_under:
@@ -136,7 +136,7 @@ def _start(played: _Ladder, step: Step, firing: decisions.Firing, moment: Moment
         period_start=moment.period_start,
         episode=firing.episode,
         state=firing.state,
-        level=level(step, moment) or Decimal(0),
+        level=moment.levels[step.id] or Decimal(0),
         expires_at=None if is_over else expires_at(step, firing.state, moment.ends_at, moment.at),
         ended_at=moment.at if is_over else None,
         ended_by="ladder" if is_over else "",
@@ -166,7 +166,7 @@ def _facts(step: Step, run: _Run | None) -> decisions.RungFacts:
         percent=step.percent,
         action=step.action,
         approval=step.approval,
-        on="forecast" if is_on_forecast(step) else "actual",
+        trigger=trigger(step),
         cooldown=COOLDOWN if minutes is None else timedelta(minutes=minutes),
         last=last,
     )

@@ -20,6 +20,14 @@ from costobs.web.page import page as page_view
 from costobs.web.parts import Cell, Column, Kpi, Link, Notice, Row, Table
 
 DAYS = (30, 90, 180)
+_LOOKS_AT = {
+    "actual": "spend",
+    "forecast": "forecast",
+    "burn_rate": "burn rate",
+    "trend": "usual spend",
+    "schedule": "schedule",
+    "idleness": "idleness",
+}
 _STATES = {
     "done": "told",
     "running": "applied",
@@ -156,7 +164,7 @@ def _cells(event: Event, found: Backtest) -> list[Cell]:
 
 
 def _looks_at(event: Event) -> str:
-    return "of forecast" if replay.is_on_forecast(event.step) else "of spend"
+    return f"of {_LOOKS_AT[replay.trigger(event.step)]}"
 
 
 def _end(event: Event) -> str:

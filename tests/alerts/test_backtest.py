@@ -24,6 +24,7 @@ HOURS = (2, 9, 11, 14, 20)
 LADDER = (
     rung("20", "notify"),
     rung("100", "notify", on="forecast", cooldown_minutes=120),
+    rung("65", "notify"),  # crossed together with the throttle above it
     rung("60", "throttle", hours=10, requests_per_minute=1),
     rung("75", "throttle", requests_per_minute=2, max_tokens=100),
     rung("90", "shutdown", "one"),
