@@ -27,6 +27,9 @@ _TRAINED_DAYS = 21  # the fewest days a method is tested on
 _SPIKE = 6.0  # robust standard deviations from the level of its fortnight
 _STEADY = 3.0  # the same for a day of the month, which has to be so in each of at least three months
 _MONTHS = 3
+_UNSURE = (
+    1.5  # how much wider than its model says an interval is where nothing was tested: models are too sure of themselves
+)
 # What is best of many on ten tests was often lucky; the average of two methods has to be clearly worse to be passed over.
 _TRUST = {"average and smoothing": 0.85}
 _MICRO = Decimal("0.000001")
@@ -198,13 +201,13 @@ def _days(paths: Array, until: date, widening: float) -> tuple[DayAhead, ...]:
 
 
 def _widening(misses: Sequence[float]) -> float:
-    """By what an interval has to be stretched so that it would have held 80 % of the past, drawn towards 1 with few tests."""
+    """By what an interval has to be stretched so that it would have held 80 % of the past, drawn towards a wide one with few tests."""
     if not misses:
-        return 1.5
+        return _UNSURE
     rank = min(1.0, 0.8 * (len(misses) + 1) / len(misses))
     needed = np.quantile(np.array(misses), rank)
-    weight = len(misses) / (len(misses) + 4)
-    wanted: float = min(max(weight * needed + (1 - weight) * 1.3, 0.8), 4.0)
+    weight = len(misses) / (len(misses) + 5)
+    wanted: float = min(max(weight * needed + (1 - weight) * _UNSURE, 0.9), 4.0)
     return wanted
 
 
