@@ -201,7 +201,7 @@ def _days(paths: Array, until: date, widening: float) -> tuple[DayAhead, ...]:
 
 
 def _widening(misses: Sequence[float]) -> float:
-    """By what an interval has to be stretched so that it would have held 80 % of the past, drawn towards a wide one with few tests."""
+    """By what an interval has to be stretched to have held 80 % of the past; with few tests drawn towards a wide one."""
     if not misses:
         return _UNSURE
     rank = min(1.0, 0.8 * (len(misses) + 1) / len(misses))

@@ -149,6 +149,8 @@ def main() -> None:
         "methods:",
         ", ".join(f"{name} {count}" for name, count in sorted(whole.methods.items(), key=lambda one: -one[1])),
     )
+    if options.sample:
+        _measure_sample(options.data)
 
 
 def _measure_sample(data: str | None) -> None:
