@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 from django.db import transaction
 
-from alerts import ladder, queries, replay, wording
+from alerts import blast, brakes, ladder, queries, replay, triggers, wording
 from alerts.models import Budget, Rung
 from alerts.refusals import Refused, refused
 from alerts.replay import Event, Moment, Step
+from alerts.triggers.base import Sight
 from attribution import forecast, outlook
 from attribution import queries as spend_queries
 from costobs.kernel import fmt, money
@@ -36,7 +38,8 @@ ASSUMPTIONS = (
         " by list prices; calls of own models without a price cost nothing. Limits on output tokens and on requests at a time"
         " refuse nothing here."
     ),
-    "No source was late and nothing was paused.",
+    "No source was late and nothing was paused; maintenance windows, quiet hours and the reach of actions are as they are now.",
+    "Whether a scope was idle is not played: steps on idleness do nothing here.",
 )
 
 
@@ -137,8 +140,13 @@ def run(*, tested: Tested, days: int, now: datetime) -> Backtest:
     until = min(today, spend_queries.known_until(scope=scope, now=now))
     played = Days(until - timedelta(days=days), until)
     past = _Past(tested, played)
-    moments = list(past.moments())
-    events = replay.play(steps=tested.steps, moments=moments)
+    events = replay.play(
+        steps=tested.steps,
+        moments=past.moments(),
+        criticality=row.criticality,
+        brake=partial(_brake, row),
+        is_too_wide=partial(_is_too_wide, row),
+    )
     found = _periods(row, past, played)
     return Backtest(
         name=row.name,
@@ -185,16 +193,28 @@ class _Past:
 
     def __init__(self, tested: Tested, played: Days) -> None:
         self.row, self.played = tested.budget, played
-        self.steps = tested.steps
-        self.is_forecast = any(replay.trigger(step) == "forecast" for step in tested.steps)
+        self.steps = [(step, triggers.KINDS[step.trigger]()) for step in tested.steps]
+        self.is_forecast = any(step.trigger == "forecast" for step in tested.steps)
         first = periods.budget_period(self.row.period, played.start).start
         self.loaded = Days(min(first, played.start), played.end)
         asked = queries.spend_scope(self.row, self.loaded)
-        self.hours: dict[datetime, Decimal] = {one.hour: one.cost for one in spend_queries.spend_by_hour(scope=asked)}
+        self._read_hours()
         history = Days(self.loaded.start - timedelta(days=forecast.MAX_DAYS), played.end)
         wide = asked.during(history)
         self.by_day = {one.day: one.cost for one in spend_queries.spend_by_day(scope=wide)} if self.is_forecast else {}
         self.adjusted = spend_queries.adjusted_by_day(scope=wide) if self.is_forecast else {}
+
+    def _read_hours(self) -> None:
+        """Spend by the hour, and the calls, as far back as a step looks."""
+        back = [ahead for step, kind in self.steps if (ahead := kind.needs_hours(step.config)) is not None]
+        calls = [ahead for step, kind in self.steps if (ahead := kind.needs_calls(step.config)) is not None]
+        self.hours_back, self.calls_back = max(back, default=timedelta(0)), max(calls, default=timedelta(0))
+        days = Days(min(self.loaded.start, periods.day_of(self.played.start_at - self.hours_back)), self.loaded.end)
+        scope = queries.spend_scope(self.row, days)
+        self.hours = {one.hour: one.cost for one in spend_queries.spend_by_hour(scope=scope)}
+        since, until = self.played.start_at - self.calls_back, self.played.end_at
+        found = spend_queries.usage_by_hour(scope=scope, since=since, until=until) if calls else []
+        self.calls = {one.hour: one.estimated_cost for one in found}
 
     def moments(self) -> Iterator[Moment]:
         """An evaluation a second before the end of each hour."""
@@ -209,20 +229,36 @@ class _Past:
                 spent = money.EXACT.add(spent, self.hours.get(hour, Decimal(0)))
                 if day in self.played:
                     expected = self._forecast(ahead, period, day, complete, spent)
-                    yield Moment(
-                        at=hour + _HOUR - _SECOND,
-                        period_start=period.start,
-                        ends_at=period.end_at,
-                        levels=self._levels(spent, expected),
-                    )
+                    seen = self._sight(hour + _HOUR - _SECOND, period, spent, expected, is_naive=ahead is None)
+                    yield self._moment(seen, period)
 
-    def _levels(self, spent: Decimal, expected: Decimal | None) -> dict[int, Decimal | None]:
-        """What each step looks at, in percent; what is not measured here is unknown."""
-        found = {
-            "actual": ladder.percent_of(spent, self.row.amount),
-            "forecast": None if expected is None else ladder.percent_of(expected, self.row.amount),
-        }
-        return {step.id: found.get(replay.trigger(step)) for step in self.steps}
+    def _sight(self, now: datetime, period: Days, spent: Decimal, expected: Decimal | None, *, is_naive: bool) -> Sight:
+        return Sight(
+            now=now,
+            zone=self.row.zone,
+            amount=self.row.amount,
+            starts_at=period.start_at,
+            ends_at=period.end_at,
+            spend_cost=spent,
+            forecast_cost=expected,
+            is_naive=is_naive,
+            hours=_recent(self.hours, now, self.hours_back),
+            calls=_recent(self.calls, now, self.calls_back),
+        )
+
+    def _moment(self, seen: Sight, period: Days) -> Moment:
+        """What each step measures, in percent; what is not measured here is unknown."""
+        untils = {step.id: kind.until(step.config, seen.zone, seen.now) for step, kind in self.steps}
+        return Moment(
+            at=seen.now,
+            period_start=period.start,
+            ends_at=period.end_at,
+            levels={
+                step.id: kind.level(step.config, seen, is_enforcing=step.action in ladder.ENFORCING)
+                for step, kind in self.steps
+            },
+            untils={number: until for number, until in untils.items() if until is not None},
+        )
 
     def cost(self, days: Days) -> Decimal:
         """What the hours of these days cost."""
@@ -259,6 +295,33 @@ class _Past:
             adjusted_cost=corrected + today,
         )
         return None if pace is None else pace.forecast_cost
+
+
+def _recent(costs: Mapping[datetime, Decimal], now: datetime, back: timedelta) -> list[tuple[datetime, Decimal]] | None:
+    """The hours that begin in the time before `now`, in order; None where nobody looks back."""
+    if not back:
+        return None
+    first = (now - back).replace(minute=0, second=0, microsecond=0) + _HOUR
+    hours = (first + number * _HOUR for number in range(int((now - first) // _HOUR) + 1))
+    return [(hour, costs[hour]) for hour in hours if hour in costs]
+
+
+def _brake(row: Budget, at: datetime) -> replay.Brake:
+    """The maintenance windows and quiet hours as they are set now, at that moment."""
+    hold = brakes.now_on(now=at)
+    return replay.Brake(
+        is_maintenance=hold.open_until("maintenance", row.scope) is not None,
+        is_quiet=hold.open_until("quiet", row.scope) is not None,
+    )
+
+
+def _is_too_wide(row: Budget, step: Step, at: datetime) -> bool:
+    own = step.config.get("max_share_percent")
+    share = ladder.widest_percent(None if own is None else Decimal(own), criticality=row.criticality)
+    keys = step.config.get("max_keys")
+    if share is None and keys is None:
+        return False
+    return blast.reach(budget=row, now=at).is_too_wide(max_share_percent=share, max_keys=keys)
 
 
 def _periods(row: Budget, past: _Past, played: Days) -> tuple[PeriodPlayed, ...]:

@@ -1,7 +1,7 @@
 """Budgets as people make and change them: checked, with every mistake named, and written to the audit log."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -9,18 +9,15 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 
-from alerts import ladder
-from alerts.actions import KINDS
-from alerts.actions.base import BadConfig
+from alerts import ladder, rung_checks
 from alerts.models import ActionRun, Budget, BudgetForecast, BudgetState, Rung
+from alerts.rung_checks import RungSpec
 from costobs.audit import record
 from costobs.kernel import money
 from costobs.kernel.scope import DIMENSIONS
 
+__all__ = ["Invalid", "RungSpec", "create", "delete", "pause", "update"]
 PERIODS = ("day", "week", "month", "quarter")
-APPROVALS = ("automatic", "one")
-_MOST_PERCENT = 1000
-_MOST_RUNGS = 10
 
 
 class Invalid(ValueError):
@@ -29,17 +26,6 @@ class Invalid(ValueError):
     def __init__(self, errors: Mapping[str, str]) -> None:
         super().__init__("; ".join(f"{name}: {text}" for name, text in errors.items()))
         self.errors = dict(errors)
-
-
-@dataclass(frozen=True, slots=True)
-class RungSpec:
-    """One rung as asked for."""
-
-    percent: Decimal
-    action: str
-    config: Mapping[str, Any] = field(default_factory=dict)
-    approval: str = "automatic"
-    expires_after_hours: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +130,6 @@ def pause(*, budget_id: int, until: datetime | None, by: str, now: datetime, rea
         )
 
 
-def pause_all(*, until: datetime, by: str, now: datetime, reason: str = "") -> int:
-    """Break glass: suspends every ladder until then; returns how many."""
-    with transaction.atomic():
-        found = list(Budget.objects.filter(is_active=True).order_by("pk").values_list("pk", flat=True))
-        for budget_id in found:
-            pause(budget_id=budget_id, until=until, by=by, now=now, reason=reason)
-    return len(found)
-
-
 def delete(*, budget_id: int, by: str, now: datetime) -> None:
     """Deletes a budget with its history; the audit log keeps what it was. Raises Invalid while an action is open."""
     with transaction.atomic():
@@ -192,7 +169,7 @@ def _checked(draft: _Draft, budget_id: int | None) -> _Draft:
         errors["period"] = f"expected one of {', '.join(PERIODS)}, found {draft.period!r}"
     if draft.owner_email and "@" not in draft.owner_email:
         errors["owner_email"] = f"expected an e-mail address, found {draft.owner_email!r}"
-    rungs = _checked_rungs(draft.rungs, scope, errors)
+    rungs = rung_checks.checked(draft.rungs, scope, errors)
     if errors:
         raise Invalid(errors)
     return _Draft(name, scope, amount, currency, draft.period, draft.owner_email.strip(), rungs)
@@ -223,51 +200,18 @@ def _checked_amount(amount: Decimal | str, errors: dict[str, str]) -> Decimal:
     return found
 
 
-def _checked_rungs(
-    rungs: Sequence[RungSpec], scope: Mapping[str, Sequence[str]], errors: dict[str, str]
-) -> tuple[RungSpec, ...]:
-    if len(rungs) > _MOST_RUNGS:
-        errors["rungs"] = f"expected at most {_MOST_RUNGS} rungs, found {len(rungs)}"
-    clean: list[RungSpec] = []
-    for index, spec in enumerate(rungs):
-        try:
-            clean.append(_checked_rung(spec, scope))
-        except BadConfig as problem:
-            errors[f"rungs.{index}"] = str(problem)
-    steps = [(spec.percent, spec.action) for spec in clean]
-    if len(set(steps)) < len(steps):
-        errors["rungs"] = "two rungs have the same percent and action"
-    return tuple(sorted(clean, key=lambda spec: (spec.percent, ladder.STRENGTH[spec.action])))
-
-
-def _checked_rung(spec: RungSpec, scope: Mapping[str, Sequence[str]]) -> RungSpec:
-    if not spec.percent.is_finite() or not 0 < spec.percent <= _MOST_PERCENT:
-        raise BadConfig(f"expected a percentage above 0 and up to {_MOST_PERCENT}, found {spec.percent}")
-    if spec.percent != spec.percent.quantize(Decimal("0.01")):
-        raise BadConfig(f"expected a percentage with two decimals at most, found {spec.percent}")
-    if spec.action not in KINDS:
-        raise BadConfig(f"unknown action {spec.action!r}; known: {', '.join(KINDS.names())}")
-    if spec.approval not in APPROVALS:
-        raise BadConfig(f"approval: expected one of {', '.join(APPROVALS)}, found {spec.approval!r}")
-    if spec.action == "notify" and spec.approval != "automatic":
-        raise BadConfig("approval: a notice needs none")
-    if spec.expires_after_hours is not None and not 1 <= spec.expires_after_hours <= 24 * 92:
-        raise BadConfig(f"expires_after_hours: expected 1 or more, found {spec.expires_after_hours}")
-    return replace(spec, config=KINDS[spec.action]().check(spec.config, scope))
-
-
 def _replace_rungs(row: Budget, specs: Sequence[RungSpec]) -> None:
     """Removed rungs become inactive, since their history stays; one that comes back is the same rung again."""
     Rung.objects.filter(budget=row).update(is_active=False)
     for spec in specs:
         columns = _rung_columns(spec)
-        step = {name: columns.pop(name) for name in ("percent", "action")}
+        step = {name: columns.pop(name) for name in ("trigger", "percent", "action")}
         Rung.objects.update_or_create(budget=row, **step, defaults={**columns, "is_active": True})
 
 
 def _draft_of(row: Budget) -> _Draft:
     rungs = tuple(
-        RungSpec(rung.percent, rung.action, rung.config, rung.approval, rung.expires_after_hours)
+        RungSpec(rung.percent, rung.action, rung.config, rung.approval, rung.expires_after_hours, rung.trigger)
         for rung in Rung.objects.filter(budget=row, is_active=True).order_by("percent", "pk")
     )
     return _Draft(row.name, row.scope, row.amount, row.currency, row.period, row.owner_email, rungs)
@@ -286,6 +230,7 @@ def _columns(draft: _Draft) -> dict[str, Any]:
 
 def _rung_columns(spec: RungSpec) -> dict[str, Any]:
     return {
+        "trigger": spec.trigger,
         "percent": spec.percent,
         "action": spec.action,
         "config": dict(spec.config),

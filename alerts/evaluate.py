@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from alerts import curves, ladder
+from alerts import brakes, curves, ladder
 from alerts.models import ActionRun, Budget, BudgetState, Rung
 from attribution import queries as spend_queries
 from costobs.kernel import money
@@ -79,6 +79,7 @@ def run(*, now: datetime) -> list[Evaluation]:
     if not rows:
         return []
     is_stale = ingest_queries.is_stale(now=now)
+    pause = brakes.pause(now=now)
     complete_through = ingest_queries.freshness(now=now).complete_through
     in_force = _in_force(rows)
     lowest = _lowest_rungs()
@@ -94,6 +95,7 @@ def run(*, now: datetime) -> list[Evaluation]:
             in_force.get(row.pk, frozenset()),
             lowest.get(row.pk),
             forecasts.get(row.pk),
+            is_paused=brakes.paused_until(row, pause, now) is not None,
         )
         for row in rows
     ]
@@ -127,6 +129,8 @@ def _evaluate(
     in_force: frozenset[str],
     lowest_rung: Decimal | None,
     curve: curves.Curve | None,
+    *,
+    is_paused: bool,
 ) -> BudgetState:
     today = periods.day_of(now)
     days = periods.budget_period(row.period, today)
@@ -138,7 +142,7 @@ def _evaluate(
         forecast_percent=None if forecast is None else ladder.percent_of(forecast, row.amount),
         lowest_rung=lowest_rung,
         is_stale=is_stale,
-        is_paused=row.paused_until is not None and row.paused_until > now,
+        is_paused=is_paused,
         in_force=in_force,
     )
     return BudgetState(
@@ -241,7 +245,7 @@ def _in_force(rows: Iterable[Budget]) -> dict[int, frozenset[str]]:
 def _lowest_rungs() -> dict[int, Decimal]:
     found: dict[int, Decimal] = {}
     for budget_id, percent in (
-        Rung.objects.filter(is_active=True).order_by("-percent").values_list("budget_id", "percent")
+        Rung.objects.filter(is_active=True, trigger="actual").order_by("-percent").values_list("budget_id", "percent")
     ):
         found[budget_id] = percent
     return found

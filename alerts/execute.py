@@ -3,13 +3,13 @@
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 
-from alerts import ladder, lines, messages, notices, queries, wording
+from alerts import brakes, ladder, lines, messages, notices, queries, wording
 from alerts.hooks import KINDS
 from alerts.hooks import gate as gate_hook
 from alerts.hooks.base import PlaceFact, ProcessFact, Verdict
-from alerts.models import ActionRun, Budget, BudgetState, Gate, GateProcess
+from alerts.models import ActionRun, Budget, BudgetState, Gate, GateProcess, RunApproval
 from alerts.rows import Notice
 from costobs.audit import record
 from costobs.kernel import period as periods
@@ -42,16 +42,24 @@ def run(*, now: datetime) -> list[int]:
 
 
 def approve(*, run_id: int, version: int, by: str, now: datetime, confirm: str = "") -> None:
-    """Lets a waiting action run. A shutdown needs the budget's name in `confirm`. Raises Conflict, NotConfirmed."""
+    """Lets a waiting action run, once as many different people have agreed as it needs. A shutdown needs the budget's name in
+    `confirm`. Raises Conflict, NotConfirmed.
+    """
     with transaction.atomic():
         run_ = _locked(run_id)
         _expect(run_, version, ("waiting_approval",), now)
-        if run_.budget.paused_until is not None and run_.budget.paused_until > now:
-            raise Conflict(f"the ladder of {run_.budget.name} is paused; resume it first")
+        _expect_free(run_, now)
         if _is_stale(run_, now):
-            raise Conflict("the data are late or failing; nothing is applied until they are in")
+            raise Conflict("the data are late or failing, or do not add up; nothing is applied until they are right")
         if run_.action == "shutdown" and confirm.strip() != run_.budget.name:
             raise NotConfirmed(f"type the name of the budget, {run_.budget.name!r}, to shut it down")
+        agreed = _agreed(run_, by, now)
+        needed = run_.plan.get("approvals", 1)
+        if agreed < needed:
+            _change(run_, state="waiting_approval")
+            after = {"state": "waiting_approval", "approvals": f"{agreed} of {needed}"}
+            _record(run_, "action.approved", by, now, {"state": "waiting_approval"}, after, run_.reason)
+            return
         ends_at = datetime.fromisoformat(run_.plan["ends_at"])
         hours = run_.plan["expires_after_hours"]
         expires_at = ends_at if hours is None else min(ends_at, now + timedelta(hours=hours))
@@ -101,9 +109,33 @@ def _expect(run_: ActionRun, version: int | None, states: tuple[str, ...], now: 
         raise Conflict(f"this request expired {run_.expires_at:%Y-%m-%d %H:%M} UTC")
 
 
+def _expect_free(run_: ActionRun, now: datetime) -> None:
+    """Refuses while the ladder is paused or a maintenance window is open."""
+    hold = brakes.now_on(now=now)
+    if hold.pause is not None:
+        raise Conflict(f"every ladder is paused by {hold.pause.started_by}: {hold.pause.reason}; resume them first")
+    if run_.budget.paused_until is not None and run_.budget.paused_until > now:
+        raise Conflict(f"the ladder of {run_.budget.name} is paused; resume it first")
+    until = hold.open_until("maintenance", run_.budget.scope)
+    if until is not None:
+        names = ", ".join(hold.names("maintenance", run_.budget.scope))
+        raise Conflict(f"the maintenance window {names} is open until {until:%Y-%m-%d %H:%M} UTC")
+
+
+def _agreed(run_: ActionRun, by: str, now: datetime) -> int:
+    """Notes that this person agrees; how many different people have. Raises Conflict when it is the same once more."""
+    known = {approval.by.casefold() for approval in RunApproval.objects.filter(run=run_)}
+    if by.casefold() in known:
+        raise Conflict(f"{by} has approved it already; it needs somebody else, too")
+    RunApproval.objects.create(run=run_, by=by, at=now)
+    return len(known) + 1
+
+
 def _is_stale(run_: ActionRun, now: datetime) -> bool:
     days = periods.budget_period(run_.budget.period, periods.day_of(now))
-    return BudgetState.objects.filter(budget=run_.budget, period_start=days.start, is_stale=True).exists()
+    return BudgetState.objects.filter(
+        Q(is_stale=True) | Q(is_unbalanced=True), budget=run_.budget, period_start=days.start
+    ).exists()
 
 
 def _change(run_: ActionRun, **columns: object) -> None:
@@ -122,6 +154,8 @@ def _apply(run_: ActionRun, now: datetime) -> bool:
     """Puts the run into the policy, once."""
     if run_.plan.get("hook") not in KINDS or not run_.plan.get("rules"):
         return _fail(run_, "the plan has nothing that a hook could carry out", now)
+    if _is_protected(run_):
+        return _fail(run_, "everything in its scope is protected, so nothing would be touched", now)
     with transaction.atomic():
         before = _limits_before(run_)
         changed = ActionRun.objects.filter(pk=run_.pk, state="running", applied_at=None).update(
@@ -132,6 +166,13 @@ def _apply(run_: ActionRun, now: datetime) -> bool:
             actor = run_.decided_by or "ladder"
             _record(run_, f"action.{run_.action}", actor, now, before, after, run_.reason)
     return bool(changed)
+
+
+def _is_protected(run_: ActionRun) -> bool:
+    """Whether every rule of the run is about protected requests only."""
+    protected = brakes.protected_matches(run_.budget, brakes.protected())
+    rules = run_.plan["rules"]
+    return bool(rules) and all(brakes.is_within(rule["match"], protected) for rule in rules)
 
 
 def _limits_before(run_: ActionRun) -> dict[str, object]:

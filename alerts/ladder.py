@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 
+from costobs.kernel import fmt
 from costobs.kernel.period import Days
 
 STRENGTH = {"notify": 0, "throttle": 1, "reroute": 2, "shutdown": 3}
@@ -159,3 +160,8 @@ def matches(scope: Mapping[str, Sequence[str]], gate_names: Mapping[str, str]) -
 def target(scope: Mapping[str, Sequence[str]]) -> str:
     """The scope in one line, always the same for the same scope: `model:m;team:a|b`, or `*` for everything."""
     return ";".join(f"{name}:{'|'.join(sorted(scope[name]))}" for name in sorted(scope)) or "*"
+
+
+def short_percent(percent: Decimal) -> str:
+    """A measured level as people read it: `87.4 %`."""
+    return fmt.percent(percent / 100)

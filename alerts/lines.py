@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from alerts import ladder, wording
+from alerts import brakes, ladder, triggers, wording
+from alerts.brakes import Pause
 from alerts.curves import Crossing, Curve
 from alerts.models import ActionRun, Budget, BudgetState, Rung
 from alerts.rows import Ahead, AheadDay, BudgetLine, NextStep, RungRow, RunLine
@@ -22,16 +23,18 @@ def rungs_of(row: Budget) -> list[Rung]:
     return list(getattr(row, RUNGS))
 
 
-def budget_line(row: Budget, state: BudgetState | None, now: datetime) -> BudgetLine:
-    """One budget in its current period; `state` is the evaluation of that period, if there is one."""
+def budget_line(row: Budget, state: BudgetState | None, now: datetime, pause: Pause | None = None) -> BudgetLine:
+    """One budget in its current period; `state` is the evaluation of that period, if there is one, `pause` the break-glass
+    pause that holds.
+    """
     days = periods.budget_period(row.period, periods.day_of(now))
-    paused = row.paused_until is not None and row.paused_until > now
+    paused = brakes.paused_until(row, pause, now)
     open_runs: list[ActionRun] = getattr(row, OPEN_RUNS)
     forecast = state.forecast_cost if state else None
     forecast_percent = None if forecast is None else ladder.percent_of(forecast, row.amount)
     used = ladder.percent_of(state.spend_cost, row.amount) if state else None
     rungs = rungs_of(row)
-    standing = ladder.standing(_facts(rungs, open_runs, state, used, forecast_percent, is_paused=paused))
+    standing = ladder.standing(_facts(rungs, open_runs, state, used, forecast_percent, is_paused=paused is not None))
     return BudgetLine(
         id=row.pk,
         name=row.name,
@@ -60,13 +63,32 @@ def budget_line(row: Budget, state: BudgetState | None, now: datetime) -> Budget
         is_forecast_over=forecast is not None and forecast > row.amount,
         is_waiting_approval=any(run.state == "waiting_approval" for run in open_runs),
         next_step=_next_step(row, state, days, now, open_runs),
-        ladder_words=wording.ladder([(rung.percent, rung.action, rung.approval) for rung in rungs]),
+        ladder_words=wording.ladder(
+            [
+                (rung.percent, rung.action, _approval(rung, row))
+                if rung.trigger == "actual"
+                else (rung.percent, f"{rung.action} {_when(rung)}", _approval(rung, row))
+                for rung in rungs
+            ]
+        ),
         evaluated_at=state.evaluated_at if state else None,
         complete_through=state.complete_through if state else None,
-        paused_until=row.paused_until if paused else None,
+        paused_until=paused,
         is_active=row.is_active,
         is_sample=row.is_sample,
+        criticality=row.criticality,
+        protected=tuple(row.protected),
+        is_everything_paused=pause is not None,
     )
+
+
+def _approval(rung: Rung, row: Budget) -> str:
+    """What approval it needs as it counts, with what the criticality of the budget demands."""
+    return ladder.approval(rung.approval, action=rung.action, criticality=row.criticality)
+
+
+def _when(rung: Rung) -> str:
+    return triggers.KINDS[rung.trigger]().words(rung.percent, rung.config)
 
 
 def _facts(
@@ -81,7 +103,7 @@ def _facts(
     return ladder.Facts(
         used_percent=used,
         forecast_percent=forecast,
-        lowest_rung=min((rung.percent for rung in rungs), default=None),
+        lowest_rung=min((rung.percent for rung in rungs if rung.trigger == "actual"), default=None),
         is_stale=state is None or state.is_stale,
         is_paused=is_paused,
         in_force=frozenset(run.action for run in open_runs if run.state in ladder.APPLYING),
@@ -98,6 +120,7 @@ def rung_row(
     run = next((run for run in runs if run.rung_id == rung.pk and run.period_start == line.days.start), None)
     if run is not None and run.rearmed_at is not None:
         run = None
+    is_on_spend = rung.trigger == "actual"
     cost = ladder.threshold_cost(line.amount, rung.percent)
     today = periods.day_of(now)
     pace = ladder.pace_of(
@@ -105,7 +128,7 @@ def rung_row(
     )
     pace_on = ladder.expected_on(pace=pace, period=line.days, cost=cost)
     crossing = curve.crossing(cost) if curve else Crossing(pace_on, None, None)
-    if run is not None:
+    if run is not None or not is_on_spend:
         crossing = Crossing(None, None, None)
     state = run.state if run else "armed"
     return RungRow(
@@ -116,6 +139,10 @@ def rung_row(
         words=wording.action(rung.action, rung.config),
         config=rung.config,
         approval=rung.approval,
+        needs=ladder.approval(rung.approval, action=rung.action, criticality=line.criticality),
+        trigger=rung.trigger,
+        when_words=_when(rung),
+        level=_level(rung, line),
         expires_after_hours=rung.expires_after_hours,
         state=state,
         state_words=wording.STATES[state],
@@ -141,6 +168,16 @@ def ahead(curve: Curve) -> Ahead:
     )
 
 
+def _level(rung: Rung, line: BudgetLine) -> Decimal | None:
+    """What its trigger measured last, for people; of spend and forecast the line knows it."""
+    if rung.trigger == "actual":
+        return line.used_percent
+    if rung.trigger == "forecast":
+        return None if line.forecast_cost is None else ladder.percent_of(line.forecast_cost, line.amount)
+    measured = getattr(rung, "measured", None)
+    return None if measured is None or measured.config != rung.config else measured.level
+
+
 def run_line(run: ActionRun) -> RunLine:
     """One firing of a rung, from what was written down when it fired."""
     needs_name = run.action == "shutdown" and run.state == "waiting_approval"
@@ -151,6 +188,7 @@ def run_line(run: ActionRun) -> RunLine:
         budget_name=run.budget.name,
         teams=tuple(run.budget.scope.get("team", ())),
         percent=run.rung.percent,
+        trigger=run.rung.trigger,
         action=run.action,
         words=run.plan["words"],
         effect=run.plan["effect"],
@@ -172,6 +210,14 @@ def run_line(run: ActionRun) -> RunLine:
         may_undo=run.state in ladder.APPLYING,
         may_approve=run.state == "waiting_approval",
         confirm_phrase=run.budget.name if needs_name else "",
+        approvals_needed=run.plan.get("approvals", 1),
+        approvals=tuple((approval.by, approval.at) for approval in run.approvals.all())
+        if run.plan.get("approvals", 1) or run.decided_by
+        else (),
+        is_too_wide=run.plan.get("is_too_wide", False),
+        reach_words=run.plan.get("reach", ""),
+        saves_words=run.plan.get("saves", ""),
+        criticality=run.plan.get("criticality", "normal"),
         is_sample=run.budget.is_sample,
     )
 
@@ -185,10 +231,12 @@ def _next_step(
         until = f" until {fmt.moment(waiting.expires_at)}" if waiting.expires_at else ""
         return NextStep(f"{waiting.plan['words']} waits for approval{until}", periods.day_of(waiting.asked_at))
     used = ladder.percent_of(state.spend_cost, row.amount) if state else None
-    rung = next((rung for rung in rungs_of(row) if used is None or rung.percent > used), None)
+    on_spend = [rung for rung in rungs_of(row) if rung.trigger == "actual"]
+    rung = next((rung for rung in on_spend if used is None or rung.percent > used), None)
     if rung is None:
         return None
-    suffix = "" if rung.approval == "automatic" else ", " + wording.approval(rung.approval)
+    mode = ladder.approval(rung.approval, action=rung.action, criticality=row.criticality)
+    suffix = "" if mode == "automatic" else ", " + wording.approval(mode)
     text = f"{wording.action(rung.action, rung.config)} at {wording.rung(rung.percent)}{suffix}"
     pace = ladder.pace_of(
         forecast_cost=state.forecast_cost if state else None,

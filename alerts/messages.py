@@ -11,9 +11,9 @@ from attribution.queries import ProviderLine
 from costobs.kernel import fmt
 from costobs.kernel.period import month as month_of
 
-_TONES = {"on_track": "ok", "watch": "watch", "throttled": "thr", "over": "over", "stopped": "stop"}
+_TONES = {"on_track": "ok", "watch": "watch", "throttled": "thr", "rerouted": "thr", "over": "over", "stopped": "stop"}
 _FULL_BAR = Decimal(100)
-_DONE = {"throttle": "Throttled", "shutdown": "Shut down", "notify": "Notified"}
+_DONE = {"throttle": "Throttled", "reroute": "Rerouted", "shutdown": "Shut down", "notify": "Notified"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,14 @@ class Driver:
     cost_words: str
 
 
-def threshold(line: BudgetLine, *, percent: Decimal, on: str, runs: Sequence[RunLine], driver: Driver | None) -> Notice:
-    """A rung was passed; `runs` are those that were started by it, strongest first."""
-    passed = f"is forecast to pass {wording.rung(percent)}" if on == "forecast" else f"passed {wording.rung(percent)}"
+def threshold(
+    line: BudgetLine, *, passed: str, is_forecast: bool, runs: Sequence[RunLine], driver: Driver | None
+) -> Notice:
+    """A rung was passed; `passed` says how, and `runs` are those that were started by it, strongest first."""
     steps = [_started(run) for run in runs if run.action != "notify"]
     if line.state == "unknown":
         steps.append("Data are late or failing, so nothing but notices happens until they are in.")
-    elif not steps and on == "forecast":
+    elif not steps and is_forecast:
         steps.append("No action was taken. A forecast only notifies.")
     if line.next_step is not None:
         steps.append(f"Next: {_lower(line.next_step.text)}{wording.about(line.next_step.on)}.")
@@ -48,7 +49,7 @@ def threshold(line: BudgetLine, *, percent: Decimal, on: str, runs: Sequence[Run
         consequence=steps[0] if steps else _lead(line),
         buttons=tuple(buttons),
         footer=_footer(line),
-        tone="watch" if on == "forecast" else _TONES.get(line.state, "stale"),
+        tone="watch" if is_forecast else _TONES.get(line.state, "stale"),
         bar_percent=_bar_percent(line),
         bar_words=_bar_words(line),
     )
@@ -302,7 +303,7 @@ def _footer(line: BudgetLine) -> str:
 
 
 def _noun(run: RunLine) -> str:
-    return {"throttle": "throttle", "shutdown": "shutdown", "notify": "notice"}[run.action]
+    return {"throttle": "throttle", "reroute": "reroute", "shutdown": "shutdown", "notify": "notice"}[run.action]
 
 
 def _lower(text: str) -> str:

@@ -1,12 +1,13 @@
 """The policy of a gate: answered each second, and the proof of what each gate process holds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Q
 
-from alerts import ladder
+from alerts import brakes, ladder
 from alerts.hooks import gate as gate_hook
 from alerts.models import ActionRun, Gate, GateKey, GateProcess
 
@@ -44,6 +45,7 @@ def answer(*, source_id: int | None, if_none_match: str, now: datetime, process:
 
 
 def _content(gate: Gate, now: datetime) -> dict[str, Any]:
+    is_paused = brakes.pause(now=now) is not None
     keys = GateKey.objects.filter(revoked_at=None, is_sample=gate.is_sample)
     runs = ActionRun.objects.filter(
         Q(expires_at=None) | Q(expires_at__gt=now),
@@ -52,12 +54,23 @@ def _content(gate: Gate, now: datetime) -> dict[str, Any]:
         applied_at__isnull=False,
         budget__is_active=True,
         budget__is_sample=gate.is_sample,
-    )
+    ).select_related("budget")
+    protected = brakes.protected()
     return gate_hook.document(
         provider=gate.provider,
         deployment=gate.deployment,
         keys=[gate_hook.KeyRule(key.sha256, key.key_id, key.team, key.features, key.models_allowed) for key in keys],
-        runs=[gate_hook.AppliedRun(run.pk, run.plan["rules"], run.expires_at) for run in runs],
+        runs=[] if is_paused else [_applied(run, protected) for run in runs],
+    )
+
+
+def _applied(run: ActionRun, protected: Sequence[brakes.Scope]) -> gate_hook.AppliedRun:
+    return gate_hook.AppliedRun(
+        id=run.pk,
+        rules=run.plan["rules"],
+        until=run.expires_at,
+        protected=brakes.protected_matches(run.budget, protected),
+        criticality=ladder.CRITICALITIES.index(run.plan.get("criticality", "normal")),
     )
 
 

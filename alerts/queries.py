@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.db.models import Count, Prefetch, Q, QuerySet
 
-from alerts import curves, ladder, lines, wording
+from alerts import brakes, curves, ladder, lines, wording
 from alerts.models import ActionRun, Budget, BudgetState, DriftItem, Gate, GateKey, Rung
 from alerts.rows import (
     BudgetDetail,
@@ -55,7 +55,8 @@ def budgets(*, now: datetime, teams: Teams, with_inactive: bool = False) -> list
     rows = _budget_rows().filter(*([] if with_inactive else [Q(is_active=True)]))
     shown = [row for row in rows if may_see(row, teams)]
     states = _states(shown, now)
-    found = [lines.budget_line(row, states.get(row.pk), now) for row in shown]
+    pause = brakes.pause(now=now)
+    found = [lines.budget_line(row, states.get(row.pk), now, pause) for row in shown]
     return sorted(found, key=lambda line: (-(line.variance_percent or -100), -(line.used_percent or 0), line.name))
 
 
@@ -64,20 +65,25 @@ def budget(*, id: int, now: datetime, teams: Teams) -> BudgetDetail:  # noqa: A0
     row = _budget_rows().filter(pk=id).first()
     if row is None or not may_see(row, teams):
         raise NotFound(f"there is no budget {id}")
-    line = lines.budget_line(row, _states([row], now).get(row.pk), now)
+    line = lines.budget_line(row, _states([row], now).get(row.pk), now, brakes.pause(now=now))
     shown = _shown_periods(line)
     so_far = line.days.until(periods.day_of(now) + timedelta(days=1))
     by_day = _by_day(row, Days(shown[-1].start, so_far.end))
     burn = _burn_up(so_far, by_day, spend_queries.adjusted_by_day(scope=spend_scope(row, so_far)))
     curve = _curve(line, periods.day_of(now), burn)
-    runs = list(ActionRun.objects.filter(budget=row).select_related("rung", "budget").order_by("-id")[:200])
+    runs = list(
+        ActionRun.objects.filter(budget=row)
+        .select_related("rung", "budget")
+        .prefetch_related("approvals")
+        .order_by("-id")[:200]
+    )
     return BudgetDetail(
         line=line,
         rungs=tuple(lines.rung_row(rung, line, runs, now, curve) for rung in lines.rungs_of(row)),
         burn_up=burn,
         not_final_from=next((day.day for day in burn if not day.is_final), None),
         periods=tuple(_period(row, line, days, by_day) for days in shown),
-        keys=tuple(key for key in client_keys() if key.is_sample == row.is_sample and _key_in(key, row)),
+        keys=tuple(keys_of(row)),
         gates=tuple(gate for gate in gates(now=now) if gate.is_sample == row.is_sample),
         runs=tuple(lines.run_line(run) for run in runs),
         overlaps=_overlaps(row),
@@ -90,7 +96,7 @@ def budget_line(*, budget_id: int, now: datetime) -> BudgetLine:
     row = _budget_rows().filter(pk=budget_id).first()
     if row is None:
         raise NotFound(f"there is no budget {budget_id}")
-    return lines.budget_line(row, _states([row], now).get(row.pk), now)
+    return lines.budget_line(row, _states([row], now).get(row.pk), now, brakes.pause(now=now))
 
 
 def waiting_actions(*, teams: Teams) -> list[RunLine]:
@@ -185,6 +191,11 @@ def counts(*, teams: Teams) -> Counts:
     )
 
 
+def keys_of(row: Budget) -> list[KeyLine]:
+    """The client keys whose requests can fall into the budget."""
+    return [key for key in client_keys() if key.is_sample == row.is_sample and _key_in(key, row)]
+
+
 def spend_scope(row: Budget, days: Days) -> SpendScope:
     """The budget's question to the books: the same one that a page with these filters asks."""
     filters = tuple(Filter(name, tuple(row.scope[name])) for name in sorted(row.scope))
@@ -194,9 +205,15 @@ def spend_scope(row: Budget, days: Days) -> SpendScope:
 def _budget_rows() -> QuerySet[Budget]:
     open_runs = ActionRun.objects.filter(Q(state__in=ladder.OPEN) | Q(state="failed", ended_at=None))
     return Budget.objects.prefetch_related(
-        Prefetch("rungs", Rung.objects.filter(is_active=True).order_by("percent", "pk"), to_attr=lines.RUNGS),
-        Prefetch("actionrun_set", open_runs.select_related("rung"), to_attr=lines.OPEN_RUNS),
+        Prefetch("rungs", _active_rungs(), to_attr=lines.RUNGS),
+        Prefetch(
+            "actionrun_set", open_runs.select_related("rung").prefetch_related("approvals"), to_attr=lines.OPEN_RUNS
+        ),
     ).order_by("name")
+
+
+def _active_rungs() -> QuerySet[Rung]:
+    return Rung.objects.filter(is_active=True).select_related("measured").order_by("percent", "pk")
 
 
 def may_see(row: Budget, teams: Teams) -> bool:
@@ -215,7 +232,9 @@ def _states(rows: Sequence[Budget], now: datetime) -> dict[int, BudgetState]:
 
 
 def _run_lines(teams: Teams, chosen: Q, order: str, limit: int | None = None) -> list[RunLine]:
-    rows = ActionRun.objects.filter(chosen).select_related("rung", "budget").order_by(order)
+    rows = (
+        ActionRun.objects.filter(chosen).select_related("rung", "budget").prefetch_related("approvals").order_by(order)
+    )
     if teams is not None:
         rows = rows.filter(budget__scope__has_key="team")
     found = [

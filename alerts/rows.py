@@ -1,6 +1,6 @@
 """What the queries of this room answer with: frozen rows about budgets, rungs, runs, keys and gates."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -57,6 +57,9 @@ class BudgetLine:
     paused_until: datetime | None
     is_active: bool
     is_sample: bool
+    criticality: str = "normal"
+    protected: tuple[Mapping[str, Sequence[str]], ...] = ()
+    is_everything_paused: bool = False  # by the break-glass pause
 
     @property
     def used_ratio(self) -> Decimal | None:
@@ -103,6 +106,13 @@ class RunLine:
     may_approve: bool
     confirm_phrase: str  # what must be typed to approve; empty: nothing
     is_sample: bool
+    trigger: str = "actual"
+    approvals_needed: int = 1  # different people
+    approvals: tuple[tuple[str, datetime], ...] = ()  # who agreed so far, and when
+    is_too_wide: bool = False  # it was to be automatic, but would hit more than it may
+    reach_words: str = ""  # what it hits: shares of the last 7 days, keys
+    saves_words: str = ""
+    criticality: str = "normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +134,10 @@ class RungRow:
     run: RunLine | None
     earliest_on: date | None = None  # the days between which it would in 80 of 100 cases; None: not in this period
     latest_on: date | None = None
+    trigger: str = "actual"
+    needs: str = "automatic"  # the approval as it counts, with what the criticality demands
+    when_words: str = ""  # at 75 %
+    level: Decimal | None = None  # what its trigger measured last, in percent
 
 
 @dataclass(frozen=True, slots=True)

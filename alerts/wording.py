@@ -13,6 +13,7 @@ STATES = {
     "watch": "Watch",
     "throttled": "Throttled",
     "over": "Over",
+    "rerouted": "Rerouted",
     "stopped": "Stopped",
     "unknown": "Unknown",
     "paused": "Paused",
@@ -44,7 +45,17 @@ def action(kind: str, config: Mapping[str, Any]) -> str:
     """`Throttle to 6 requests/min`."""
     if kind == "throttle":
         return f"Throttle to {limits(config)}"
+    if kind == "reroute":
+        at = f" at {config['to_upstream']}" if config.get("to_upstream") else ""
+        return f"Reroute to {config['to_model']}{at}" if config.get("to_model") else f"Reroute{at}"
+    if kind == "shutdown" and config.get("targets"):
+        return f"Shut down, {', '.join(config['targets'])} to {units(config.get('to_units', 0))}"
     return {"notify": "Notify", "shutdown": "Shut down"}[kind]
+
+
+def units(count: int) -> str:
+    """`0 units`, `1 unit`: of what a resource has, replicas or machines."""
+    return f"{fmt.integer(count)} unit{'' if count == 1 else 's'}"
 
 
 def limits(config: Mapping[str, Any]) -> str:
@@ -52,25 +63,37 @@ def limits(config: Mapping[str, Any]) -> str:
     parts = []
     if config.get("requests_per_minute") is not None:
         parts.append(f"{fmt.integer(config['requests_per_minute'])} requests/min")
+    if config.get("tokens_per_minute") is not None:
+        parts.append(f"{fmt.integer(config['tokens_per_minute'])} tokens/min")
     if config.get("max_inflight") is not None:
         parts.append(f"{fmt.integer(config['max_inflight'])} at a time")
     if config.get("max_tokens") is not None:
         parts.append(f"{fmt.integer(config['max_tokens'])} output tokens each")
+    if config.get("priority") is not None:
+        parts.append(f"priority {config['priority']}")
+    if config.get("targets"):
+        parts.append(f"{', '.join(config['targets'])} at most {units(config['max_units'])}")
     return ", ".join(parts)
 
 
-def effect(kind: str) -> str:
+def effect(kind: str, config: Mapping[str, Any] | None = None, *, aborts: bool = False) -> str:
     """What callers see while the action is in force."""
+    given = config or {}
+    if kind == "shutdown" and given.get("gate") is False:
+        return "No gate refuses anything; who calls what is scaled down gets no answer from it."
+    running = "running ones are ended" if aborts else "running ones finish"
+    paid = "" if given.get("targets") else ", and GPUs stay paid for"
     return {
         "notify": "Nobody's requests change.",
         "throttle": "Requests beyond the limit get HTTP 429 with Retry-After. Nothing is deleted.",
-        "shutdown": "New requests get HTTP 429; running ones finish. Nothing is deleted, and GPUs stay paid for.",
+        "reroute": "Requests are answered elsewhere, and the answers may be worse. Nobody is refused.",
+        "shutdown": f"New requests get HTTP 429; {running}. Nothing is deleted{paid}.",
     }[kind]
 
 
 def approval(mode: str) -> str:
     """Who has to agree."""
-    return {"automatic": "automatic", "one": "needs approval"}[mode]
+    return {"automatic": "automatic", "one": "needs approval", "two": "needs approval by two people"}[mode]
 
 
 def rung(percent: Decimal) -> str:
@@ -81,7 +104,7 @@ def rung(percent: Decimal) -> str:
 def ladder(rungs: Sequence[tuple[Decimal, str, str]]) -> str:
     """`60 notify · 75 throttle · 110 shutdown, needs approval` out of (percent, action, approval)."""
     return " · ".join(
-        f"{percent.normalize():f} {kind}" + (", needs approval" if mode != "automatic" else "")
+        f"{percent.normalize():f} {kind}" + (f", {approval(mode)}" if mode != "automatic" else "")
         for percent, kind, mode in sorted(rungs, key=lambda item: item[0])
     )
 

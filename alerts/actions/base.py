@@ -2,13 +2,23 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
 # The dimensions of a scope that a gate can resolve, and what the policy calls them.
-GATE_NAMES = {"team": "team", "feature": "feature", "model": "model", "key": "key_id"}
+GATE_NAMES = {
+    "team": "team",
+    "feature": "feature",
+    "model": "model",
+    "key": "key_id",
+    "environment": "environment",
+}
 MAX_MATCHES = 100
+# What every rung may set: how soon and how far under it the level must be before it may fire again.
+PACING = {"cooldown_minutes", "hysteresis_percent"}
+# What an automatic action may hit at most; above it, it is asked for.
+REACH = {"max_share_percent", "max_keys"}
 
 
 class BadConfig(ValueError):
@@ -25,6 +35,7 @@ class Occasion:
     percent_words: str  # 112 %
     amount_words: str  # $24,000 for November 2026
     until: datetime  # when the action ends by itself
+    aborts: bool = False  # a shutdown ends running requests, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,7 @@ class Plan:
 
     hook: str  # which hook carries it out; empty: nothing is carried out
     rules: tuple[Mapping[str, Any], ...]  # rules of the gate policy, without id and end
+    resources: Mapping[str, Any] = field(default_factory=dict)  # targets and units of hooks, where the kind names any
 
 
 class Action(ABC):
@@ -44,13 +56,13 @@ class Action(ABC):
 
     def check(self, config: Mapping[str, Any], scope: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         """The configuration with numbers as numbers. Raises BadConfig."""
-        known = self.settings | {"cooldown_minutes"}
+        known = self.settings | PACING | (REACH if self.is_enforcing else set())
         unknown = sorted(set(config) - known)
         if unknown:
             raise BadConfig(f"{self.kind} has no setting {unknown[0]!r}; known: {', '.join(sorted(known))}")
         if self.is_enforcing:
             check_scope(self.kind, scope)
-        return self.clean(config)
+        return {**self.clean(config), **_common(config)}
 
     @abstractmethod
     def clean(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,7 +92,7 @@ def check_scope(kind: str, scope: Mapping[str, Sequence[str]]) -> None:
         raise BadConfig(f"{kind} can name {MAX_MATCHES} combinations of values, found {count}; use several budgets")
 
 
-def whole_number(config: Mapping[str, Any], name: str, *, least: int = 1) -> int | None:
+def whole_number(config: Mapping[str, Any], name: str, *, least: int = 1, most: int = 1_000_000_000) -> int | None:
     """The setting as a whole number, None when it is absent. Raises BadConfig."""
     value = config.get(name)
     if value is None or value == "":
@@ -89,11 +101,39 @@ def whole_number(config: Mapping[str, Any], name: str, *, least: int = 1) -> int
         number = int(str(value))
     except ValueError:
         raise BadConfig(f"{name}: expected a whole number, found {value!r}") from None
-    if not least <= number <= 1_000_000_000:
-        raise BadConfig(f"{name}: expected {least} or more, found {number}")
+    if not least <= number <= most:
+        wanted = f"{least} to {most}" if most < 1_000_000_000 else f"{least} or more"
+        raise BadConfig(f"{name}: expected {wanted}, found {number}")
     return number
 
 
-def present(**settings: int | str | None) -> dict[str, Any]:
+def names(config: Mapping[str, Any], name: str) -> list[str] | None:
+    """The setting as a list of names, from a list or separated by commas; None when it names nothing."""
+    value = config.get(name) or ()
+    listed = value.split(",") if isinstance(value, str) else [str(one) for one in value]
+    return sorted({one.strip() for one in listed if one.strip()}) or None
+
+
+def flag(config: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    """The setting as yes or no. Raises BadConfig."""
+    value = config.get(name, default)
+    if isinstance(value, bool):
+        return value
+    words = {"": default, "true": True, "yes": True, "false": False, "no": False}
+    if str(value).lower() not in words:
+        raise BadConfig(f"{name}: expected yes or no, found {value!r}")
+    return words[str(value).lower()]
+
+
+def _common(config: Mapping[str, Any]) -> dict[str, Any]:
+    return present(
+        cooldown_minutes=whole_number(config, "cooldown_minutes", least=0),
+        hysteresis_percent=whole_number(config, "hysteresis_percent", least=0, most=1000),
+        max_share_percent=whole_number(config, "max_share_percent", least=0, most=100),
+        max_keys=whole_number(config, "max_keys", least=0),
+    )
+
+
+def present(**settings: int | str | bool | list[str] | None) -> dict[str, Any]:
     """The settings that have a value."""
     return {name: value for name, value in settings.items() if value is not None}

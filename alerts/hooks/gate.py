@@ -14,6 +14,9 @@ POLL_SECONDS = 1
 # A process that was silent for longer does not serve, or cannot be reached; either way it proves nothing.
 LIVE = timedelta(seconds=15)
 _MATCH_NAMES = ("team", "feature", "model", "key_id")
+# Fields that gates of before do not know are sent only where a rule has them.
+_NEWER_NAMES = ("tokens_per_minute", "priority", "to_model", "to_upstream", "aborts")
+_STRENGTH = ("block", "reroute", "throttle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class AppliedRun:
     id: int
     rules: Sequence[Mapping[str, Any]]
     until: datetime | None
+    protected: Sequence[Mapping[str, str]] = ()  # matches that no rule of it touches
+    criticality: int = 1  # of the budget, 0 to 3; where two rules cannot both hold, the more critical one does
 
 
 class GateHook(Hook):
@@ -70,7 +75,7 @@ def document(*, provider: str, deployment: str, keys: Sequence[KeyRule], runs: S
             }
             for key in sorted(keys, key=lambda key: key.key_id)
         ],
-        "rules": [rule for run in sorted(runs, key=lambda run: run.id) for rule in _rules(run)],
+        "rules": _ordered(runs),
         "leases": [],
     }
 
@@ -86,11 +91,29 @@ def body(content: Mapping[str, Any], *, now: datetime) -> bytes:
     return orjson.dumps(sent)
 
 
+def _ordered(runs: Sequence[AppliedRun]) -> list[dict[str, Any]]:
+    """The rules in the order in which they win: a gate lets every throttle hold, follows the first reroute, and names the first
+    block. The strongest first, then the most critical budget's, then the oldest.
+    """
+    listed = [(run, rule) for run in sorted(runs, key=lambda run: (-run.criticality, run.id)) for rule in _rules(run)]
+    return [rule for _, rule in sorted(listed, key=lambda pair: _STRENGTH.index(pair[1]["action"]))]
+
+
+def _match(given: Mapping[str, Any]) -> dict[str, Any]:
+    found = {key: given.get(key) for key in _MATCH_NAMES}
+    return found | ({"environment": given["environment"]} if given.get("environment") is not None else {})
+
+
+def _newer(run: AppliedRun, rule: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: rule[name] for name in _NEWER_NAMES if rule.get(name) is not None}
+    return found | ({"except": [_match(match) for match in run.protected]} if run.protected else {})
+
+
 def _rules(run: AppliedRun) -> list[dict[str, Any]]:
     return [
         {
             "id": name,
-            "match": {key: rule["match"].get(key) for key in _MATCH_NAMES},
+            "match": _match(rule["match"]),
             "action": rule["action"],
             "requests_per_minute": rule.get("requests_per_minute"),
             "max_inflight": rule.get("max_inflight"),
@@ -98,6 +121,7 @@ def _rules(run: AppliedRun) -> list[dict[str, Any]]:
             "retry_after_seconds": rule.get("retry_after_seconds"),
             "message": rule["message"],
             "until": _instant(run.until) if run.until else None,
+            **_newer(run, rule),
         }
         for name, rule in zip(rule_ids(run.id, len(run.rules)), run.rules, strict=True)
     ]

@@ -28,6 +28,13 @@ from alerts.models.telling import (
     AlertDelivery,
     Channel,
 )
+from alerts.models.windows import (
+    HoldWindow,
+    LadderPause,
+    ProtectedScope,
+    RunApproval,
+    RungLevel,
+)
 
 __all__ = [
     "ActionRun",
@@ -41,7 +48,12 @@ __all__ = [
     "Gate",
     "GateKey",
     "GateProcess",
+    "HoldWindow",
+    "LadderPause",
+    "ProtectedScope",
+    "RunApproval",
     "Rung",
+    "RungLevel",
     "StatementDispatch",
     "StatementSchedule",
 ]

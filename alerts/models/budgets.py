@@ -55,7 +55,7 @@ class Rung(models.Model):
     is_active = models.BooleanField(db_default=True, default=True)  # a removed rung keeps its history
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["budget", "percent", "action"], name="rung_once")]
+        constraints = [models.UniqueConstraint(fields=["budget", "trigger", "percent", "action"], name="rung_once")]
 
 
 class BudgetState(models.Model):

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from alerts import backtest, replay, wording
+from alerts import backtest, wording
 from alerts import queries as alert_queries
 from alerts.backtest import Backtest, PeriodPlayed
 from alerts.replay import Event
@@ -164,7 +164,7 @@ def _cells(event: Event, found: Backtest) -> list[Cell]:
 
 
 def _looks_at(event: Event) -> str:
-    return f"of {_LOOKS_AT[replay.trigger(event.step)]}"
+    return f"of {_LOOKS_AT[event.step.trigger]}"
 
 
 def _end(event: Event) -> str:

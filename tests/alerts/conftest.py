@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 from django.db import connection
 
-from alerts import budgets, escalate, evaluate, execute, gates, policy
+from alerts import budgets, escalate, evaluate, execute, gates, measure, policy
 from alerts.models import ActionRun
 from attribution.models import DailyCost, Ownership, RulesetVersion
 from ingest.models import AttributeSet, Source
@@ -144,6 +144,7 @@ def gate(books: Books) -> FakeGate:
 def climb(now: datetime) -> list[int]:
     """One round from figures to actions."""
     evaluate.run(now=now)
+    measure.run(now=now)
     started = escalate.run(now=now)
     execute.run(now=now)
     return started

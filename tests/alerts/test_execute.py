@@ -156,7 +156,7 @@ class TestApproval:
         settle(gate, at(2, 14))
 
         assert states()["90 shutdown"] == "in_force"
-        assert [rule["action"] for rule in rules(gate)] == ["throttle", "block"]
+        assert [rule["action"] for rule in rules(gate)] == ["block", "throttle"]
         assert queries.budgets(now=at(2, 14), teams=None)[0].state == "stopped"
         assert Alert.objects.latest("pk").title == (
             "Shut down for team search, approved by ada; until 1 Dec, 00:00 UTC or undo"

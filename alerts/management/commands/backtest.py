@@ -8,7 +8,7 @@ import orjson
 from django.core.management.base import BaseCommand, CommandError
 
 from alerts import backtest, queries, wording
-from alerts.replay import Event, trigger
+from alerts.replay import Event
 from costobs.kernel import fmt, money
 
 
@@ -76,7 +76,7 @@ def _event(event: Event, found: backtest.Backtest) -> dict[str, Any]:
     return {
         "at": event.at.isoformat(),
         "percent": f"{event.step.percent:f}",
-        "looks_at": trigger(event.step),
+        "looks_at": event.step.trigger,
         "action": event.step.action,
         "state": event.state,
         "level_percent": f"{event.level:f}",
