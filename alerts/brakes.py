@@ -67,7 +67,8 @@ def window_end(window: HoldWindow, now: datetime) -> datetime | None:
 
 def paused_until(budget: Budget, everything: Pause | None, now: datetime) -> datetime | None:
     """Until when the ladder of a budget is suspended, by itself or with all; None: it is not."""
-    ends = [end for end in (budget.paused_until, everything and everything.until) if end is not None and end > now]
+    own, all_ = budget.paused_until, None if everything is None else everything.until
+    ends = [end for end in (own, all_) if end is not None and end > now]
     return max(ends, default=None)
 
 
@@ -75,7 +76,9 @@ def protected_matches(budget: Budget, everywhere: Sequence[Scope]) -> list[dict[
     """What no action of the budget touches, in the names of a gate; the same for the same scopes."""
     found: list[dict[str, str]] = []
     for scope in [*everywhere, *budget.protected]:
-        found += [match for match in ladder.matches(scope, GATE_NAMES) if match and match not in found]
+        # What a gate cannot tell apart is protected with the rest, rather than not at all.
+        known = {name: values for name, values in scope.items() if name in GATE_NAMES}
+        found += [match for match in ladder.matches(known, GATE_NAMES) if match and match not in found]
     return sorted(found, key=lambda match: sorted(match.items()))
 
 

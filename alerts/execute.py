@@ -57,7 +57,7 @@ def approve(*, run_id: int, version: int, by: str, now: datetime, confirm: str =
         needed = run_.plan.get("approvals", 1)
         if agreed < needed:
             _change(run_, state="waiting_approval")
-            after = {"state": "waiting_approval", "approvals": f"{agreed} of {needed}"}
+            after: dict[str, object] = {"state": "waiting_approval", "approvals": f"{agreed} of {needed}"}
             _record(run_, "action.approved", by, now, {"state": "waiting_approval"}, after, run_.reason)
             return
         ends_at = datetime.fromisoformat(run_.plan["ends_at"])

@@ -45,7 +45,6 @@ def answer(*, source_id: int | None, if_none_match: str, now: datetime, process:
 
 
 def _content(gate: Gate, now: datetime) -> dict[str, Any]:
-    is_paused = brakes.pause(now=now) is not None
     keys = GateKey.objects.filter(revoked_at=None, is_sample=gate.is_sample)
     runs = ActionRun.objects.filter(
         Q(expires_at=None) | Q(expires_at__gt=now),
@@ -55,12 +54,15 @@ def _content(gate: Gate, now: datetime) -> dict[str, Any]:
         budget__is_active=True,
         budget__is_sample=gate.is_sample,
     ).select_related("budget")
-    protected = brakes.protected()
+    applied = list(runs)
+    if applied and brakes.pause(now=now) is not None:
+        applied = []
+    protected = brakes.protected() if applied else []
     return gate_hook.document(
         provider=gate.provider,
         deployment=gate.deployment,
         keys=[gate_hook.KeyRule(key.sha256, key.key_id, key.team, key.features, key.models_allowed) for key in keys],
-        runs=[] if is_paused else [_applied(run, protected) for run in runs],
+        runs=[_applied(run, protected) for run in applied],
     )
 
 

@@ -17,13 +17,13 @@ MEASURED_WITHIN = timedelta(minutes=10)
 def sight(state: BudgetState, now: datetime) -> Sight:
     """What the evaluation of a budget knows."""
     budget: Budget = state.budget
-    days = periods.budget_period(budget.period, periods.day_of(now)) if state.starts_at is None else None
+    days = periods.budget_period(budget.period, periods.day_of(now))
     return Sight(
         now=now,
         zone=budget.zone,
         amount=amount_of(state),
-        starts_at=state.starts_at if days is None else days.start_at,
-        ends_at=state.ends_at if days is None else days.end_at,
+        starts_at=state.starts_at or days.start_at,
+        ends_at=state.ends_at or days.end_at,
         spend_cost=state.spend_cost,
         forecast_cost=state.forecast_cost,
         is_naive=state.forecast_method == ladder.NAIVE_PACE,

@@ -29,7 +29,7 @@ class BurnRate(Trigger):
         return {} if hours is None else {"hours": hours}
 
     def needs_hours(self, config: Mapping[str, Any]) -> timedelta:
-        return _HOUR * (config.get("hours", HOURS) + 1)
+        return _HOUR * (int(config.get("hours", HOURS)) + 1)
 
     def level(self, config: Mapping[str, Any], sight: Sight, *, is_enforcing: bool) -> Decimal | None:
         # A rate knows no period: soon after its begin, hours of the one before count, too.

@@ -43,7 +43,7 @@ class Idleness(Trigger):
         idle = idle_for(sight.activity, config.get("max_gpu_percent", MAX_GPU_PERCENT), sight.now)
         if idle is None:
             return None
-        share = Decimal(int(idle.total_seconds())) * 100 / (60 * config["minutes"])
+        share = Decimal(int(idle.total_seconds())) * 100 / (60 * int(config["minutes"]))
         return min(share.quantize(Decimal("0.01"), rounding=ROUND_DOWN), _MOST)
 
     def words(self, percent: Decimal, config: Mapping[str, Any]) -> str:

@@ -35,7 +35,7 @@ class Schedule(Trigger):
         return calendars.open_until(calendars.parse(config["windows"]), zone, now)
 
     def words(self, percent: Decimal, config: Mapping[str, Any]) -> str:
-        return config["windows"]
+        return str(config["windows"])
 
     def passed(self, percent: Decimal, config: Mapping[str, Any]) -> str:
         return f"has scheduled hours: {config['windows']}"

@@ -62,10 +62,13 @@ def facts(run: RunLine, found: BudgetDetail, viewer: Viewer, now: datetime) -> l
         Fact("Why", run.reason),
         Fact("Used now", f"{fmt.money(line.spend_cost, line.currency, mode='kpi')} ({_ratio(line.used_ratio)})"),
         Fact("Who is hurt", run.effect),
+        *([Fact("How much it hits", run.reach_words)] if run.reach_words else []),
+        *([Fact("What it saves", run.saves_words)] if run.saves_words else []),
         *affected(found, viewer, now)[:3],
     ]
     if run.may_approve:
         shown += [
+            Fact("Approvals", _approvals(run)),
             Fact("Until", f"The end of its time, at the latest {fmt.moment(line.days.end_at)}, or undo"),
             Fact("How to undo", "One button on this page, at any time; it takes effect within seconds"),
             Fact("If nobody answers", f"The request expires {until} and nothing happens"),
@@ -78,9 +81,18 @@ def facts(run: RunLine, found: BudgetDetail, viewer: Viewer, now: datetime) -> l
                 f"Back to: {run.before_words or 'no limit'}. The rung stays silent until spend was under it",
             ),
         ]
+    if run.approvals and not run.may_approve:
+        shown.append(Fact("Approved by", ", ".join(name for name, _ in run.approvals)))
     if run.error:
         shown.append(Fact("Not in effect", run.error))
     return shown
+
+
+def _approvals(run: RunLine) -> str:
+    """`1 of 2: ada@example.com`, and why it asks at all where its step would not."""
+    names = ", ".join(name for name, _ in run.approvals) or "nobody yet"
+    why = "; it asks because it would hit more than it may by itself" if run.is_too_wide else ""
+    return f"{len(run.approvals)} of {run.approvals_needed}: {names}{why}"
 
 
 def affected(found: BudgetDetail, viewer: Viewer, now: datetime) -> list[Fact]:

@@ -1,10 +1,14 @@
 """Who may change a budget and decide on its actions, and what those see who may not."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
+from alerts import brakes
+from alerts.brakes import Pause
 from costobs.access.scopes import Viewer
 from costobs.web.page import notice
 from costobs.web.parts import Link, Notice
@@ -15,6 +19,16 @@ NOT_MANAGER = "Administrators and finance make, change and pause budgets. A lead
 def may_manage(viewer: Viewer) -> bool:
     """Make, change and pause budgets."""
     return viewer.role in {"admin", "finance"}
+
+
+def all_paused(now: datetime) -> Pause | None:
+    """The break-glass pause that holds now."""
+    return brakes.pause(now=now)
+
+
+def pause_context(viewer: Viewer, now: datetime) -> dict[str, Any]:
+    """What every budgets page shows of the break-glass pause."""
+    return {"all_paused": all_paused(now), "may_resume": may_manage(viewer)}
 
 
 def may_act(viewer: Viewer, teams: Sequence[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from alerts import triggers
 from alerts.queries import BudgetDetail, BudgetLine, RungRow
 from costobs.access.scopes import Viewer
 from costobs.kernel import fmt
@@ -9,8 +10,7 @@ from costobs.kernel.period import Days
 from costobs.web import action_tables, budget_forecast, budget_table, forecast_words
 from costobs.web.parts import Cell, Column, Kpi, Row, Rung, Table
 
-_VERBS = {"notify": "Notify", "throttle": "Throttle", "shutdown": "Shut down"}
-_TOKENS = {"notify": "watch", "throttle": "thr", "shutdown": "over"}
+_TRIGGERS = {kind.kind: kind.title for kind in triggers.KINDS}
 _HELD = {"running", "in_force"}
 
 
@@ -106,7 +106,7 @@ def rungs(found: BudgetDetail, viewer: Viewer) -> list[Rung]:
     """The ladder, each step with its state, when it fired or would, and what may be decided."""
     return [
         Rung(
-            label=f"{rung.percent.normalize():f} %",
+            label=f"{rung.percent.normalize():f} %" if rung.trigger == "actual" else _TRIGGERS[rung.trigger],
             action=rung.words,
             marker=rung.state,
             when=_when(rung, found.line),
@@ -160,6 +160,9 @@ def variance(found: BudgetDetail, books: Days | None) -> Table:
 def _when(rung: RungRow, line: BudgetLine) -> str:
     if rung.at is not None:
         return fmt.moment(rung.at)
+    if rung.trigger != "actual":
+        level = "" if rung.level is None or rung.trigger == "schedule" else f"; now {fmt.percent(rung.level / 100)}"
+        return f"{rung.when_words}{level or ('' if rung.trigger == 'schedule' else '; not known yet')}"
     if rung.expected_on is not None:
         return (
             f"about {fmt.short_day(rung.expected_on)}{budget_forecast.between(rung)},"
@@ -171,13 +174,15 @@ def _when(rung: RungRow, line: BudgetLine) -> str:
 
 def _rung_note(rung: RungRow, line: BudgetLine) -> str:
     parts = []
-    if rung.approval != "automatic":
+    if rung.needs != "automatic":
         people = (
             f"the lead of {', '.join(line.teams)}, finance or an administrator"
             if line.teams
             else "finance or an administrator"
         )
-        parts.append(f"needs approval by {people}")
+        count = "two of " if rung.needs == "two" else ""
+        parts.append(f"needs approval by {count}{people}{_why_more(rung, line)}")
+    parts += _limits_words(rung)
     if rung.run is not None:
         run = rung.run
         if run.decided_by:
@@ -187,3 +192,19 @@ def _rung_note(rung: RungRow, line: BudgetLine) -> str:
         if run.error:
             parts.append(run.error)
     return "; ".join(parts)
+
+
+def _why_more(rung: RungRow, line: BudgetLine) -> str:
+    return "" if rung.needs == rung.approval else f", because its scope is of {line.criticality} criticality"
+
+
+def _limits_words(rung: RungRow) -> list[str]:
+    """What holds the step back: how much it may hit by itself, how long it waits."""
+    config, found = rung.config, []
+    if "max_share_percent" in config:
+        found.append(f"asks when it would hit more than {config['max_share_percent']} % of requests or spend")
+    if "max_keys" in config:
+        found.append(f"asks when it would hit more than {config['max_keys']} keys")
+    if config.get("hysteresis_percent"):
+        found.append(f"over again only {config['hysteresis_percent']} points below")
+    return found

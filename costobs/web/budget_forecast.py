@@ -13,6 +13,7 @@ from costobs.web.parts import Cell, ChartCard, Column, Notice, Row, Table
 
 _VERBS = {"notify": "Notify", "throttle": "Throttle", "reroute": "Reroute", "shutdown": "Shut down"}
 _TOKENS = {"notify": "watch", "throttle": "thr", "reroute": "thr", "shutdown": "over"}
+_ON_MONEY = {"actual", "forecast"}
 
 
 def burn_up(found: BudgetDetail, now: datetime) -> ChartCard:
@@ -33,7 +34,7 @@ def burn_up(found: BudgetDetail, now: datetime) -> ChartCard:
         days=[day.day for day in found.burn_up],
         actual=[day.cumulative_cost for day in found.burn_up],
         budget=line.amount,
-        rungs=[_rung_line(rung) for rung in found.rungs],
+        rungs=[_rung_line(rung) for rung in found.rungs if rung.trigger in _ON_MONEY],
         marks=marks,
         forecast=forecast,
         forecast_label=forecast_words.forecast_label(found.ahead is not None),

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
 
@@ -21,7 +20,7 @@ from alerts.queries import BudgetDetail
 from costobs.access import scopes
 from costobs.kernel.period import Days
 from costobs.kernel.scope import SpendScope
-from costobs.web import budget_access, budget_backtest, filters
+from costobs.web import budget_access, budget_backtest, filters, rung_forms
 from costobs.web.page import no_permission
 from costobs.web.page import page as page_view
 
@@ -32,13 +31,6 @@ SCOPES = {
     "key": "Keys",
     "provider_name": "Providers",
 }
-MOST_RUNGS = 5
-_ACTIONS = [("", "–"), ("notify", "Notify"), ("throttle", "Throttle"), ("shutdown", "Shut down")]
-_APPROVALS = [("automatic", "Automatic"), ("one", "Needs approval")]
-_ON = [("actual", "Actual spend"), ("forecast", "Forecast")]
-_SETTINGS = ("requests_per_minute", "max_inflight", "max_tokens", "retry_after_seconds")
-_APPLIES = {"throttle": _SETTINGS, "shutdown": ("retry_after_seconds",), "notify": ("on",)}
-_DEFAULT_RUNGS = [{"percent": "80", "action": "notify"}, {"percent": "100", "action": "notify"}]
 
 
 class BudgetForm(forms.Form):
@@ -65,56 +57,6 @@ class BudgetForm(forms.Form):
         }
 
 
-class RungForm(forms.Form):
-    """One step of the ladder; an empty percent and action mean no step."""
-
-    percent = forms.CharField(label="At, %", required=False)
-    action = forms.ChoiceField(label="Action", choices=_ACTIONS, required=False)
-    on = forms.ChoiceField(label="Notify on", choices=_ON, required=False)
-    approval = forms.ChoiceField(label="Approval", choices=_APPROVALS, required=False)
-    requests_per_minute = forms.CharField(label="Requests / min", required=False)
-    max_inflight = forms.CharField(label="At a time", required=False)
-    max_tokens = forms.CharField(label="Output tokens each", required=False)
-    retry_after_seconds = forms.CharField(label="Retry after, s", required=False)
-    expires_after_hours = forms.CharField(label="For, hours", required=False)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        _style(self)
-        step = f"Step {int(self.prefix.rsplit('-', 1)[1]) + 1}" if self.prefix and self.prefix[-1].isdigit() else "Step"
-        for field in self.fields.values():
-            field.widget.attrs["aria-label"] = f"{step}, {field.label}"
-        for name in ("percent", *_SETTINGS, "expires_after_hours"):
-            self.fields[name].widget.attrs |= {"inputmode": "decimal", "size": "6"}
-
-    def is_blank(self) -> bool:
-        return not self.cleaned_data.get("percent", "").strip() and not self.cleaned_data.get("action")
-
-    def spec(self) -> budget_steps.RungSpec:
-        """The step as asked for; what does not belong to its action is left out. Raises ValueError with the mistake."""
-        data = self.cleaned_data
-        action = data.get("action", "")
-        if not action:
-            raise ValueError("choose what happens at this percentage")
-        hours = data.get("expires_after_hours", "").strip()
-        if hours and not hours.isdigit():
-            raise ValueError(f"for, hours: expected a whole number, found {hours!r}")
-        try:
-            percent = Decimal(data.get("percent", "").strip().removesuffix("%").strip())
-        except InvalidOperation:
-            raise ValueError(f"expected a percentage such as 80, found {data.get('percent', '')!r}") from None
-        return budget_steps.RungSpec(
-            percent=percent,
-            action=action,
-            config={name: data[name].strip() for name in _APPLIES[action] if data.get(name, "").strip()},
-            approval="automatic" if action == "notify" else data.get("approval") or "automatic",
-            expires_after_hours=int(hours) if hours else None,
-        )
-
-
-RungForms = forms.formset_factory(RungForm, extra=MOST_RUNGS, max_num=MOST_RUNGS, absolute_max=MOST_RUNGS)
-
-
 @require_http_methods(["GET", "POST"])
 @page_view
 def new(request: HttpRequest) -> HttpResponse:
@@ -127,9 +69,14 @@ def new(request: HttpRequest) -> HttpResponse:
             "period": "month",
             "owner_email": viewer.name if "@" in viewer.name else "",
         }
-        form, rungs = BudgetForm(initial=initial), RungForms(prefix="rungs", initial=_DEFAULT_RUNGS)
+        form, rungs = (
+            BudgetForm(initial=initial),
+            rung_forms.NewRungForms(prefix="rungs", initial=rung_forms.DEFAULT_RUNGS),
+        )
         return _form_page(request, form, rungs, "New budget")
-    form, rungs = BudgetForm(request.POST), RungForms(request.POST, prefix="rungs")
+    if rung_forms.is_adding(request):
+        return _form_page(request, BudgetForm(request.POST), rung_forms.with_one_more(request), "New budget")
+    form, rungs = BudgetForm(request.POST), rung_forms.RungForms(request.POST, prefix="rungs")
     given = _given(form, rungs)
     if given is not None:
         save = partial(budget_steps.create, **given, by=viewer.name, now=timezone.now())
@@ -156,9 +103,15 @@ def edit(request: HttpRequest, budget_id: int) -> HttpResponse:
     except alert_queries.NotFound:
         return budget_access.not_found(request, "budget")
     if request.method == "GET":
-        form, rungs = BudgetForm(initial=_initial(found)), RungForms(prefix="rungs", initial=_initial_rungs(found))
+        form, rungs = (
+            BudgetForm(initial=_initial(found)),
+            rung_forms.RungForms(prefix="rungs", initial=rung_forms.initial(found.rungs)),
+        )
         return _form_page(request, form, rungs, f"Edit {found.line.name}", found)
-    form, rungs = BudgetForm(request.POST), RungForms(request.POST, prefix="rungs")
+    if rung_forms.is_adding(request):
+        more = rung_forms.with_one_more(request)
+        return _form_page(request, BudgetForm(request.POST), more, f"Edit {found.line.name}", found)
+    form, rungs = BudgetForm(request.POST), rung_forms.RungForms(request.POST, prefix="rungs")
     given = _given(form, rungs)
     if given is not None:
         # Dimensions this form does not show stay as they are.
@@ -195,19 +148,6 @@ def pause(request: HttpRequest, budget_id: int) -> HttpResponse:
         return budget_access.not_found(request, "budget")
     messages.success(request, "The ladder is paused." if until else "The ladder is on again.")
     return redirect("budget", budget_id)
-
-
-@require_POST
-@page_view
-def pause_all(request: HttpRequest) -> HttpResponse:
-    """Break glass: every ladder for an hour."""
-    viewer, now = scopes.viewer(request.user), timezone.now()
-    if not budget_access.may_manage(viewer):
-        return no_permission(request, budget_access.NOT_MANAGER)
-    reason = request.POST.get("reason", "").strip()
-    count = budget_steps.pause_all(until=now + timedelta(hours=1), by=viewer.name, now=now, reason=reason)
-    messages.success(request, f"{count} ladders are paused for an hour.")
-    return redirect("budgets")
 
 
 def _style(form: forms.Form) -> None:
@@ -265,19 +205,6 @@ def _initial(found: BudgetDetail) -> dict[str, str]:
     }
 
 
-def _initial_rungs(found: BudgetDetail) -> list[dict[str, str]]:
-    return [
-        {
-            "percent": f"{rung.percent.normalize():f}",
-            "action": rung.action,
-            "approval": rung.approval,
-            "expires_after_hours": "" if rung.expires_after_hours is None else str(rung.expires_after_hours),
-            **{name: str(rung.config[name]) for name in (*_SETTINGS, "on") if name in rung.config},
-        }
-        for rung in found.rungs
-    ]
-
-
 def _form_page(
     request: HttpRequest,
     form: BudgetForm,
@@ -296,7 +223,8 @@ def _form_page(
         "rungs": rungs,
         "scope_fields": [form[f"scope_{name}"] for name in SCOPES],
         "known": _known(request),
-        "summary": _summary(form, rungs),
+        "summary": [] if rung_forms.is_adding(request) else _summary(form, rungs),
+        **budget_access.pause_context(scopes.viewer(request.user), timezone.now()),
         "back": back,
         "armed": found is not None and any(rung.state in {"running", "in_force"} for rung in found.rungs),
         "other_scope": [

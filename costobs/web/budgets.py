@@ -61,7 +61,8 @@ def page(request: HttpRequest) -> HttpResponse:
         "waiting": action_tables.waiting(waiting, viewer, now) if waiting else None,
         "in_force": action_tables.in_force(held, viewer, now),
         "log": action_tables.log(alert_queries.action_log(teams=viewer.teams, limit=_LOG)),
-        "may_pause_all": budget_access.may_manage(viewer) and bool(lines),
+        "may_pause_all": budget_access.may_manage(viewer) and bool(lines) and not budget_access.all_paused(now),
+        **budget_access.pause_context(viewer, now),
         "now": now,
     }
     return render(request, "pages/budgets.html", context)
@@ -90,6 +91,7 @@ def detail(request: HttpRequest, budget_id: int) -> HttpResponse:
         "affected": action_detail.affected(found, viewer, now),
         "timeline": action_detail.timeline(found.runs),
         "may_manage": budget_access.may_manage(viewer),
+        **budget_access.pause_context(viewer, now),
     }
     return render(request, "pages/budget.html", context)
 
@@ -130,8 +132,15 @@ def decide(request: HttpRequest, run_id: int, verb: str) -> HttpResponse:
         return _action_page(request, run_id, str(problem), status=409)
     except execute.NotConfirmed as problem:
         return _action_page(request, run_id, confirm_error=str(problem), status=400)
-    messages.success(request, _DONE[verb].format(words=run.words, target=run.target_words))
+    messages.success(request, _done(verb, run))
     return redirect("action", run_id)
+
+
+def _done(verb: str, run: RunLine) -> str:
+    left = run.approvals_needed - len(run.approvals) - 1
+    if verb == "approve" and left > 0:
+        return f"You approved: {run.words} for {run.target_words}. It waits for {left} more, somebody else than you."
+    return _DONE[verb].format(words=run.words, target=run.target_words)
 
 
 def bar(now: datetime) -> ScopeBar:
@@ -161,6 +170,8 @@ def _action_page(
         "may_act": budget_access.may_act(viewer, run.teams),
         "not_yours": budget_access.not_yours(run.teams),
         "timeline": action_detail.timeline([run]),
+        "has_approved": any(name.casefold() == viewer.name.casefold() for name, _ in run.approvals),
+        **budget_access.pause_context(viewer, now),
     }
     return render(request, "pages/action.html", context, status=status)
 
@@ -179,6 +190,7 @@ def _conflict(problem: str, run: RunLine) -> Notice:
 
 def _list_actions(viewer: scopes.Viewer, lines: Sequence[BudgetLine]) -> list[Link]:
     found = [Link("Export CSV", f"{reverse('budgets')}?format=csv", icon="download")] if lines else []
+    found.append(Link("What holds ladders back", reverse("budget_holds"), icon="pause"))
     if budget_access.may_manage(viewer):
         found.append(Link("New budget", reverse("budget_new"), icon="plus", primary=True))
     return found
@@ -198,7 +210,7 @@ def _heading(lines: Sequence[BudgetLine]) -> str:
         parts.append(f"{len(ahead)} more would be" if passed else f"{len(ahead)} of {whole} would be passed")
     if not parts:
         parts.append(f"None of {whole} would be passed")
-    for state in ("stopped", "throttled", "unknown"):
+    for state in ("stopped", "rerouted", "throttled", "unknown"):
         named = [line.name for line in lines if line.state == state]
         if named:
             shown = " and ".join(named) if len(named) < 3 else f"{len(named)} budgets"

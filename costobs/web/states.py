@@ -20,6 +20,7 @@ STATES = {
     "on_track": State("On track", "check", "ok"),
     "watch": State("Watch", "triangle-alert", "watch"),
     "throttled": State("Throttled", "gauge", "thr"),
+    "rerouted": State("Rerouted", "route", "thr"),
     "over": State("Over", "x", "over"),
     "stopped": State("Stopped", "square", "stop"),
     "forecast_over": State("Forecast over", "trending-up", "forecast"),

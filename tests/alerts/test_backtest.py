@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alerts import backtest, budgets, escalate, evaluate, execute, expected, queries, refusals, replay
+from alerts import backtest, budgets, escalate, evaluate, execute, expected, measure, queries, refusals, replay
 from alerts.models import ActionRun, Budget, BudgetForecast
 from attribution.queries import HourUsage
 from costobs.audit.models import AuditEntry
@@ -29,6 +29,11 @@ LADDER = (
     rung("75", "throttle", requests_per_minute=2, max_tokens=100),
     rung("90", "shutdown", "one"),
     rung("130", "shutdown"),
+    budgets.RungSpec(Decimal(300), "notify", {"hours": 6, "hysteresis_percent": "50"}, trigger="burn_rate"),
+    budgets.RungSpec(Decimal(400), "notify", {"cooldown_minutes": 30}, trigger="trend"),
+    budgets.RungSpec(
+        Decimal(100), "throttle", {"windows": "sat-sun 00:00-24:00", "requests_per_minute": 5}, trigger="schedule"
+    ),
 )
 Fact = tuple[Any, ...]
 
@@ -79,6 +84,7 @@ def live(log: Source) -> dict[int, str]:
         complete(log, now)
         expected.run(now=now)
         evaluate.run(now=now)
+        measure.run(now=now)
         for run_id in escalate.run(now=now):
             began[run_id] = ActionRun.objects.get(pk=run_id).state
         execute.run(now=now)
@@ -138,6 +144,8 @@ def test_it_says_what_the_live_path_did_on_the_same_stream(log: Source) -> None:
     assert {fact[5] for fact in facts} == {"done", "running", "waiting_approval", "superseded"}
     assert {fact[7] for fact in facts} >= {"ladder", "clock"}
     assert len({fact[3] for fact in facts}) == 2
+    fired = set(ActionRun.objects.values_list("rung__trigger", flat=True))
+    assert fired == {"actual", "forecast", "burn_rate", "trend", "schedule"}
     assert BudgetForecast.objects.exclude(method="").count() >= len(STREAM)
 
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from alerts import budgets, queries
+from alerts import budgets, queries, windows
 from alerts.models import ActionRun, Budget, Rung
 from costobs.audit.models import AuditEntry
 from tests.alerts.conftest import START, Books, FakeGate, at, climb, make_budget, rung, settle, states
@@ -28,7 +28,7 @@ def test_it_names_every_mistake_at_once() -> None:
     assert "team" in found["scope"]
 
 
-@pytest.mark.parametrize("scope", [{"provider_name": ["AWS"]}, {}, {"team": ["a"], "environment": ["prod"]}])
+@pytest.mark.parametrize("scope", [{"provider_name": ["AWS"]}, {}, {"team": ["a"], "region": ["eu"]}])
 def test_it_refuses_to_throttle_what_no_gate_can_tell_apart(scope: dict[str, list[str]]) -> None:
     assert "gate" in errors_of(rung("100", "throttle"), scope=scope)["rungs.0"] or scope == {}
 
@@ -44,10 +44,13 @@ def test_it_takes_any_scope_when_it_only_notifies() -> None:
     [
         (rung("100", "throttle", requests_per_minute=0), "requests_per_minute"),
         (rung("100", "throttle", requests_per_minute="six"), "whole number"),
-        (rung("100", "throttle", retry_after_seconds=5), "requests_per_minute, max_inflight, max_tokens"),
+        (
+            rung("100", "throttle", retry_after_seconds=5),
+            "requests_per_minute, tokens_per_minute, max_inflight, max_tokens",
+        ),
         (rung("100", "throttle", speed=5), "speed"),
         (rung("100", "notify", "one"), "needs none"),
-        (rung("100", "shutdown", "two"), "approval"),
+        (rung("100", "shutdown", "three"), "approval"),
         (rung("100.001", "notify"), "two decimals"),
         (rung("100", "notify", hours=0), "expires_after_hours"),
         (rung("100", "notify", on="rumour"), "forecast"),
@@ -127,5 +130,11 @@ def test_it_breaks_glass_for_all_budgets_at_once() -> None:
     make_budget(name="a")
     make_budget(name="b")
 
-    assert budgets.pause_all(until=at(2), by="ben", now=START, reason="incident 4411") == 2
-    assert AuditEntry.objects.filter(act="budget.paused", reason="incident 4411").count() == 2
+    assert windows.pause_all(until=at(2), by="ben", now=START, reason="incident 4411") == 2
+    make_budget(name="c")
+
+    assert {line.state for line in queries.budgets(now=START, teams=None)} == {"paused"}
+    assert AuditEntry.objects.filter(act="ladders.paused", reason="incident 4411").count() == 1
+    assert windows.resume_all(by="ben", now=at(1, 13)) is True
+    assert windows.resume_all(by="ben", now=at(1, 13)) is False
+    assert {line.state for line in queries.budgets(now=at(1, 14), teams=None)} == {"unknown"}

@@ -92,6 +92,7 @@ def test_it_pauses_one_or_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line.name for line in queries.budgets(now=at(2, 14), teams=None) if line.paused_until] == ["a"]
 
     assert run("budgets", "pause", "--all", "--reason", "incident").startswith("2 ladders paused")
+    assert run("budgets", "resume-all").startswith("resumed")
     run("budgets", "resume", "a")
     run("budgets", "delete", "b")
     assert [(line.name, line.paused_until) for line in queries.budgets(now=at(2, 14), teams=None)] == [("a", None)]

@@ -103,7 +103,7 @@ def test_it_never_acts_on_a_get(ada: Client, ledger: Ledger) -> None:
 
     reading.shown(ada, f"/actions/{run.pk}/")
     answers = [ada.get(f"/actions/{run.pk}/{verb}/") for verb in ("approve", "decline", "undo")]
-    answers += [ada.get(f"/budgets/{ledger.search_budget_id}/pause/"), ada.get("/budgets/pause-all/")]
+    answers += [ada.get(f"/budgets/{ledger.search_budget_id}/pause/"), ada.get("/budgets/holds/pause/")]
 
     assert [answer.status_code for answer in answers] == [405] * 5
     run.refresh_from_db()
@@ -171,7 +171,7 @@ def test_it_keeps_a_lead_from_making_changing_and_pausing_budgets(ben: Client, l
         ben.post("/budgets/new/", FORM),
         ben.post(f"/budgets/{budget}/edit/", FORM),
         ben.post(f"/budgets/{budget}/pause/", {"hours": "1"}),
-        ben.post("/budgets/pause-all/"),
+        ben.post("/budgets/holds/pause/", {"reason": "x"}),
     ]
 
     assert [answer.status_code for answer in answers] == [403] * 5

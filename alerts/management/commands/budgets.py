@@ -9,16 +9,19 @@ import orjson
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from alerts import budgets, evaluate, execute, queries
+from alerts import budgets, evaluate, execute, queries, rung_checks, windows
+from alerts.actions.base import BadConfig
 from alerts.rows import BudgetLine, RunLine
 from costobs.kernel import fmt, money
 
 BY = "command line"
-_TOP_LEVEL = {"approval", "expires_after_hours"}
+_TOP_LEVEL = {"approval", "expires_after_hours", "trigger"}
 
 
 def rung(text: str) -> budgets.RungSpec:
-    """`75:throttle:requests_per_minute=6,approval=one` as a rung."""
+    """`75:throttle:requests_per_minute=6,approval=one,trigger=burn_rate,hours=6` as a rung. Several weekly windows, or names
+    of resources, stand in one value with `;` between them.
+    """
     percent, found, rest = text.partition(":")
     action, _, settings_text = rest.partition(":")
     try:
@@ -32,7 +35,7 @@ def rung(text: str) -> budgets.RungSpec:
         name, equals, value = pair.partition("=")
         if not equals:
             raise ArgumentTypeError(f"expected SETTING=VALUE, found {pair!r}")
-        values[name.strip()] = value.strip()
+        values[name.strip()] = value.strip().replace(";", ",")
     hours = values.get("expires_after_hours")
     if hours is not None and not hours.isdigit():
         raise ArgumentTypeError(f"expires_after_hours: expected a whole number, found {hours!r}")
@@ -42,7 +45,25 @@ def rung(text: str) -> budgets.RungSpec:
         config={name: value for name, value in values.items() if name not in _TOP_LEVEL},
         approval=values.get("approval", "automatic"),
         expires_after_hours=None if hours is None else int(hours),
+        trigger=values.get("trigger", "actual"),
     )
+
+
+def moment(text: str) -> datetime:
+    """`2026-12-24T22:00` as an instant; UTC where no zone is named."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ArgumentTypeError(f"expected a time such as 2026-12-24T22:00, found {text!r}") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def scope(text: str) -> dict[str, list[str]]:
+    """`team=search|growth environment=prod` as a scope."""
+    try:
+        return rung_checks.parse_scope(text)
+    except BadConfig as problem:
+        raise ArgumentTypeError(str(problem)) from problem
 
 
 class Command(BaseCommand):
@@ -77,6 +98,7 @@ class Command(BaseCommand):
         acts.add_parser("resume", help="end a pause").add_argument("name")
         acts.add_parser("delete", help="delete a budget with its history").add_argument("name")
         self._add_decisions(acts)
+        self._add_holds(acts)
 
     def _add_decisions(self, acts: Any) -> None:  # argparse does not export the type of sub-parsers
         for verb, what in (("approve", "let a waiting action run"), ("decline", "refuse it"), ("undo", "take it back")):
@@ -86,11 +108,32 @@ class Command(BaseCommand):
             if verb == "approve":
                 parser.add_argument("--confirm", default="", metavar="NAME", help="the budget's name, for a shutdown")
 
+    def _add_holds(self, acts: Any) -> None:  # as above
+        pause = acts.add_parser("pause-all", help="break glass: nothing fires and nothing holds")
+        pause.add_argument("--hours", type=int, default=1)
+        pause.add_argument("--reason", required=True)
+        acts.add_parser("resume-all", help="end the break-glass pause")
+        shown = acts.add_parser("windows", help="maintenance windows, quiet hours and protected scopes")
+        shown.add_argument("--format", choices=["table", "json"], default="table")
+        window = acts.add_parser("window", help="add one: --weekly 'sat-sun 00:00-24:00', or --from and --until")
+        window.add_argument("name")
+        window.add_argument("--kind", choices=list(windows.KINDS), default="maintenance")
+        window.add_argument("--weekly", default="")
+        window.add_argument("--zone", default="UTC")
+        window.add_argument("--from", dest="starts_at", type=moment)
+        window.add_argument("--until", dest="ends_at", type=moment)
+        window.add_argument("--scope", type=scope, default={}, help="'team=search|growth'; every budget without it")
+        acts.add_parser("window-remove", help="by its number").add_argument("id", type=int)
+        guard = acts.add_parser("protect", help="requests that no action touches: 'team=search environment=prod'")
+        guard.add_argument("scope", type=scope)
+        guard.add_argument("--reason", default="")
+        acts.add_parser("unprotect", help="by its number").add_argument("id", type=int)
+
     def handle(self, *args: Any, **options: Any) -> None:
         now = datetime.now(UTC)
         try:
-            getattr(self, f"_{options['act']}")(options, now)
-        except (budgets.Invalid, execute.Conflict, execute.NotConfirmed, queries.NotFound) as problem:
+            getattr(self, f"_{options['act'].replace('-', '_')}")(options, now)
+        except (budgets.Invalid, windows.Invalid, execute.Conflict, execute.NotConfirmed, queries.NotFound) as problem:
             raise CommandError(str(problem)) from problem
 
     def _create(self, options: dict[str, Any], now: datetime) -> None:
@@ -126,12 +169,61 @@ class Command(BaseCommand):
     def _pause(self, options: dict[str, Any], now: datetime) -> None:
         until = now + timedelta(hours=options["hours"])
         if options["all"]:
-            count = budgets.pause_all(until=until, by=BY, now=now, reason=options["reason"])
-            self.stdout.write(f"{count} ladders paused until {fmt.moment(until)}")
+            self._pause_all(options, now)
             return
         budget_id = self._id(options["name"], now)
         budgets.pause(budget_id=budget_id, until=until, by=BY, now=now, reason=options["reason"])
         self.stdout.write(f"{options['name']} paused until {fmt.moment(until)}")
+
+    def _pause_all(self, options: dict[str, Any], now: datetime) -> None:
+        until = now + timedelta(hours=options["hours"])
+        count = windows.pause_all(until=until, by=BY, now=now, reason=options["reason"])
+        self.stdout.write(f"{count} ladders paused until {fmt.moment(until)}")
+
+    def _resume_all(self, options: dict[str, Any], now: datetime) -> None:
+        self.stdout.write("resumed" if windows.resume_all(by=BY, now=now) else "nothing was paused")
+
+    def _windows(self, options: dict[str, Any], now: datetime) -> None:
+        rows = [
+            {
+                "id": line.id,
+                "kind": line.kind,
+                "name": line.name,
+                "when": line.when_words,
+                "for": line.scope_words,
+                "open_until": line.open_until and fmt.moment(line.open_until),
+            }
+            for line in windows.windows(now=now)
+        ]
+        rows += [
+            {
+                "id": line.id,
+                "kind": "protected",
+                "name": line.reason,
+                "when": "always",
+                "for": line.scope_words,
+                "open_until": None,
+            }
+            for line in windows.protected()
+        ]
+        self._show(rows, options["format"])
+
+    def _window(self, options: dict[str, Any], now: datetime) -> None:
+        names = ("name", "kind", "weekly", "zone", "starts_at", "ends_at", "scope")
+        window_id = windows.add(**{name: options[name] for name in names}, by=BY, now=now)
+        self.stdout.write(f"window {window_id}: {options['name']}")
+
+    def _window_remove(self, options: dict[str, Any], now: datetime) -> None:
+        self.stdout.write("removed" if windows.remove(window_id=options["id"], by=BY, now=now) else "gone already")
+
+    def _protect(self, options: dict[str, Any], now: datetime) -> None:
+        found = windows.protect(scope=options["scope"], by=BY, now=now, reason=options["reason"])
+        self.stdout.write(f"protected {found}: {rung_checks.scope_text(options['scope'])}")
+
+    def _unprotect(self, options: dict[str, Any], now: datetime) -> None:
+        self.stdout.write(
+            "no longer" if windows.unprotect(protected_id=options["id"], by=BY, now=now) else "gone already"
+        )
 
     def _resume(self, options: dict[str, Any], now: datetime) -> None:
         budgets.pause(budget_id=self._id(options["name"], now), until=None, by=BY, now=now)
