@@ -63,14 +63,7 @@ def budget_line(row: Budget, state: BudgetState | None, now: datetime, pause: Pa
         is_forecast_over=forecast is not None and forecast > row.amount,
         is_waiting_approval=any(run.state == "waiting_approval" for run in open_runs),
         next_step=_next_step(row, state, days, now, open_runs),
-        ladder_words=wording.ladder(
-            [
-                (rung.percent, rung.action, _approval(rung, row))
-                if rung.trigger == "actual"
-                else (rung.percent, f"{rung.action} {_when(rung)}", _approval(rung, row))
-                for rung in rungs
-            ]
-        ),
+        ladder_words=_ladder_words(rungs, row),
         evaluated_at=state.evaluated_at if state else None,
         complete_through=state.complete_through if state else None,
         paused_until=paused,
@@ -79,6 +72,17 @@ def budget_line(row: Budget, state: BudgetState | None, now: datetime, pause: Pa
         criticality=row.criticality,
         protected=tuple(row.protected),
         is_everything_paused=pause is not None,
+    )
+
+
+def _ladder_words(rungs: Sequence[Rung], row: Budget) -> str:
+    return wording.ladder(
+        [
+            (rung.percent, rung.action, _approval(rung, row))
+            if rung.trigger == "actual"
+            else (rung.percent, f"{rung.action} {_when(rung)}", _approval(rung, row))
+            for rung in rungs
+        ]
     )
 
 
