@@ -11,7 +11,7 @@ from django.db.models import Q
 
 from alerts import ladder, rung_checks, spans, term_checks, terms
 from alerts.lines import terms_of
-from alerts.models import ActionRun, Budget, BudgetPeriod, BudgetState, Rung
+from alerts.models import ActionRun, Budget, BudgetForecast, BudgetPeriod, BudgetState, Rung
 from alerts.rows import BudgetTerms
 from alerts.rung_checks import RungSpec
 from costobs.audit import record
@@ -175,6 +175,7 @@ def _keep(row: Budget, before: _Draft, after: _Draft, now: datetime, *, is_moved
     row.save(update_fields=[*_columns(after), "carries_from"])
     if is_moved:
         BudgetState.objects.filter(budget=row).delete()
+        BudgetForecast.objects.filter(budget=row).delete()
         BudgetPeriod.objects.filter(budget=row).delete()
     elif (before.amount, before.terms) != (after.amount, after.terms):
         unknown = {"amount": None, "carried_cost": Decimal(0), "borrowed_cost": Decimal(0)}

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from django.db import IntegrityError, transaction
 
-from alerts import brakes, ladder, spans, spent, terms
+from alerts import brakes, curves, ladder, spans, spent, terms
 from alerts.models import ActionRun, BooksCheck, Budget, BudgetState, Rung
 from alerts.spent import Spent
 from alerts.terms import Term
@@ -41,6 +41,17 @@ class _Trust:
     late: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """Where a budget leads; only a forecast that was tested on the past has an interval and an error."""
+
+    cost: Decimal | None
+    method: str
+    low_cost: Decimal | None = None
+    high_cost: Decimal | None = None
+    error_percent: Decimal | None = None
+
+
 _EVALUATED = (
     "period_end",
     "starts_at",
@@ -58,6 +69,9 @@ _EVALUATED = (
     "unconverted",
     "forecast_cost",
     "forecast_method",
+    "forecast_low_cost",
+    "forecast_high_cost",
+    "forecast_error_percent",
     "used_percent",
     "state",
     "is_stale",
@@ -86,6 +100,7 @@ def run(*, now: datetime) -> list[Evaluation]:
     in_force = _in_force(rows)
     lowest = _lowest_rungs()
     found = spent.spent({row.pk: _window(row, held[row.pk], now) for row in rows})
+    forecasts = curves.newest(starts={row.pk: held[row.pk].key_date for row in rows}, now=now)
     states = [
         _evaluate(
             row,
@@ -95,6 +110,7 @@ def run(*, now: datetime) -> list[Evaluation]:
             trusted[row.pk],
             in_force.get(row.pk, frozenset()),
             lowest.get(row.pk),
+            forecasts.get(row.pk),
             is_paused=brakes.paused_until(row, pause, now) is not None,
         )
         for row in rows
@@ -143,23 +159,17 @@ def _evaluate(
     trust: _Trust,
     in_force: frozenset[str],
     lowest_rung: Decimal | None,
+    curve: curves.Curve | None,
     *,
     is_paused: bool,
 ) -> BudgetState:
     today = spans.today(row, now)
-    pace = ladder.naive_pace(
-        days=term.days,
-        complete=term.days.until(today),
-        complete_cost=spent.complete_cost,
-        spend_cost=spent.cost,
-        adjusted_cost=spent.adjusted_cost,
-    )
-    forecast = None if pace is None else pace.forecast_cost
-    state = _figures(row, term, spent, trust, forecast, now)
+    ahead = _ahead(curve, term.days, spent, today)
+    state = _figures(row, term, spent, trust, ahead, now)
     state.state = ladder.standing(
         ladder.Facts(
             used_percent=state.used_percent,
-            forecast_percent=None if forecast is None else ladder.percent_of(forecast, term.amount),
+            forecast_percent=None if ahead.cost is None else ladder.percent_of(ahead.cost, term.amount),
             lowest_rung=lowest_rung,
             is_stale=state.is_untrusted,
             is_paused=is_paused,
@@ -169,9 +179,7 @@ def _evaluate(
     return state
 
 
-def _figures(
-    row: Budget, term: Term, spent: Spent, trust: _Trust, forecast: Decimal | None, now: datetime
-) -> BudgetState:
+def _figures(row: Budget, term: Term, spent: Spent, trust: _Trust, ahead: _Ahead, now: datetime) -> BudgetState:
     """What was found, without what it is called."""
     unconverted = sorted({*spent.unconverted, *term.unconverted})
     return BudgetState(
@@ -191,13 +199,31 @@ def _figures(
         converted_cost=spent.converted_cost,
         rates=spent.rates,
         unconverted=" ".join(unconverted),
-        forecast_cost=forecast,
-        forecast_method=ladder.NAIVE_PACE if forecast is not None else "",
+        forecast_cost=ahead.cost,
+        forecast_method=ahead.method,
+        forecast_low_cost=ahead.low_cost,
+        forecast_high_cost=ahead.high_cost,
+        forecast_error_percent=ahead.error_percent,
         used_percent=ladder.percent_of(spent.cost, term.amount),
         is_stale=trust.is_stale,
         is_unbalanced=trust.is_unbalanced,
         late=", ".join(trust.late),
     )
+
+
+def _ahead(curve: curves.Curve | None, days: Days, spent: Spent, today: date) -> _Ahead:
+    """The forecast that was worked out, with what is spent since; else the naive pace."""
+    if curve is not None:
+        now = curve.at(today=today, spent_cost=spent.cost, adjusted_cost=spent.adjusted_cost)
+        return _Ahead(now.end.expected, now.method, now.end.low, now.end.high, now.error_percent)
+    pace = ladder.naive_pace(
+        days=days,
+        complete=days.until(today),
+        complete_cost=spent.complete_cost,
+        spend_cost=spent.cost,
+        adjusted_cost=spent.adjusted_cost,
+    )
+    return _Ahead(None, "") if pace is None else _Ahead(pace.forecast_cost, ladder.NAIVE_PACE)
 
 
 def _window(row: Budget, term: Term, now: datetime) -> spent.Window:

@@ -8,8 +8,9 @@ from typing import Any
 
 from alerts import brakes, ladder, spans, triggers, wording
 from alerts.brakes import Pause
+from alerts.curves import Crossing, Curve
 from alerts.models import ActionRun, Budget, BudgetState, Rung
-from alerts.rows import BudgetLine, BudgetTerms, NextStep, RungRow, RunLine
+from alerts.rows import Ahead, AheadDay, BudgetLine, BudgetTerms, NextStep, RungRow, RunLine
 from alerts.spans import Span
 from costobs.kernel import fmt
 from costobs.kernel import period as periods
@@ -83,6 +84,9 @@ def _of_period(row: Budget, state: BudgetState | None, span: Span, base: Decimal
         "estimated_cost": state.estimated_cost if state else None,
         "unpriced_cost": state.unpriced_cost if state else None,
         "forecast_method": state.forecast_method if state else "",
+        "forecast_low_cost": state.forecast_low_cost if state else None,
+        "forecast_high_cost": state.forecast_high_cost if state else None,
+        "forecast_error_percent": state.forecast_error_percent if state else None,
         "evaluated_at": state.evaluated_at if state else None,
         "complete_through": state.complete_through if state else None,
         "own_amount": row.amount,
@@ -147,8 +151,13 @@ def _facts(
     )
 
 
-def rung_row(rung: Rung, line: BudgetLine, runs: Sequence[ActionRun], now: datetime) -> RungRow:
-    """One step with what its newest run of this period did; `runs` are newest first."""
+def rung_row(
+    rung: Rung, line: BudgetLine, runs: Sequence[ActionRun], now: datetime, curve: Curve | None = None
+) -> RungRow:
+    """One step with what its newest run of this period did; `runs` are newest first.
+
+    When it would fire next is read off the `curve` of the forecast, or off the naive pace.
+    """
     run = next((run for run in runs if run.rung_id == rung.pk and run.period_start == line.key_date), None)
     if run is not None and run.rearmed_at is not None:
         run = None
@@ -157,6 +166,10 @@ def rung_row(rung: Rung, line: BudgetLine, runs: Sequence[ActionRun], now: datet
     pace = ladder.pace_of(
         forecast_cost=line.forecast_cost, spend_cost=line.spend_cost or Decimal(0), period=line.days, today=line.today
     )
+    pace_on = ladder.expected_on(pace=pace, period=line.days, cost=cost)
+    crossing = curve.crossing(cost) if curve else Crossing(pace_on, None, None)
+    if run is not None or not is_on_spend:
+        crossing = Crossing(None, None, None)
     state = run.state if run else "armed"
     return RungRow(
         id=rung.pk,
@@ -174,8 +187,24 @@ def rung_row(rung: Rung, line: BudgetLine, runs: Sequence[ActionRun], now: datet
         state=state,
         state_words=wording.STATES[state],
         at=run.asked_at if run else None,
-        expected_on=None if run or not is_on_spend else ladder.expected_on(pace=pace, period=line.days, cost=cost),
+        expected_on=crossing.expected_on,
         run=run_line(run) if run else None,
+        earliest_on=crossing.earliest_on,
+        latest_on=crossing.latest_on,
+    )
+
+
+def ahead(curve: Curve) -> Ahead:
+    """The forecast of the current period as a page shows it."""
+    return Ahead(
+        days=tuple(AheadDay(one.day, one.expected, one.low, one.high) for one in curve.days),
+        method=curve.method,
+        error_percent=curve.error_percent,
+        pace_error_percent=curve.pace_error_percent,
+        tests=curve.tests,
+        tested_days=curve.tested_days,
+        history_days=curve.history_days,
+        through=curve.through,
     )
 
 

@@ -259,7 +259,10 @@ def _lead(line: BudgetLine) -> str:
         return text
     forecast = fmt.money(line.forecast_cost, line.currency, mode="short")
     over = fmt.variance(line.forecast_cost, line.amount, line.currency)
-    return f"{text} At the {line.forecast_method} it ends at {forecast}, {over}."
+    if line.forecast_low_cost is None or line.forecast_high_cost is None:
+        return f"{text} At the {line.forecast_method} it ends at {forecast}, {over}."
+    between = fmt.money_range(line.forecast_low_cost, line.forecast_high_cost, line.currency, level=80)
+    return f"{text} It is expected to end at {forecast}, {between}, {over}."
 
 
 def _forecast_tail(line: BudgetLine) -> str:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.db.models import Count, Prefetch, Q, QuerySet
 
-from alerts import blend, brakes, history, ladder, lines, spans, tree
+from alerts import blend, brakes, curves, history, ladder, lines, spans, tree
 from alerts.models import ActionRun, Budget, BudgetState, DriftItem, Gate, GateKey, Rung
 from alerts.rows import (
     BlendPart,
@@ -25,6 +25,7 @@ from alerts.rows import (
     RungRow,
     RunLine,
 )
+from costobs.kernel import money
 from costobs.kernel.period import Days
 from costobs.kernel.scope import SpendScope
 
@@ -59,7 +60,7 @@ def budgets(*, now: datetime, teams: Teams, with_inactive: bool = False) -> list
     A viewer bound to teams sees the budgets whose scope names only those teams.
     """
     rows = _budget_rows().filter(*([] if with_inactive else [Q(is_active=True)]))
-    shown = [row for row in rows if _may_see(row, teams)]
+    shown = [row for row in rows if may_see(row, teams)]
     states = _states(shown, now)
     pause = brakes.pause(now=now)
     found = [lines.budget_line(row, states.get(row.pk), now, pause) for row in shown]
@@ -69,14 +70,15 @@ def budgets(*, now: datetime, teams: Teams, with_inactive: bool = False) -> list
 def budget(*, id: int, now: datetime, teams: Teams) -> BudgetDetail:  # noqa: A002 - the name of the URL's argument
     """One budget with its ladder, burn-up, history and what would be affected. Raises NotFound."""
     row = _budget_rows().filter(pk=id).first()
-    if row is None or not _may_see(row, teams):
+    if row is None or not may_see(row, teams):
         raise NotFound(f"there is no budget {id}")
-    seen = [one for one in Budget.objects.order_by("name") if _may_see(one, teams) and one.is_sample == row.is_sample]
+    seen = [one for one in Budget.objects.order_by("name") if may_see(one, teams) and one.is_sample == row.is_sample]
     states = _states([row, *seen], now)
     line = lines.budget_line(row, states.get(row.pk), now, brakes.pause(now=now))
     window = history.window(row, now)
     burn = history.burn_up(row, window, now)
     so_far = burn[-1].cumulative_cost if burn else Decimal(0)
+    curve = _curve(line, burn, now)
     runs = list(
         ActionRun.objects.filter(budget=row)
         .select_related("rung", "budget")
@@ -85,7 +87,7 @@ def budget(*, id: int, now: datetime, teams: Teams) -> BudgetDetail:  # noqa: A0
     )
     return BudgetDetail(
         line=line,
-        rungs=tuple(lines.rung_row(rung, line, runs, now) for rung in lines.rungs_of(row)),
+        rungs=tuple(lines.rung_row(rung, line, runs, now, curve) for rung in lines.rungs_of(row)),
         burn_up=burn,
         not_final_from=next((day.day for day in burn if not day.is_final), None),
         periods=history.periods(row, line, so_far, now),
@@ -95,6 +97,7 @@ def budget(*, id: int, now: datetime, teams: Teams) -> BudgetDetail:  # noqa: A0
         family=tree.family(row, states, seen, line.base_amount),
         overlaps=tree.overlaps(row, [one.pk for one in seen], window),
         blend=blend.parts(window, converted_cost=line.converted_cost),
+        ahead=lines.ahead(curve) if curve else None,
     )
 
 
@@ -184,10 +187,10 @@ def counts(*, teams: Teams) -> Counts:
     newest = BudgetState.objects.order_by("budget_id", "-period_start").distinct("budget_id")
     by_state: dict[str, int] = {}
     for row in newest.select_related("budget"):
-        if row.budget.is_active and _may_see(row.budget, teams):
+        if row.budget.is_active and may_see(row.budget, teams):
             by_state[row.state] = by_state.get(row.state, 0) + 1
     open_runs = ActionRun.objects.filter(Q(state__in=ladder.OPEN) | Q(state="failed", ended_at=None))
-    states = [run.state for run in open_runs.select_related("budget") if _may_see(run.budget, teams)]
+    states = [run.state for run in open_runs.select_related("budget") if may_see(run.budget, teams)]
     waiting = states.count("waiting_approval")
     return Counts(
         attention=sum(by_state.get(state, 0) for state in ladder.ATTENTION) + waiting,
@@ -222,7 +225,8 @@ def _active_rungs() -> QuerySet[Rung]:
     return Rung.objects.filter(is_active=True).select_related("measured").order_by("percent", "pk")
 
 
-def _may_see(row: Budget, teams: Teams) -> bool:
+def may_see(row: Budget, teams: Teams) -> bool:
+    """Whether a viewer bound to these teams may see the budget: its scope names only them."""
     if teams is None:
         return True
     named = row.scope.get("team", [])
@@ -245,9 +249,18 @@ def _run_lines(teams: Teams, chosen: Q, order: str, limit: int | None = None) ->
     found = [
         lines.run_line(run)
         for run in rows[: None if limit is None or teams is not None else limit]
-        if _may_see(run.budget, teams)
+        if may_see(run.budget, teams)
     ]
     return found[:limit]
+
+
+def _curve(line: BudgetLine, burn: Sequence[BurnDay], now: datetime) -> curves.Curve | None:
+    """The curve that the evaluation took its forecast from; none where it took the naive pace."""
+    found = curves.newest(starts={line.id: line.key_date}, now=now).get(line.id)
+    if found is None or line.spend_cost is None:
+        return None
+    adjusted = money.total(day.adjusted_cost for day in burn)
+    return found.at(today=line.today, spent_cost=line.spend_cost, adjusted_cost=adjusted)
 
 
 def _key_in(key: KeyLine, row: Budget) -> bool:

@@ -64,6 +64,9 @@ class BudgetLine:
     elapsed_percent: Decimal
     forecast_cost: Decimal | None
     forecast_method: str
+    forecast_low_cost: Decimal | None  # an 80 % interval; None for a naive pace
+    forecast_high_cost: Decimal | None
+    forecast_error_percent: Decimal | None  # by how much this method missed in the past
     variance_cost: Decimal | None  # forecast - amount; positive = over
     variance_percent: Decimal | None
     state: str
@@ -174,12 +177,68 @@ class RungRow:
     state: str
     state_words: str
     at: datetime | None  # when it fired
-    expected_on: date | None  # when it would, at the naive pace
+    expected_on: date | None  # when it would, by the forecast
     run: RunLine | None
+    earliest_on: date | None = None  # the days between which it would in 80 of 100 cases; None: not in this period
+    latest_on: date | None = None
     trigger: str = "actual"
     needs: str = "automatic"  # the approval as it counts, with what the criticality demands
     when_words: str = ""  # at 75 %
     level: Decimal | None = None  # what its trigger measured last, in percent
+
+
+@dataclass(frozen=True, slots=True)
+class AheadDay:
+    """The running total at the end of a day that is not over, as it is expected; between low and high in 80 of 100 cases."""
+
+    day: date
+    expected_cost: Decimal
+    low_cost: Decimal
+    high_cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """The forecast of the current period, day by day, and how it did before; sums of `tested_days` days in `tests` forecasts."""
+
+    days: tuple[AheadDay, ...]
+    method: str
+    error_percent: Decimal | None
+    pace_error_percent: Decimal | None
+    tests: int
+    tested_days: int
+    history_days: int
+    through: date  # the first day that was not complete
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What was expected on a day of a period that is over, and what it became."""
+
+    days: Days
+    label: str
+    through: date  # the days before it were known
+    forecast_cost: Decimal
+    low_cost: Decimal
+    high_cost: Decimal
+    actual_cost: Decimal
+    method: str
+    is_later: bool  # worked out afterwards from the books as they are now
+
+    @property
+    def known_days(self) -> int:
+        """How many days of the period were complete."""
+        return (self.through - self.days.start).days
+
+    @property
+    def error_cost(self) -> Decimal:
+        """Forecast minus actual."""
+        return self.forecast_cost - self.actual_cost
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether it lay in the interval."""
+        return self.low_cost <= self.actual_cost <= self.high_cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +368,7 @@ class BudgetDetail:
     family: Family
     overlaps: tuple[Overlap, ...]  # other active budgets that may count the same spend
     blend: tuple[BlendPart, ...]  # what the spend is made of; the parts add to it
+    ahead: Ahead | None = None  # None: no forecast that was tested on the past
 
 
 @dataclass(frozen=True, slots=True)

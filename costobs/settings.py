@@ -9,6 +9,9 @@ from django.utils.csp import CSP
 
 from costobs.embedded import keys, paths
 
+# Forecasts fit small models: more threads of the linear algebra would only wait for each other. Read when it is loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -164,6 +167,7 @@ CELERY_BEAT_SCHEDULE = {
     "tell": {"task": "costobs.pipeline.tell", "schedule": 2.0, "options": {"expires": 4}},
     "check_books": {"task": "costobs.pipeline.check_books", "schedule": 60.0, "options": {"expires": 55}},
     "reconcile": {"task": "costobs.pipeline.reconcile", "schedule": 60.0, "options": {"expires": 55}},
+    "forecast": {"task": "costobs.pipeline.forecast", "schedule": 60.0, "options": {"expires": 55}},
     "send_statements": {"task": "costobs.pipeline.send_statements", "schedule": 60.0, "options": {"expires": 55}},
     "sync": {"task": "costobs.pipeline.sync", "schedule": 60.0, "options": {"expires": 55}},
     "read_past": {"task": "costobs.pipeline.read_past", "schedule": 5.0, "options": {"expires": 5}},

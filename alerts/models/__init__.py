@@ -8,6 +8,9 @@ from alerts.models.budgets import (
 from alerts.models.drift import (
     DriftItem,
 )
+from alerts.models.forecasts import (
+    BudgetForecast,
+)
 from alerts.models.gates import (
     Gate,
     GateKey,
@@ -47,6 +50,7 @@ __all__ = [
     "AlertDelivery",
     "BooksCheck",
     "Budget",
+    "BudgetForecast",
     "BudgetPeriod",
     "BudgetState",
     "Channel",

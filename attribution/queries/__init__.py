@@ -66,6 +66,10 @@ from attribution.queries.gpus import (
     gpu_node_costs,
     gpu_utilisation,
 )
+from attribution.queries.histories import (
+    history_mark,
+    known_until,
+)
 from attribution.queries.hours import (
     HourSpend,
     HourUsage,
@@ -283,8 +287,10 @@ __all__ = [
     "gpu_energy",
     "gpu_node_costs",
     "gpu_utilisation",
+    "history_mark",
     "is_adjusted",
     "known_moment",
+    "known_until",
     "last_compared_day",
     "last_final_day",
     "markers",

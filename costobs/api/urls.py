@@ -3,7 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from costobs.api import budgets, chargeback, gate, reconciliation, reports, spend, unit_costs, units, usage
+from costobs.api import budgets, chargeback, forecast, gate, reconciliation, reports, spend, unit_costs, units, usage
 
 urlpatterns = [
     path("schema", SpectacularAPIView.as_view(), name="api_schema"),
@@ -16,6 +16,7 @@ urlpatterns = [
     path("gate/policy", gate.Policy.as_view(), name="api_gate_policy"),
     path("budgets", budgets.Budgets.as_view(), name="api_budgets"),
     path("budgets/<int:budget_id>", budgets.Budget.as_view(), name="api_budget"),
+    path("forecast", forecast.Forecast.as_view(), name="api_forecast"),
     path("spend", spend.Spend.as_view(), name="api_spend"),
     path("unit-costs", unit_costs.UnitCosts.as_view(), name="api_unit_costs"),
     path("units", units.Units.as_view(), name="api_units"),

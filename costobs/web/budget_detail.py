@@ -1,22 +1,16 @@
 """The parts of one budget's page and of an action's: burn-up, ladder, variance, who is affected, what happened when."""
 
-from datetime import date, datetime, timedelta
-from decimal import Decimal
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
 from alerts import triggers
-from alerts.queries import BudgetDetail, BudgetLine, BurnDay, PeriodVariance, RungRow, RunLine
-from attribution import pace
+from alerts.queries import BudgetDetail, BudgetLine, PeriodVariance, RungRow
 from costobs.access.scopes import Viewer
 from costobs.kernel import fmt
 from costobs.kernel.period import Days
-from costobs.web import action_tables, budget_table, charts
-from costobs.web.parts import Cell, ChartCard, Column, Kpi, Row, Rung, Table
+from costobs.web import action_tables, budget_forecast, budget_table, forecast_words
+from costobs.web.parts import Cell, Column, Kpi, Row, Rung, Table
 
-_VERBS = {"notify": "Notify", "throttle": "Throttle", "reroute": "Reroute", "shutdown": "Shut down"}
-_TOKENS = {"notify": "watch", "throttle": "thr", "reroute": "thr", "shutdown": "over"}
 _TRIGGERS = {kind.kind: kind.title for kind in triggers.KINDS}
-_ON_MONEY = {"actual", "forecast"}
 _HELD = {"running", "in_force"}
 
 
@@ -31,7 +25,7 @@ def heading(found: BudgetDetail, now: datetime) -> str:
     if line.used_ratio >= 1:
         return f"{line.name} has passed {amount}: {fmt.percent(line.used_ratio)} is used{tail}"
     if line.forecast_cost is not None and line.is_forecast_over:
-        whole = next((day.day for day in forecast_days(found, now) if day.mid >= line.amount), None)
+        whole = next((day.day for day in budget_forecast.days(found, now) if day.mid >= line.amount), None)
         about = f" about {fmt.short_day(whole)}" if whole else ""
         end = fmt.money(line.forecast_cost, line.currency, mode="short")
         return f"{line.name} is forecast to pass {amount}{about} and end at {end}{tail}"
@@ -87,8 +81,8 @@ def kpis(line: BudgetLine) -> list[Kpi]:
             fmt.NOT_APPLICABLE
             if line.forecast_cost is None
             else fmt.money(line.forecast_cost, line.currency, mode="short"),
-            compare=variance if line.forecast_cost is not None else "",
-            note="Naive pace: the average of the complete days"
+            compare=_spread(line, variance) if line.forecast_cost is not None else "",
+            note=forecast_words.budget_method(line.forecast_method, line.forecast_error_percent)
             if line.forecast_cost is not None
             else "Three complete days of the period are needed",
         ),
@@ -101,62 +95,11 @@ def kpis(line: BudgetLine) -> list[Kpi]:
     ]
 
 
-def burn_up(found: BudgetDetail, now: datetime) -> ChartCard:
-    """Cumulative spend against the ladder, with what fired as numbered points."""
-    line = found.line
-    reached = {day.day: day.cumulative_cost for day in found.burn_up}
-    fired = [run for run in reversed(found.runs) if _day(run, line) in reached and run.state != "superseded"]
-    marks = [
-        charts.Mark(number, _day(run, line), f"{fmt.moment(run.asked_at)}: {_fired(run)}", reached[_day(run, line)])
-        for number, run in enumerate(fired, start=1)
-    ]
-    forecast = forecast_days(found, now)
-    chart = charts.burn_up(
-        start=line.days.start,
-        end=line.days.end,
-        days=[day.day for day in found.burn_up],
-        actual=[day.cumulative_cost for day in found.burn_up],
-        budget=line.amount,
-        rungs=[_rung_line(rung) for rung in found.rungs if rung.trigger in _ON_MONEY],
-        marks=marks,
-        forecast=forecast,
-        forecast_label="naive pace; band: at the cheapest and the dearest day",
-        not_final_from=found.not_final_from,
-        currency=line.currency,
-    )
-    return ChartCard(
-        id="burn-up",
-        title="Burn-up against the ladder",
-        caption=f"{line.currency}, effective cost, cumulative, days of {line.terms.zone}. Dotted: billed data have not arrived.",
-        chart=chart,
-        summary=_pace_sentence(line),
-        table=_burn_table(found),
-    )
-
-
-def forecast_days(found: BudgetDetail, now: datetime) -> list[charts.ForecastDay]:
-    """The naive pace from the last complete day to the end of the period, between its cheapest and its dearest day."""
-    line, today = found.line, found.line.today
-    by_day = {day.day: day.cost for day in found.burn_up}
-    adjusted = {day.day: day.adjusted_cost for day in found.burn_up if day.adjusted_cost}
-    ahead = pace.of(by_day=by_day, period=line.days, today=today, adjusted=adjusted)
-    left = [day for day in line.days if day >= today]
-    if ahead is None or line.forecast_cost is None or not left:
-        return []
-    base = sum((cost for day, cost in by_day.items() if day < today), Decimal(0))
-    start = charts.ForecastDay(today - timedelta(days=1), base, base, base)
-    return [
-        start,
-        *(
-            charts.ForecastDay(
-                day,
-                low=base + (ahead.low - base) * step / len(left),
-                mid=base + (ahead.amount - base) * step / len(left),
-                high=base + (ahead.high - base) * step / len(left),
-            )
-            for step, day in enumerate(left, start=1)
-        ),
-    ]
+def _spread(line: BudgetLine, variance: str) -> str:
+    if line.forecast_low_cost is None or line.forecast_high_cost is None:
+        return variance
+    between = fmt.money_range(line.forecast_low_cost, line.forecast_high_cost, line.currency, level=80)
+    return f"{between}; {variance}"
 
 
 def rungs(found: BudgetDetail, viewer: Viewer) -> list[Rung]:
@@ -216,10 +159,6 @@ def variance(found: BudgetDetail, books: Days | None) -> Table:
     return Table(f"Variance by {line.period}", columns, rows, note=note)
 
 
-def _day(run: RunLine, line: BudgetLine) -> date:
-    return run.asked_at.astimezone(ZoneInfo(line.terms.zone)).date()
-
-
 def _made_of(period: PeriodVariance, line: BudgetLine) -> str:
     parts = []
     if period.carried_cost:
@@ -233,54 +172,6 @@ def _unevaluated(line: BudgetLine) -> str:
     return "not begun yet" if line.standing == "upcoming" else "not evaluated in this period yet"
 
 
-def _fired(run: RunLine) -> str:
-    return f"{run.words} at {run.percent.normalize():f} %, {run.state_words.lower()}"
-
-
-def _rung_line(rung: RungRow) -> charts.RungLine:
-    return charts.RungLine(
-        f"{_VERBS[rung.action]} {rung.percent.normalize():f} %", rung.threshold_cost, _TOKENS[rung.action]
-    )
-
-
-def _pace_sentence(line: BudgetLine) -> str:
-    if line.spend_cost is None:
-        return "This period has not been evaluated yet."
-    even = line.amount * line.elapsed_ratio
-    ahead = fmt.money(abs(line.spend_cost - even), line.currency, mode="kpi")
-    word = "more" if line.spend_cost > even else "less"
-    return (
-        f"{fmt.money(line.spend_cost, line.currency, mode='kpi')} is used with {fmt.percent(line.elapsed_ratio, places=0)} of the"
-        f" period gone: {ahead} {word} than an even pace. One day of it is"
-        f" {fmt.money(line.amount / len(line.days), line.currency, mode='kpi')} (est.)."
-    )
-
-
-def _burn_table(found: BudgetDetail) -> Table:
-    currency = found.line.currency
-    places = fmt.column_places([day.cumulative_cost for day in found.burn_up])
-    return Table(
-        caption="Cumulative spend by day",
-        columns=[Column("Day"), Column("Spend", numeric=True), Column("Cumulative", numeric=True)],
-        rows=[
-            Row(
-                [
-                    Cell(fmt.day(day.day), note=_day_note(day, currency)),
-                    Cell(fmt.money(day.cost, currency, places=places)),
-                    Cell(fmt.money(day.cumulative_cost, currency, places=places)),
-                ]
-            )
-            for day in found.burn_up
-        ],
-    )
-
-
-def _day_note(day: BurnDay, currency: str) -> str:
-    if day.adjusted_cost:
-        return f"{fmt.money(day.adjusted_cost, currency, mode='statement')} of it corrects closed months"
-    return "" if day.is_final else "not final"
-
-
 def _when(rung: RungRow, line: BudgetLine) -> str:
     if rung.at is not None:
         return fmt.moment(rung.at)
@@ -289,7 +180,8 @@ def _when(rung: RungRow, line: BudgetLine) -> str:
         return f"{rung.when_words}{level or ('' if rung.trigger == 'schedule' else '; not known yet')}"
     if rung.expected_on is not None:
         return (
-            f"about {fmt.short_day(rung.expected_on)}, at {fmt.money(rung.threshold_cost, line.currency, mode='kpi')}"
+            f"about {fmt.short_day(rung.expected_on)}{budget_forecast.between(rung)},"
+            f" at {fmt.money(rung.threshold_cost, line.currency, mode='kpi')}"
         )
     known = "not in this period at this pace" if line.forecast_cost is not None else "no forecast yet"
     return f"at {fmt.money(rung.threshold_cost, line.currency, mode='kpi')}; {known}"

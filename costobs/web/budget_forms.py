@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -20,7 +21,7 @@ from alerts.queries import BudgetDetail, BudgetLine
 from costobs.access import scopes
 from costobs.kernel.period import Days
 from costobs.kernel.scope import SpendScope
-from costobs.web import budget_access, budget_term_form, filters, rung_forms
+from costobs.web import budget_access, budget_backtest, budget_term_form, filters, rung_forms
 from costobs.web.budget_term_form import MAIN, SCOPES, TermsForm
 from costobs.web.page import no_permission
 from costobs.web.page import page as page_view
@@ -74,8 +75,11 @@ def new(request: HttpRequest) -> HttpResponse:
     rungs = rung_forms.RungForms(request.POST, prefix="rungs")
     given = _given(form, rungs)
     if given is not None:
+        save = partial(budget_steps.create, **given, by=viewer.name, now=timezone.now())
         try:
-            budget_id = budget_steps.create(**given, by=viewer.name, now=timezone.now())
+            if "test" in request.POST:
+                return budget_backtest.of_draft(request, save)
+            budget_id = save()
         except budget_steps.Invalid as problem:
             _tell(form, rungs, problem.errors)
         else:
@@ -109,8 +113,11 @@ def edit(request: HttpRequest, budget_id: int) -> HttpResponse:
         # Dimensions that were not asked for stay as they are.
         asked = {name for name in SCOPES if f"scope_{name}" in request.POST}
         given["scope"] |= {name: list(values) for name, values in found.line.scope.items() if name not in asked}
+        save = partial(budget_steps.update, budget_id=budget_id, **given, by=viewer.name, now=now)
         try:
-            budget_steps.update(budget_id=budget_id, **given, by=viewer.name, now=now)
+            if "test" in request.POST:
+                return budget_backtest.of_draft(request, save, budget_id=budget_id)
+            save()
         except budget_steps.Invalid as problem:
             _tell(form, rungs, problem.errors)
         else:

@@ -10,7 +10,7 @@ from django.urls import reverse
 from alerts.queries import BudgetLine
 from costobs.kernel import fmt
 from costobs.kernel.period import Days
-from costobs.web import budget_tree
+from costobs.web import budget_tree, forecast_words
 from costobs.web.budget_tree import Filter, Placed
 from costobs.web.parts import Bullet, Cell, Column, Link, Notice, Row, Table
 
@@ -21,7 +21,11 @@ _COLUMNS = (
     Column("Actual", numeric=True, title="Effective cost so far, billed and estimated"),
     Column("Used", numeric=True),
     Column("Progress vs time", title="Filled: used. Mark: the share of the period that is gone"),
-    Column("Forecast", numeric=True, title="Naive pace: the average of the complete days of the period, carried on"),
+    Column(
+        "Forecast",
+        numeric=True,
+        title="Where the period is expected to end, and between which amounts in 8 of 10 cases",
+    ),
     Column("Variance at end", numeric=True, title="Forecast minus budget"),
     Column("Next step on the ladder", wide=True),
 )
@@ -159,11 +163,7 @@ def _cells(one: Placed, now: datetime, places: int, short: bool) -> list[Cell]:
         Cell(fmt.money(line.spend_cost, line.currency, places=places), title=_evaluated(line, now)),
         Cell(fmt.percent(line.used_ratio) if line.used_ratio is not None else fmt.UNKNOWN),
         _progress(line),
-        Cell(
-            fmt.NOT_APPLICABLE
-            if line.forecast_cost is None
-            else fmt.money(line.forecast_cost, line.currency, mode="short")
-        ),
+        _forecast_cell(line),
         variance_cell(line.forecast_cost, line.amount, line.currency),
         Cell(next_step_words(line), note="" if short else line.ladder_words),
     ]
@@ -174,6 +174,17 @@ def period_words(line: BudgetLine) -> str:
     name = f"{line.terms.rolling_days} days rolling" if line.period == "rolling" else f"a {line.period}"
     zone = "" if line.terms.zone == "UTC" else f", {line.terms.zone}"
     return f"{name}{zone}{', hard' if line.terms.is_hard else ''}"
+
+
+def _forecast_cell(line: BudgetLine) -> Cell:
+    """`$29.0k`, under it its interval or that it is a naive pace; how it was made when pointed at."""
+    text = _forecast(line.forecast_cost, line.currency)
+    if line.forecast_cost is None:
+        return Cell(text, title="Three complete days of the period are needed")
+    note = forecast_words.NAIVE
+    if line.forecast_low_cost is not None and line.forecast_high_cost is not None:
+        note = fmt.money_range(line.forecast_low_cost, line.forecast_high_cost, line.currency)
+    return Cell(text, note=note, title=forecast_words.budget_method(line.forecast_method, line.forecast_error_percent))
 
 
 def _about(line: BudgetLine) -> str:

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from alerts import execute
+from alerts import execute, forecasts
 from alerts import queries as alert_queries
 from alerts.queries import BudgetLine, RunLine
 from attribution import queries
@@ -22,11 +22,13 @@ from costobs.web import (
     action_tables,
     budget_access,
     budget_detail,
+    budget_forecast,
     budget_table,
     budget_terms,
     budget_tree,
     csv_file,
     filters,
+    forecast_words,
     hook_tables,
 )
 from costobs.web.page import no_permission
@@ -95,9 +97,10 @@ def detail(request: HttpRequest, budget_id: int) -> HttpResponse:
         "children": budget_terms.children(found),
         "overlaps": budget_terms.overlaps(found),
         "kpis": budget_detail.kpis(found.line),
-        "burn_up": budget_detail.burn_up(found, now),
+        "burn_up": budget_forecast.burn_up(found, now),
         "rungs": budget_detail.rungs(found, viewer),
         "variance": budget_detail.variance(found, queries.extent()),
+        "said": budget_forecast.said(forecasts.said(budget_id=budget_id, now=now, teams=viewer.teams), found.line),
         "affected": action_detail.affected(found, viewer, now),
         "timeline": action_detail.timeline(found.runs),
         "may_manage": budget_access.may_manage(viewer),
@@ -194,9 +197,11 @@ def _conflict(problem: str, run: RunLine) -> Notice:
 
 
 def _detail_actions(viewer: scopes.Viewer, budget_id: int) -> list[Link]:
+    test = Link("Test this ladder on the last 90 days", reverse("budget_backtest", args=[budget_id]), icon="history")
     if not budget_access.may_manage(viewer):
-        return []
+        return [test]
     return [
+        test,
         Link("Copy…", reverse("budget_copy", args=[budget_id]), icon="copy"),
         Link("Edit", reverse("budget_edit", args=[budget_id]), icon="pencil"),
     ]
@@ -267,6 +272,10 @@ def _kpis(lines: Sequence[BudgetLine]) -> list[Kpi]:
         ]
     period, currency = sums.days, sums.currency
     forecast = "unknown until three days are complete" if sums.forecast_cost is None else ""
+    naive = sum(1 for line in lines if line.forecast_method == forecast_words.NAIVE)
+    how = "Sum of the forecasts" if not naive else f"{naive} of {len(lines)} at a naive pace: not enough history"
+    if naive == len(lines):
+        how = "Naive pace: the average of the complete days"
     return [
         first,
         Kpi(
@@ -285,7 +294,7 @@ def _kpis(lines: Sequence[BudgetLine]) -> list[Kpi]:
             "Forecast at end",
             fmt.NOT_APPLICABLE if sums.forecast_cost is None else fmt.money(sums.forecast_cost, currency, mode="short"),
             compare=forecast or fmt.variance(sums.forecast_cost or sums.amount, sums.amount, currency),
-            note="" if forecast else "Naive pace: the average of the complete days",
+            note="" if forecast else how,
         ),
     ]
 
@@ -293,8 +302,9 @@ def _kpis(lines: Sequence[BudgetLine]) -> list[Kpi]:
 def _csv(lines: Sequence[BudgetLine], now: datetime) -> HttpResponse:
     columns = [
         "budget", "scope", "owner", "period", "from", "to", "currency", "amount", "actual_cost", "estimated_cost",
-        "unpriced_cost", "used_percent", "elapsed_percent", "forecast_cost", "forecast_method", "variance_cost",
-        "variance_percent", "state", "next_step", "ladder", "evaluated_at", "zone", "belongs_to", "base_amount",
+        "unpriced_cost", "used_percent", "elapsed_percent", "forecast_cost", "forecast_low_cost", "forecast_high_cost",
+        "forecast_method", "forecast_error_percent", "variance_cost", "variance_percent",
+        "state", "next_step", "ladder", "evaluated_at", "zone", "belongs_to", "base_amount",
         "carried_cost", "borrowed_cost", "converted_cost", "exchange_rates", "unconverted", "is_hard", "criticality",
     ]  # fmt: skip
     names = {line.id: line.name for line in lines}
@@ -302,7 +312,8 @@ def _csv(lines: Sequence[BudgetLine], now: datetime) -> HttpResponse:
         (
             line.name, line.scope_words, line.owner_email, line.period, line.days.start, line.days.last, line.currency,
             line.amount, line.spend_cost, line.estimated_cost, line.unpriced_cost, line.used_percent,
-            line.elapsed_percent, line.forecast_cost, line.forecast_method, line.variance_cost, line.variance_percent,
+            line.elapsed_percent, line.forecast_cost, line.forecast_low_cost, line.forecast_high_cost,
+            line.forecast_method, line.forecast_error_percent, line.variance_cost, line.variance_percent,
             line.state, budget_table.next_step_words(line), line.ladder_words, line.evaluated_at,
             line.terms.zone, names.get(line.terms.parent_id or 0, ""), line.base_amount, line.carried_cost,
             line.borrowed_cost, line.converted_cost, line.rates, " ".join(line.unconverted),

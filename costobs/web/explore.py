@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from attribution import queries
 from costobs.kernel import fmt
-from costobs.web import breakdown, charts, csv_file, explanation, filters
+from costobs.web import breakdown, charts, csv_file, explanation, filters, forecast_words
 from costobs.web.page import page as page_view
 from costobs.web.parts import Cell, ChartCard, Column, Link, Notice, Row, Spark, Table
 
@@ -89,6 +89,13 @@ def _sub(asked: filters.Asked, total: queries.SpendTotal) -> str:
     parts = [f"{fmt.money(total.estimated_cost, currency)} of it is estimated from usage, the rest is billed"]
     if total.unallocated_cost:
         parts.append(f"{fmt.money(total.unallocated_cost, currency)} has no owner")
+    ahead = forecast_words.month_ahead(asked) if asked.bar.preset == "mtd" else None
+    if ahead is not None:
+        end = fmt.money(ahead.amount, currency, mode="short")
+        parts.append(
+            f"the month is expected to end at {end}, {forecast_words.spread(ahead, currency)}"
+            f" ({forecast_words.basis(ahead, currency)})"
+        )
     return "; ".join(parts) + "."
 
 

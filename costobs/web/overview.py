@@ -7,10 +7,9 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from alerts import queries as alert_queries
-from attribution import changes, pace, queries
+from attribution import changes, outlook, queries
 from costobs.kernel import fmt
-from costobs.kernel.period import month
-from costobs.web import breakdown, budget_table, charts, filters, value_tables
+from costobs.web import breakdown, budget_table, charts, filters, forecast_words, value_tables
 from costobs.web.page import page as page_view
 from costobs.web.parts import Cell, ChartCard, Column, Kpi, Link, Notice, Row, Table
 from ingest import queries as ingest_queries
@@ -30,7 +29,7 @@ def page(request: HttpRequest) -> HttpResponse:
     if not queries.extent():
         return render(request, "pages/overview.html", {**context, **_first_run(asked)})
     found = breakdown.groups(scope=asked.scope, dimension=asked.group)
-    ahead = _pace(asked)
+    ahead = forecast_words.month_ahead(asked)
     budgets = alert_queries.budgets(now=asked.now, teams=asked.viewer.teams)
     change = _change(asked)
     context |= {
@@ -46,7 +45,7 @@ def page(request: HttpRequest) -> HttpResponse:
     return render(request, "pages/overview.html", context)
 
 
-def _heading(asked: filters.Asked, total: queries.SpendTotal, ahead: pace.Pace | None) -> str:
+def _heading(asked: filters.Asked, total: queries.SpendTotal, ahead: outlook.Outlook | None) -> str:
     spent = fmt.money(total.cost, asked.scope.currency, mode="kpi")
     days = fmt.period(asked.scope.days.start, asked.scope.days.end)
     if ahead is None or asked.bar.preset != "mtd":
@@ -54,7 +53,8 @@ def _heading(asked: filters.Asked, total: queries.SpendTotal, ahead: pace.Pace |
     whole = fmt.money(ahead.amount, asked.scope.currency, mode="short")
     corrected = fmt.money(ahead.adjusted_cost, asked.scope.currency, mode="kpi")
     of_it = f", {corrected} of it to correct closed months" if ahead.adjusted_cost else ""
-    return f"{spent} so far in {fmt.month(asked.scope.days.start)}{of_it}; at this pace the month ends at {whole}"
+    how = "at this pace the month ends at" if ahead.is_naive else "the month is expected to end at"
+    return f"{spent} so far in {fmt.month(asked.scope.days.start)}{of_it}; {how} {whole}"
 
 
 def _sub(asked: filters.Asked, budgets: list[alert_queries.BudgetLine], total: queries.SpendTotal) -> str:
@@ -89,34 +89,17 @@ def _spend(asked: filters.Asked, total: queries.SpendTotal) -> Kpi:
     )
 
 
-def _pace(asked: filters.Asked) -> pace.Pace | None:
-    whole = month(asked.now.date())
-    rows = queries.spend_by_day(scope=asked.scope.during(whole), group_by=None)
-    booked = queries.adjusted_by_day(scope=asked.scope.during(whole))
-    by_day = {row.day: row.cost for row in rows}
-    return pace.of(by_day=by_day, period=whole, today=asked.now.date(), adjusted=booked)
-
-
-def _forecast(asked: filters.Asked, ahead: pace.Pace | None) -> Kpi:
-    currency = asked.scope.currency
+def _forecast(asked: filters.Asked, ahead: outlook.Outlook | None) -> Kpi:
+    title = "Forecast, month end"
     if ahead is None:
-        return Kpi(
-            "Forecast, month end",
-            fmt.NOT_APPLICABLE,
-            note="Not enough history: 3 complete days of this month are needed",
-        )
+        note = "Not enough history: 31 complete days, or 3 of this month for a naive pace"
+        return Kpi(title, fmt.NOT_APPLICABLE, note=note)
     return Kpi(
-        title="Forecast, month end",
-        value=fmt.money(ahead.amount, currency, mode="short"),
-        compare=f"{fmt.money_range(ahead.low, ahead.high, currency)} at the cheapest and dearest day",
-        note=f"Naive pace: the average of {ahead.complete_days} complete days{_once(asked, ahead)}",
+        title=title,
+        value=fmt.money(ahead.amount, asked.scope.currency, mode="short"),
+        compare=forecast_words.spread(ahead, asked.scope.currency),
+        note=forecast_words.basis(ahead, asked.scope.currency),
     )
-
-
-def _once(asked: filters.Asked, ahead: pace.Pace) -> str:
-    if not ahead.adjusted_cost:
-        return ""
-    return f", and once {fmt.money(ahead.adjusted_cost, asked.scope.currency, mode='kpi')} that corrects closed months"
 
 
 def _unit(asked: filters.Asked) -> Kpi:

@@ -5,6 +5,7 @@ from django.urls import path
 from costobs.web import (
     anomalies,
     as_of,
+    budget_backtest,
     budget_forms,
     budget_holds,
     budget_moves,
@@ -69,6 +70,7 @@ urlpatterns = [
     path("budgets/holds/<str:act>/", budget_holds.hold, name="budget_hold"),
     path("budgets/<int:budget_id>/", budgets.detail, name="budget"),
     path("budgets/<int:budget_id>/copy/", budget_moves.copy, name="budget_copy"),
+    path("budgets/<int:budget_id>/backtest/", budget_backtest.page, name="budget_backtest"),
     path("budgets/<int:budget_id>/edit/", budget_forms.edit, name="budget_edit"),
     path("budgets/<int:budget_id>/pause/", budget_forms.pause, name="budget_pause"),
     path("actions/<int:run_id>/", budgets.action, name="action"),

@@ -392,6 +392,9 @@ def _document(line: BudgetLine) -> dict[str, Any]:
         "currency": line.currency,
         "used_percent": _text(line.used_percent),
         "forecast": _text(line.forecast_cost),
+        "forecast_low": _text(line.forecast_low_cost),
+        "forecast_high": _text(line.forecast_high_cost),
+        "forecast_method": line.forecast_method,
         "state": line.state,
         "next": None if line.next_step is None else line.next_step.text,
     }
