@@ -1,11 +1,12 @@
-"""What the queries of this room answer with: frozen rows about budgets, rungs, runs, keys and gates."""
+"""Budgets in their periods: terms, amounts, forecasts, families and what their spend is made of."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
 
+from alerts.rows.gates import GateLine, KeyLine
+from alerts.rows.runs import RungRow, RunLine
 from costobs.kernel.period import Days
 
 
@@ -121,73 +122,6 @@ class BudgetLine:
 
 
 @dataclass(frozen=True, slots=True)
-class RunLine:
-    """One firing of a rung. `version` goes back with approve, decline and undo."""
-
-    id: int
-    version: int
-    budget_id: int
-    budget_name: str
-    teams: tuple[str, ...]
-    percent: Decimal
-    action: str
-    words: str  # Throttle to 6 requests/min
-    effect: str  # what callers see
-    target: str
-    target_words: str
-    before_words: str
-    state: str
-    state_words: str
-    reason: str
-    asked_at: datetime
-    expires_at: datetime | None
-    decided_at: datetime | None
-    decided_by: str
-    applied_at: datetime | None
-    verified_at: datetime | None
-    ended_at: datetime | None
-    ended_by: str
-    error: str
-    may_undo: bool
-    may_approve: bool
-    confirm_phrase: str  # what must be typed to approve; empty: nothing
-    is_sample: bool
-    has_targets: bool = False  # it scales or stops resources, too
-    trigger: str = "actual"
-    approvals_needed: int = 1  # different people
-    approvals: tuple[tuple[str, datetime], ...] = ()  # who agreed so far, and when
-    is_too_wide: bool = False  # it was to be automatic, but would hit more than it may
-    reach_words: str = ""  # what it hits: shares of the last 7 days, keys
-    saves_words: str = ""
-    criticality: str = "normal"
-
-
-@dataclass(frozen=True, slots=True)
-class RungRow:
-    """One step of a ladder. `state`: armed, or the state of its newest run in this period."""
-
-    id: int
-    percent: Decimal
-    threshold_cost: Decimal
-    action: str
-    words: str
-    config: Mapping[str, Any]  # as stored: only names of `actions`, values text or numbers
-    approval: str
-    expires_after_hours: int | None
-    state: str
-    state_words: str
-    at: datetime | None  # when it fired
-    expected_on: date | None  # when it would, by the forecast
-    run: RunLine | None
-    earliest_on: date | None = None  # the days between which it would in 80 of 100 cases; None: not in this period
-    latest_on: date | None = None
-    trigger: str = "actual"
-    needs: str = "automatic"  # the approval as it counts, with what the criticality demands
-    when_words: str = ""  # at 75 %
-    level: Decimal | None = None  # what its trigger measured last, in percent
-
-
-@dataclass(frozen=True, slots=True)
 class AheadDay:
     """The running total at the end of a day that is not over, as it is expected; between low and high in 80 of 100 cases."""
 
@@ -274,37 +208,6 @@ class PeriodVariance:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyLine:
-    """One client key of the gates; never the key itself."""
-
-    id: int
-    key_id: str
-    name: str
-    team: str
-    features: tuple[str, ...] | None
-    models: tuple[str, ...] | None
-    created_at: datetime
-    revoked_at: datetime | None
-    is_sample: bool
-
-
-@dataclass(frozen=True, slots=True)
-class GateLine:
-    """One model server with a gate; `is_live`: it asked for its policy within the last minute."""
-
-    id: int
-    name: str
-    provider: str
-    deployment: str
-    source_id: int
-    last_seen_at: datetime | None
-    seen_policy_version: str
-    processes: int
-    is_live: bool
-    is_sample: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Relative:
     """A budget above or below another one. `spend_cost` None: not evaluated."""
 
@@ -380,41 +283,3 @@ class Counts:
     in_force: int
     failed: int
     by_state: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One labelled value of a notice."""
-
-    label: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Button:
-    """A link to a page of this installation; it never acts by itself."""
-
-    label: str
-    path: str
-    style: str = ""  # primary, danger or nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """What people are told, in the one anatomy of every alert; channels give it their form.
-
-    `first_line` alone is enough: state, thing, amount, consequence. It is the subject and the notification.
-    """
-
-    about: str  # Budget · Search answers
-    first_line: str
-    header: str
-    lead: str  # how much: now, expected, forecast
-    facts: tuple[Fact, ...]
-    steps: tuple[str, ...]  # what was done, what happens next
-    consequence: str  # the preview line of a mail
-    buttons: tuple[Button, ...]
-    footer: str
-    tone: str  # ok, watch, thr, over, stop, stale
-    bar_percent: int | None = None  # how full the bar is, 0 to 100; None: no bar
-    bar_words: str = ""
