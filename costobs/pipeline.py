@@ -10,7 +10,7 @@ from celery import shared_task
 from django.conf import settings
 from django.db import connection, transaction
 
-from alerts import deliver, dispatch, drift, escalate, evaluate, execute, gates
+from alerts import anomalies, deliver, dispatch, drift, escalate, evaluate, execute, gates
 from attribution import books, close, known, own, periods, rates, reconcile
 from attribution import forget as attribution_forget
 from costobs.audit import record
@@ -149,6 +149,24 @@ def reconcile_month(**_: Any) -> None:
     with _slot("costobs reconcile", 1) as is_free:
         if is_free:
             compare(datetime.now(UTC))
+
+
+# A first look at many scopes takes longer than other tasks may.
+@shared_task(name="costobs.pipeline.look_for_anomalies", ignore_result=True, soft_time_limit=780, time_limit=840)
+def look_for_anomalies(**_: Any) -> None:
+    """Each minute: what costs more than expected, and what burns faster than it ever did. Two never run at once."""
+    with _slot("costobs look_for_anomalies", 1) as is_free:
+        if is_free:
+            anomalies.run(now=datetime.now(UTC), limits=anomaly_limits())
+
+
+def anomaly_limits() -> anomalies.Limits:
+    """What is worth looking at and telling here, as the environment says."""
+    return anomalies.Limits(
+        day_cost=settings.COSTOBS_ANOMALY_DAY_COST,
+        hour_cost=settings.COSTOBS_ANOMALY_HOUR_COST,
+        impact_cost=settings.COSTOBS_ANOMALY_IMPACT_COST,
+    )
 
 
 # Writing and sending the files of many cost centres takes longer than other tasks may.
