@@ -14,12 +14,13 @@ Cube = Mapping[tuple[str, ...], Decimal]  # excess by the values of `CELL`
 
 # What a scope is told by, the most general first.
 GROUPS: tuple[tuple[str, ...], ...] = (
-    (), ("provider_name",), ("team",), ("model",), ("deployment",), ("team", "feature"), ("team", "key"),
+    (), ("provider_name",), ("deployment",), ("model",), ("team",), ("team", "feature"), ("team", "key"),
 )  # fmt: skip
 CELL = ("provider_name", "team", "model", "deployment", "feature", "key")
 
 MOST = Decimal("0.7")  # a scope with so much of an excess explains it
 COVERED = Decimal("0.6")  # so much of a scope's excess inside a cause, and the scope is no cause of its own
+_NEARLY = Decimal("0.85")
 _SEVERAL = 3
 _PART = Decimal("0.15")
 
@@ -75,7 +76,9 @@ def _explaining(top: Candidate, together: Sequence[Candidate], cube: Cube) -> li
     if whole <= 0:
         return [top]
     shares = {one.scope: _excess(cube, top.scope, one.scope) / whole for one in together}
-    alone = [one for one in together if one is top or shares[one.scope] >= MOST]
+    # A scope that holds clearly less than another one is not preferred for being more specific.
+    most = max((shares[one.scope] for one in together if one is not top), default=Decimal(0)) * _NEARLY
+    alone = [one for one in together if one is top or shares[one.scope] >= max(MOST, most)]
     best = min(alone, key=lambda one: (-GROUPS.index(group_of(one.scope)), -shares[one.scope], one.scope))
     if best is not top:
         return [best]

@@ -3,7 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from costobs.api import chargeback, gate, reconciliation, reports, spend, unit_costs, units, usage
+from costobs.api import anomalies, chargeback, gate, reconciliation, reports, spend, unit_costs, units, usage
 
 urlpatterns = [
     path("schema", SpectacularAPIView.as_view(), name="api_schema"),
@@ -14,6 +14,8 @@ urlpatterns = [
     path("markers", reports.Markers.as_view(), name="api_markers"),
     path("markers/webhook/<int:source_id>", reports.MarkerWebhook.as_view(), name="api_marker_webhook"),
     path("gate/policy", gate.Policy.as_view(), name="api_gate_policy"),
+    path("anomalies", anomalies.Anomalies.as_view(), name="api_anomalies"),
+    path("anomalies/<int:anomaly_id>", anomalies.OneAnomaly.as_view(), name="api_anomaly"),
     path("spend", spend.Spend.as_view(), name="api_spend"),
     path("unit-costs", unit_costs.UnitCosts.as_view(), name="api_unit_costs"),
     path("units", units.Units.as_view(), name="api_units"),
