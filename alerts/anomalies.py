@@ -198,4 +198,4 @@ def _note(grain: str, now: datetime, until: datetime | None, waits_for: str, kno
 
 
 def _midnight(at: datetime) -> datetime:
-    return at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return datetime.combine(day_of(at), datetime.min.time(), UTC)

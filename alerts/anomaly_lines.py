@@ -151,7 +151,7 @@ def line(row: Anomaly) -> AnomalyLine:
         id=row.pk,
         version=row.version,
         scope=dict(row.scope),
-        name=next(reversed(row.scope.values()), "All spend"),
+        name=_name(row.scope),
         scope_words=words(row.scope),
         teams=(row.scope["team"],) if "team" in row.scope else (),
         currency=row.currency,
@@ -192,6 +192,11 @@ def line(row: Anomaly) -> AnomalyLine:
 def since(line_: AnomalyLine) -> str:
     """`18 Nov`, or with the hour where it was found by the hour."""
     return fmt.moment(line_.started_at) if line_.grain == "hour" else fmt.day(day_of(line_.started_at))
+
+
+def _name(scope: Mapping[str, str]) -> str:
+    # PostgreSQL keeps the keys of a JSON object in an order of its own.
+    return next((value for name, value in scope.items() if name != "team"), scope.get("team", "All spend"))
 
 
 def _drivers(row: Anomaly) -> tuple[Driver, ...]:

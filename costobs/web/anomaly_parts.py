@@ -36,7 +36,7 @@ _SENSITIVITY = {
 
 def kind_of(line: AnomalyLine) -> str:
     """What the scope is told by: the most specific of its dimensions."""
-    return next(reversed(line.scope), "total")
+    return next((name for name in line.scope if name != "team"), "team" if line.scope else "total")
 
 
 def change_words(line: AnomalyLine) -> str:
