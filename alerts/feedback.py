@@ -128,7 +128,7 @@ def undo(*, feedback_id: int, by: str, now: datetime) -> None:
             raise Conflict(f"{found.undone_by} has undone it already")
         found.undone_by, found.undone_at = by, now
         found.save(update_fields=["undone_by", "undone_at"])
-        row = Anomaly.objects.select_for_update().filter(pk=found.anomaly_id).first()
+        row = Anomaly.objects.select_for_update().filter(anomalyfeedback=found).first()
         if row is not None and row.outcome == _CLOSING.get(found.kind):
             # No longer decided by a person: the next look opens it again, or leaves it closed as back.
             row.outcome = "back"

@@ -11,6 +11,7 @@ from django.urls import reverse
 from alerts import anomalies, anomaly_queries
 from costobs.access import tokens
 from costobs.audit.models import AuditEntry
+from costobs.kernel import fmt
 from tests.alerts.conftest import make_books
 from tests.web import reading
 
@@ -38,8 +39,9 @@ def test_it_states_the_finding(found: anomaly_queries.AnomalyLine, ada: Client) 
     listed = reading.words(reading.shown(ada, "/anomalies/"))
     page = reading.words(reading.shown(ada, reverse("anomaly", args=[found.id])))
 
-    assert "1 open anomaly, $3" in listed
-    assert "Team search costs $3" in page
+    impact = fmt.money(found.impact_cost)
+    assert f"1 open anomaly, {impact} above expected so far" in listed
+    assert f"Team search costs {impact} a day more than expected" in page
     assert "The parts add up exactly" in page
 
 
@@ -118,7 +120,7 @@ def test_it_counts_open_ones_in_the_navigation(found: anomaly_queries.AnomalyLin
 
 def test_it_tells_programs_the_same(found: anomaly_queries.AnomalyLine) -> None:
     def ask(path: str, teams: list[str] | None) -> dict[str, object]:
-        token = tokens.create(
+        _row, token = tokens.create(
             name=f"{path}{teams}", grants=["read"], teams=teams, created_by="ada", now=datetime.now(UTC)
         )
         answer = Client().get(path, HTTP_AUTHORIZATION=f"Bearer {token}")
