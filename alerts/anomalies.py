@@ -19,6 +19,7 @@ from costobs.kernel.period import day_of
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _LOOK_AGAIN = timedelta(minutes=55)  # books of a day that is complete change by restating; hourly is soon enough
 _HOURLY_THRESHOLD = Decimal("1.5")  # hours are noisier than days: so many spreads more are needed
+_HUNDREDTH = Decimal("0.01")
 _ALARM_RATIO = bursts.ALARM_PERCENT / 100
 
 
@@ -129,11 +130,9 @@ def _burst(
     if found is None or found.percent < bursts.ALARM_PERCENT or found.burned_cost < minimum:
         return []
     at = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    high = found.usual_cost * _ALARM_RATIO
-    score = found.percent / 100
-    return [
-        Judged(at, found.burned_cost, found.usual_cost, found.usual_cost, high, score, True, tuning.accepts(scope)(at))
-    ]
+    usual, score = found.hour_usual_cost, (found.percent / 100).quantize(_HUNDREDTH)
+    is_accepted = tuning.accepts(scope)(at)
+    return [Judged(at, found.hour_cost, usual, usual, usual * _ALARM_RATIO, score, True, is_accepted)]
 
 
 def _findings(

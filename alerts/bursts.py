@@ -27,6 +27,8 @@ class Burn:
     percent: Decimal
     burned_cost: Decimal  # in the last sixty minutes, or in this hour so far where that is more
     usual_cost: Decimal
+    hour_cost: Decimal  # of this hour so far, and what of the usual falls on so much of it
+    hour_usual_cost: Decimal
 
 
 def level(
@@ -64,8 +66,12 @@ def burn(hours: Sequence[tuple[datetime, Decimal]], now: datetime, *, minimum: D
     expected = max(usual, minimum) * gone + max(usual_before, minimum) * (1 - gone)
     by_hour, by_minutes = current / max(usual, minimum), rolling / expected
     if by_hour >= by_minutes:
-        return Burn(by_hour * 100, current, usual)
-    return Burn(by_minutes * 100, rolling, usual * gone + usual_before * (1 - gone))
+        return Burn(by_hour * 100, current, usual, current, _cut(usual * gone))
+    return Burn(by_minutes * 100, rolling, usual * gone + usual_before * (1 - gone), current, _cut(usual * gone))
+
+
+def _cut(amount: Decimal) -> Decimal:
+    return amount.quantize(Decimal("0.0001"))
 
 
 def _usual(costs: Mapping[datetime, Decimal], hour: datetime, first: datetime) -> Decimal | None:

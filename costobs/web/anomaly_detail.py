@@ -251,7 +251,7 @@ def _chart(line: AnomalyLine) -> ChartCard:
     ]
     caption = (
         f"{'Effective cost a day' if line.grain == 'day' else 'Estimated cost an hour'}, {line.currency}, UTC. "
-        "The band is what the level, the season and the usual spread let expect."
+        "The band is what the level, the season and the usual spread let expect; the dots lie above it."
     )
     summary = (
         f"{line.scope_words[:1].upper()}{line.scope_words[1:]} cost {fmt.money(line.newest_cost, line.currency)} at last; "

@@ -52,7 +52,6 @@ def expected_band(
         LegendItem("Actual", "c1", "line"),
         LegendItem("Expected", "text-2", "dash"),
         LegendItem("Expected range", "band", "band"),
-        LegendItem("Above expected", "over"),
     )
     return Chart(frame.figure(traces, layout), height, legend, tuple(marks))
 
