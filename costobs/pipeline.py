@@ -154,7 +154,7 @@ def reconcile_month(**_: Any) -> None:
 # A first look at many scopes takes longer than other tasks may.
 @shared_task(name="costobs.pipeline.look_for_anomalies", ignore_result=True, soft_time_limit=780, time_limit=840)
 def look_for_anomalies(**_: Any) -> None:
-    """Each minute: what costs more than expected, and what burns faster than it ever did. Two never run at once."""
+    """Every two minutes: what costs more than expected, and what burns faster than it ever did. Two never run at once."""
     with _slot("costobs look_for_anomalies", 1) as is_free:
         if is_free:
             anomalies.run(now=datetime.now(UTC), limits=anomaly_limits())

@@ -167,8 +167,8 @@ CELERY_BEAT_SCHEDULE = {
     "send_statements": {"task": "costobs.pipeline.send_statements", "schedule": 60.0, "options": {"expires": 55}},
     "look_for_anomalies": {
         "task": "costobs.pipeline.look_for_anomalies",
-        "schedule": 60.0,
-        "options": {"expires": 55},
+        "schedule": 120.0,
+        "options": {"expires": 110},
     },
     "sync": {"task": "costobs.pipeline.sync", "schedule": 60.0, "options": {"expires": 55}},
     "read_past": {"task": "costobs.pipeline.read_past", "schedule": 5.0, "options": {"expires": 5}},
