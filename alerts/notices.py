@@ -12,13 +12,28 @@ from costobs.kernel.period import Days
 
 
 def raise_alert(
-    *, kind: str, budget: Budget, run: ActionRun | None, notice: Notice, key: str, period: Days, now: datetime
+    *,
+    kind: str,
+    budget: Budget | None,
+    run: ActionRun | None,
+    notice: Notice,
+    key: str,
+    period: Days | None = None,
+    now: datetime,
+    thread: str = "",
 ) -> bool:
-    """Adds the alert; False when one with this key exists. What it says is fixed from now on."""
+    """Adds the alert; False when one with this key exists. What it says is fixed from now on.
+
+    Alerts with one `thread` are one open item (default: the budget in this period).
+    """
+    if not thread:
+        if budget is None or period is None:
+            raise ValueError("an alert that is not about a budget in a period needs a thread")
+        thread = f"budget:{budget.pk}:{period.start:%Y-%m-%d}"
     _alert, created = Alert.objects.get_or_create(
         dedupe_key=key,
         defaults={
-            "thread": f"budget:{budget.pk}:{period.start:%Y-%m-%d}",
+            "thread": thread,
             "kind": kind,
             "budget": budget,
             "action_run": run,

@@ -10,7 +10,19 @@ from celery import shared_task
 from django.conf import settings
 from django.db import connection, transaction
 
-from alerts import balance, deliver, dispatch, drift, escalate, evaluate, execute, expected, gates, measure
+from alerts import (
+    anomalies,
+    balance,
+    deliver,
+    dispatch,
+    drift,
+    escalate,
+    evaluate,
+    execute,
+    expected,
+    gates,
+    measure,
+)
 from alerts import carry as alerts_carry
 from attribution import books, close, known, own, periods, rates, reconcile
 from attribution import forget as attribution_forget
@@ -177,6 +189,24 @@ def forecast(**_: Any) -> None:
     with _slot("costobs forecast", 1) as is_free:
         if is_free:
             expected.run(now=datetime.now(UTC))
+
+
+# A first look at many scopes takes longer than other tasks may.
+@shared_task(name="costobs.pipeline.look_for_anomalies", ignore_result=True, soft_time_limit=780, time_limit=840)
+def look_for_anomalies(**_: Any) -> None:
+    """Every two minutes: what costs more than expected, and what burns faster than it ever did. Two never run at once."""
+    with _slot("costobs look_for_anomalies", 1) as is_free:
+        if is_free:
+            anomalies.run(now=datetime.now(UTC), limits=anomaly_limits())
+
+
+def anomaly_limits() -> anomalies.Limits:
+    """What is worth looking at and telling here, as the environment says."""
+    return anomalies.Limits(
+        day_cost=settings.COSTOBS_ANOMALY_DAY_COST,
+        hour_cost=settings.COSTOBS_ANOMALY_HOUR_COST,
+        impact_cost=settings.COSTOBS_ANOMALY_IMPACT_COST,
+    )
 
 
 # Writing and sending the files of many cost centres takes longer than other tasks may.

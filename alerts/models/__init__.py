@@ -1,5 +1,10 @@
 """The tables of alerts: budgets and their ladder, what was done, and who was told."""
 
+from alerts.models.anomalies import (
+    Anomaly,
+    AnomalyCheck,
+    AnomalyFeedback,
+)
 from alerts.models.budgets import (
     Budget,
     BudgetState,
@@ -48,6 +53,9 @@ __all__ = [
     "ActionRun",
     "Alert",
     "AlertDelivery",
+    "Anomaly",
+    "AnomalyCheck",
+    "AnomalyFeedback",
     "BooksCheck",
     "Budget",
     "BudgetForecast",

@@ -4,6 +4,7 @@ from django.urls import path
 
 from costobs.web import (
     anomalies,
+    anomaly_detail,
     as_of,
     budget_backtest,
     budget_forms,
@@ -76,6 +77,10 @@ urlpatterns = [
     path("actions/<int:run_id>/", budgets.action, name="action"),
     path("actions/<int:run_id>/<str:verb>/", budgets.decide, name="action_decide"),
     path("anomalies/", anomalies.page, name="anomalies"),
+    path("anomalies/planned/", anomaly_detail.plan, name="anomaly_plan"),
+    path("anomalies/feedback/<int:feedback_id>/undo/", anomaly_detail.undo, name="anomaly_feedback_undo"),
+    path("anomalies/<int:anomaly_id>/", anomaly_detail.page, name="anomaly"),
+    path("anomalies/<int:anomaly_id>/<str:verb>/", anomaly_detail.decide, name="anomaly_decide"),
     path("gpus/", gpus.page, name="gpus"),
     path("gpus/export.csv", gpus.export, name="gpus_export"),
     path("chargeback/", chargeback.latest, name="chargeback"),
