@@ -10,7 +10,7 @@ from celery import shared_task
 from django.conf import settings
 from django.db import connection, transaction
 
-from alerts import deliver, dispatch, drift, escalate, evaluate, execute, gates
+from alerts import deliver, digests, dispatch, drift, escalate, evaluate, execute, gates, remind
 from attribution import books, close, known, own, periods, rates, reconcile
 from attribution import forget as attribution_forget
 from costobs.audit import record
@@ -138,8 +138,18 @@ def tick(**_: Any) -> None:
 
 @shared_task(name="costobs.pipeline.tell", ignore_result=True)
 def tell(**_: Any) -> None:
-    """Every two seconds: alerts go out. Two at once share the work."""
-    deliver.run(now=datetime.now(UTC))
+    """Every two seconds: what nobody has acknowledged goes further, and alerts go out. Two at once share the work."""
+    now = datetime.now(UTC)
+    remind.run(now=now)
+    deliver.run(now=now)
+
+
+@shared_task(name="costobs.pipeline.review", ignore_result=True)
+def review(**_: Any) -> None:
+    """Each minute: review packs whose hour has come, each once."""
+    with _slot("costobs review", 1) as is_free:
+        if is_free:
+            digests.run(now=datetime.now(UTC))
 
 
 # A month of a large bill takes longer than other tasks may.

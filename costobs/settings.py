@@ -160,6 +160,7 @@ CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "costobs.pipeline.tick", "schedule": 1.0, "options": {"expires": 2}},
     "tell": {"task": "costobs.pipeline.tell", "schedule": 2.0, "options": {"expires": 4}},
     "reconcile": {"task": "costobs.pipeline.reconcile", "schedule": 60.0, "options": {"expires": 55}},
+    "review": {"task": "costobs.pipeline.review", "schedule": 60.0, "options": {"expires": 55}},
     "send_statements": {"task": "costobs.pipeline.send_statements", "schedule": 60.0, "options": {"expires": 55}},
     "sync": {"task": "costobs.pipeline.sync", "schedule": 60.0, "options": {"expires": 55}},
     "read_past": {"task": "costobs.pipeline.read_past", "schedule": 5.0, "options": {"expires": 5}},

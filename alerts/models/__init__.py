@@ -13,6 +13,17 @@ from alerts.models.gates import (
     GateKey,
     GateProcess,
 )
+from alerts.models.routing import (
+    ChatPerson,
+    DigestIssue,
+    DigestSchedule,
+    EscalationStep,
+    Mute,
+    OpenItem,
+    QuietHours,
+    Route,
+    ThreadPosition,
+)
 from alerts.models.runs import (
     ActionRun,
 )
@@ -33,11 +44,20 @@ __all__ = [
     "Budget",
     "BudgetState",
     "Channel",
+    "ChatPerson",
+    "DigestIssue",
+    "DigestSchedule",
     "DriftItem",
+    "EscalationStep",
     "Gate",
     "GateKey",
     "GateProcess",
+    "Mute",
+    "OpenItem",
+    "QuietHours",
+    "Route",
     "Rung",
     "StatementDispatch",
     "StatementSchedule",
+    "ThreadPosition",
 ]
