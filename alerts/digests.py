@@ -97,11 +97,11 @@ def create(
 ) -> int:
     """A schedule; the first pack is that of the period that ends next. Raises Invalid."""
     channel = Channel.objects.filter(pk=channel_id).first()
-    errors = _errors(name, audience, period, zone, hour)
+    wrong = errors(name=name, audience=audience, period=period, zone=zone, hour=hour)
     if channel is None:
-        errors["channel_id"] = "choose one of the channels"
-    if errors or channel is None:
-        raise Invalid(errors)
+        wrong["channel_id"] = "choose one of the channels"
+    if wrong or channel is None:
+        raise Invalid(wrong)
     columns = {
         "audience": audience,
         "period": period,
@@ -163,21 +163,22 @@ def schedules() -> list[ScheduleLine]:
     ]
 
 
-def _errors(name: str, audience: str, period: str, zone: str, hour: int) -> dict[str, str]:
-    errors: dict[str, str] = {}
+def errors(*, name: str, audience: str, period: str, zone: str, hour: int) -> dict[str, str]:
+    """What is wrong with a schedule, by field; empty when nothing is."""
+    found: dict[str, str] = {}
     if not name.strip():
-        errors["name"] = "it needs a name"
+        found["name"] = "it needs a name"
     if audience not in AUDIENCES:
-        errors["audience"] = f"expected one of {', '.join(AUDIENCES)}"
+        found["audience"] = f"expected one of {', '.join(AUDIENCES)}"
     if period not in PERIODS:
-        errors["period"] = f"expected one of {', '.join(PERIODS)}"
+        found["period"] = f"expected one of {', '.join(PERIODS)}"
     if not 0 <= hour <= 23:
-        errors["hour"] = "expected 0 to 23"
+        found["hour"] = "expected 0 to 23"
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        errors["zone"] = f"expected a name as Europe/Berlin, found {zone!r}"
-    return errors
+        found["zone"] = f"expected a name as Europe/Berlin, found {zone!r}"
+    return found
 
 
 def _due(period: str, zone: str, hour: int, now: datetime) -> tuple[date, datetime]:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import urllib.error
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -22,6 +23,7 @@ from alerts.channels.base import (
 )
 
 _TIMEOUT_SECONDS = 5
+_WORD = re.compile(r"[a-z_]{1,60}")
 _PASSING = {"fatal_error", "internal_error", "request_timeout", "service_unavailable", "team_added_to_org"}
 # The client logs requests and answers at DEBUG, and the address of the socket at INFO: it opens a door by itself.
 logging.getLogger("slack_sdk").setLevel(logging.WARNING)
@@ -82,7 +84,9 @@ def web_client(token: str) -> WebClient:
 def failure(problem: SlackApiError) -> TemporaryFailure | PermanentFailure:
     """What a refusal of Slack means. Its error is a word of Slack's, never a secret."""
     status = problem.response.status_code
-    error = str(problem.response.get("error", "")) if hasattr(problem.response, "get") else ""
+    error = str(problem.response.get("error", ""))
+    if not _WORD.fullmatch(error):
+        error = ""  # not Slack's word: the client puts whole answers there
     if status == 429 or error in {"ratelimited", "rate_limited"}:
         after = str(problem.response.headers.get("Retry-After", ""))
         return TemporaryFailure("Slack answered 429: too many messages", int(after) if after.isdigit() else None)
