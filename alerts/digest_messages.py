@@ -103,13 +103,13 @@ def moved(title: str, found: Sequence[Mover], why: Mapping[str, str], currency: 
         (
             one.key or _NO_OWNER,
             fmt.money(one.change, currency, signed=True),
-            f"to {fmt.money(one.cost, currency)}",
+            fmt.money(one.cost, currency),
             why.get(one.key, ""),
         )
         for one in (*up, *down)
     )
     lead = "" if rows else "Nothing moved."
-    return Section(title, lead, ("Name", "", "", "") if rows else (), rows)
+    return Section(title, lead, ("Name", "change", "now", "because") if rows else (), rows)
 
 
 def why_moved(now: UnitCost | None, before: UnitCost | None) -> str:
@@ -136,7 +136,7 @@ def unallocated(total: SpendTotal, before: SpendTotal, currency: str) -> Section
         ("Unallocated", total.unallocated_cost),
     )
     rows = tuple((name, fmt.money(cost, currency)) for name, cost in parts)
-    return Section("Unallocated", lead, ("Share", ""), rows)
+    return Section("Unallocated", lead, ("Share", "amount"), rows)
 
 
 def reconciliation(found: Comparison, currency: str) -> Section:
@@ -149,20 +149,20 @@ def reconciliation(found: Comparison, currency: str) -> Section:
             fmt.money(one.estimated_cost, currency),
             fmt.money(one.billed_cost, currency),
             fmt.money(one.drift_cost, currency, signed=True),
-            "over its threshold" if one.is_over else "within",
+            "passed" if one.is_over else "kept",
         )
         for one in found.providers
     )
     apart = fmt.money(found.difference, currency, signed=True)
     unknown = fmt.money(found.unknown_cost, currency)
     lead = f"Bills are {apart} from estimates; {unknown} of the differences has no known cause."
-    return Section("Reconciliation", lead, ("Provider", "estimated", "billed", "apart", ""), rows)
+    return Section("Reconciliation", lead, ("Provider", "estimated", "billed", "apart", "threshold"), rows)
 
 
 def month_close(months: Sequence[tuple[date, str, Sequence[str]]]) -> Section:
     """How far the months are, and what is left before each may close."""
-    rows = tuple((fmt.month(month), state, ", ".join(left) or "nothing") for month, state, left in months)
-    return Section("Month close", "", ("Month", "", "left:"), rows)
+    rows = tuple((fmt.month(month), state, "; ".join(left) or "nothing") for month, state, left in months)
+    return Section("Month close", "", ("Month", "state", "left"), rows)
 
 
 def units(found: Sequence[UnitCost], before: Mapping[str, UnitCost], currency: str) -> Section:
@@ -182,7 +182,7 @@ def units(found: Sequence[UnitCost], before: Mapping[str, UnitCost], currency: s
             )
         )
     lead = "" if rows else "No logged tokens carry a cost."
-    columns = ("Model", "per 1M tokens", "", "per request")
+    columns = ("Model", "per 1M tokens", "change", "per 1,000 requests")
     return Section("Unit costs", lead, columns if rows else (), tuple(rows))
 
 
@@ -196,7 +196,7 @@ def waste(gpus: Sequence[GpuCost], total: SpendTotal, currency: str) -> Section:
             rows.append((one.deployment or "nothing loaded", fmt.money(idle, currency), share))
     lead = f"{fmt.money(total.idle_cost, currency)} paid and idle; {fmt.money(total.unallocated_cost, currency)} owned by nobody."
     return Section(
-        "Idle and unallocated", lead, ("Deployment", "idle", "of what it cost") if rows else (), tuple(rows[:_UNITS])
+        "Idle and unallocated", lead, ("Deployment", "idle", "share of its cost") if rows else (), tuple(rows[:_UNITS])
     )
 
 
@@ -206,16 +206,16 @@ def at_risk(lines: Sequence[BudgetLine], waiting: Sequence[RunLine]) -> Section:
         (
             line.name,
             line.state_words,
-            fmt.percent(line.used_ratio) + " used",
+            fmt.percent(line.used_ratio),
             line.next_step.text + wording.about(line.next_step.on) if line.next_step else "",
         )
         for line in lines
         if line.is_active
         and (line.state in {"watch", "throttled", "over", "stopped", "unknown"} or line.is_forecast_over)
     ]
-    rows += [(run.budget_name, "waits for approval", run.words, "") for run in waiting]
+    rows += [(run.budget_name, "waits for approval", "", run.words) for run in waiting]
     lead = "" if rows else "No budget is at risk, and nothing waits for approval."
-    return Section("Budgets at risk", lead, ("Budget", "", "", "next:") if rows else (), tuple(rows))
+    return Section("Budgets at risk", lead, ("Budget", "state", "used", "next") if rows else (), tuple(rows))
 
 
 def pack_name(kind: str, days: Days) -> str:
@@ -231,7 +231,7 @@ def pack_name(kind: str, days: Days) -> str:
 def _request(one: UnitCost, currency: str) -> str:
     if one.cost_per_request is None:
         return fmt.UNKNOWN
-    return str(fmt.unit_cost(one.cost_per_request, "request", currency, scale=1_000)).partition(" / ")[0] + " per 1,000"
+    return str(fmt.unit_cost(one.cost_per_request, "request", currency, scale=1_000)).partition(" / ")[0]
 
 
 def _explore(frame: Frame) -> str:

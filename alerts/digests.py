@@ -310,6 +310,6 @@ def _month_close(days: Days, now: datetime) -> Section:
     first = days.start.replace(day=1)
     while first < days.end:
         book = close.status(month=first, now=now)
-        months.append((first, book.state, [one.title for one in book.open_lines]))
+        months.append((first, book.state, [one.words for one in book.open_lines]))
         first = add_months(first, 1)
     return digest_messages.month_close(months)

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
@@ -126,6 +126,15 @@ def _section(stored: Mapping[str, Any]) -> Section:
 def _offer(stored: Mapping[str, Any]) -> Offer:
     asks = stored.get("asks")
     return Offer(**{**stored, "asks": (asks[0], asks[1], asks[2]) if asks else None})
+
+
+def row_words(section: Section, row: Sequence[str]) -> str:
+    """One row of a section as a line: its name, then each figure after the word of its column."""
+    first, *others = row
+    figures = [
+        f"{name} {value}" if name else value for name, value in zip(section.columns[1:], others, strict=False) if value
+    ]
+    return f"{first}: {' · '.join(figures)}" if figures else first
 
 
 def truncated(text: str, limit: int) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alerts.channels.base import Letter, truncated
+from alerts.channels.base import Letter, row_words, truncated
 from alerts.rows import Notice, Offer, Section
 
 # Limits of Block Kit (docs.slack.dev/reference/block-kit/blocks, read 2026-11-21).
@@ -107,12 +107,7 @@ def _lead(notice: Notice) -> str:
 
 def _section(one: Section) -> str:
     lines = [f"*{escaped(one.title)}*", escaped(one.lead)]
-    for row in one.rows[:_ROWS]:
-        first, *others = row
-        figures = " · ".join(
-            f"{name} {value}" if name else value for name, value in zip(one.columns[1:], others, strict=False) if value
-        )
-        lines.append(f"• {escaped(first)}: {escaped(figures)}" if figures else f"• {escaped(first)}")
+    lines += [f"• {escaped(row_words(one, row))}" for row in one.rows[:_ROWS]]
     if len(one.rows) > _ROWS:
         lines.append(f"• and {len(one.rows) - _ROWS} more")
     return "\n".join([*(line for line in lines if line), *([f"_{escaped(one.note)}_"] if one.note else [])])

@@ -18,6 +18,7 @@ from alerts.channels.base import (
     Position,
     TemporaryFailure,
     known,
+    row_words,
     truncated,
 )
 
@@ -79,6 +80,7 @@ def message(letter: Letter, to: list[str]) -> EmailMultiAlternatives:
         "base_url": letter.base_url,
         "why_url": letter.why_url,
         "left_percent": 100 - (notice.bar_percent or 0),
+        "sections": [(one, [row_words(one, row) for row in one.rows]) for one in notice.sections],
         "is_digest": letter.topic == "digest",
     }
     html = css_inline.CSSInliner(load_remote_stylesheets=False).inline(render_to_string("alerts/notice.html", context))
