@@ -21,8 +21,10 @@ from alerts.channels.base import (
     row_words,
     truncated,
 )
+from alerts.rows import Section
 
 SUBJECT_LIMIT = 200
+_FIGURE = 24  # what is longer is a sentence
 
 
 class Email(Channel):
@@ -80,10 +82,12 @@ def message(letter: Letter, to: list[str]) -> EmailMultiAlternatives:
         "base_url": letter.base_url,
         "why_url": letter.why_url,
         "left_percent": 100 - (notice.bar_percent or 0),
-        "sections": [(one, [row_words(one, row) for row in one.rows]) for one in notice.sections],
+        "sections": [(one, [row_words(one, row) for row in one.rows], _cells(one)) for one in notice.sections],
         "is_digest": letter.topic == "digest",
     }
-    html = css_inline.CSSInliner(load_remote_stylesheets=False).inline(render_to_string("alerts/notice.html", context))
+    html = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True).inline(
+        render_to_string("alerts/notice.html", context)
+    )
     host = urlsplit(letter.base_url).hostname or "localhost"
     thread = f"<{letter.thread.replace(':', '.')}@{host}>"
     own = f"<alert.{letter.id}@{host}>"
@@ -98,6 +102,16 @@ def message(letter: Letter, to: list[str]) -> EmailMultiAlternatives:
     )
     mail.attach_alternative(html, "text/html")
     return mail
+
+
+def _cells(section: Section) -> list[list[tuple[str, bool]]]:
+    """Head and rows of a section's table: each text, and whether its column holds figures, which stand to the right."""
+    table = [section.columns, *section.rows]
+    is_figure = [
+        number > 0 and all(len(row[number]) <= _FIGURE for row in section.rows)
+        for number in range(len(section.columns))
+    ]
+    return [list(zip(row, is_figure, strict=False)) for row in table] if section.rows else []
 
 
 def _is_final(problem: smtplib.SMTPResponseException) -> bool:

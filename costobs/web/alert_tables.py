@@ -260,7 +260,7 @@ def _moment(one: DeliveryLine) -> str:
 def _channel_state(one: ChannelLine) -> str:
     if not one.is_active:
         return "paused"
-    return "failed" if one.last_error else "works" if one.last_sent_at else "never"
+    return "failed" if one.last_error else "works" if one.last_sent_at else "untried"
 
 
 def _said(one: ChannelLine, now: datetime) -> str:

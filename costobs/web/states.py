@@ -44,6 +44,7 @@ STATES = {
     # alerts
     "muted": State("Muted", "bell-off", "stale"),
     "folded": State("Nothing new", "circle", "stale"),
+    "untried": State("Not tried", "circle-dashed", "stale"),
     "severity_warning": State("Warning", "triangle-alert", "watch"),
     "severity_high": State("High", "octagon-x", "over"),
     "severity_critical": State("Critical", "siren", "stop"),
