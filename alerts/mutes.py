@@ -153,6 +153,7 @@ def _tell(item: OpenItem, newest: Alert, by: str, now: datetime, besides: int | 
         now=now,
         channels=[(one, "It was told how this began.") for one in hears],
         severity=item.severity,
+        audience=newest.audience,
     )
 
 

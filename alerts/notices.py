@@ -17,6 +17,9 @@ from costobs.kernel.period import Days
 
 __all__ = ["driver", "raise_alert", "raise_to"]
 
+# What tells of an item that is open already, and changes nothing about it.
+_ABOUT_ITEMS = frozenset({"acknowledged", "escalated"})
+
 
 def raise_alert(
     *,
@@ -53,10 +56,11 @@ def raise_to(
     now: datetime,
     channels: Sequence[tuple[int, str]],
     severity: str = "",
+    audience: str = "",
 ) -> int | None:
     """An alert for these channels alone, each with the reason that people read; its id, or None when the key exists."""
     with transaction.atomic():
-        made = _raised(kind, budget, run, notice, key, None, now, thread, severity, "", "", None)
+        made = _raised(kind, budget, run, notice, key, None, now, thread, severity, audience, "", None)
         if made is None:
             return None
         AlertDelivery.objects.bulk_create(
@@ -104,7 +108,7 @@ def _raised(
                 "raised_at": now,
             },
         )
-        if created and not standing.is_answer and standing.topic not in {"digest", "test"}:
+        if created and kind not in _ABOUT_ITEMS and standing.topic not in {"digest", "test"}:
             _keep_item(thread, standing, now)
     return made if created else None
 

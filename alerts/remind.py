@@ -57,6 +57,7 @@ def _escalate(item: OpenItem, steps: list[EscalationStep], now: datetime) -> int
             now=now,
             channels=[(one.channel_id, f"Nobody acknowledged it within {span}: the chain for {one.severity} goes on.")],
             severity=item.severity,
+            audience=newest.audience,
         )
         raised += made is not None
     return raised

@@ -1,6 +1,9 @@
 """Buttons in Slack, over a real socket: who may press what, and that nothing is done twice, late or for a stranger."""
 
 import logging
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from costobs.access.models import Membership
 from costobs.audit.models import AuditEntry
 from tests.alerts.conftest import START, Books, at, climb, make_books, make_budget, rung
 from tests.alerts.slack_api import APP_TOKEN, BOT_TOKEN, WORKSPACE, SlackApi, press, slack_api, type_name
+from tests.servers import child
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -286,3 +290,31 @@ def test_it_leaves_links_where_nothing_listens(room: Room) -> None:
 
     assert "action_id" not in str(room.post()["blocks"])
     assert "/actions/" in str(room.post()["blocks"])
+
+
+def test_it_hears_in_a_process_of_its_own_and_stops_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with slack_api() as api:
+        monkeypatch.setenv("COSTOBS_SLACK_API", api.url)
+        credentials = {"bot_token": BOT_TOKEN, "app_token": APP_TOKEN}
+        subscribe.create(
+            name="ops",
+            kind="slack_app",
+            config={"channel": "C0123456789"},
+            credentials=credentials,
+            by="ada",
+            now=START,
+        )
+        command = [sys.executable, "-m", "django", "chat", "--skip-checks"]
+        with subprocess.Popen(
+            command, env=child.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            try:
+                api.wait_connected()
+
+                process.send_signal(signal.SIGTERM)
+
+                assert process.wait(60) == 0
+            finally:
+                process.kill()
+            assert process.stdout is not None
+            assert b"verysecret" not in process.stdout.read()
