@@ -14,7 +14,6 @@ from playwright.sync_api import Page
 
 from alerts import budgets, deliver, mutes, notices, remind, routes, subscribe
 from alerts.models import (
-    ActionRun,
     Alert,
     AlertDelivery,
     Budget,
@@ -248,20 +247,6 @@ def test_it_sends_an_alert_again_only_on_its_own_channel(dana: Client, slack: Sl
     dana.post(f"{reverse('alert_decide', args=[alert.pk, 'resend'])}?delivery={mine}")
 
     assert AlertDelivery.objects.filter(state="waiting").count() == 1
-
-
-def test_it_says_at_the_link_of_a_message_that_the_request_has_changed(ledger: Any, ada: Client) -> None:
-    run = ActionRun.objects.filter(state="waiting_approval").first()
-    assert run is not None
-    url = reverse("action", args=[run.pk])
-
-    fresh = reading.words(reading.shown(ada, f"{url}?version={run.version}"))
-    stale = reading.words(reading.shown(ada, f"{url}?version={run.version + 1}"))
-
-    assert "Nothing was done" not in fresh
-    assert "the message you came from" in stale
-    run.refresh_from_db()
-    assert run.state == "waiting_approval"
 
 
 def test_it_shows_a_finding_for_what_did_not_arrive(dana: Client, slack: SlackServer) -> None:
