@@ -2,14 +2,16 @@
 
 import logging
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 
-from costobs_gate import answers, bodies, events, headers, paths, refusals
+from costobs_gate import accounts, answers, bodies, events, headers, paths, pricing, refusals
 from costobs_gate.admission import Decision, Request
 from costobs_gate.asgi_types import App, Receive, Scope, Send
 from costobs_gate.events import Ending, Event
 from costobs_gate.exchange import Exchange
 from costobs_gate.headers import Headers
+from costobs_gate.leases import Reservation
 from costobs_gate.metering import Reading
 from costobs_gate.policy import Key, Policy
 from costobs_gate.refusals import Refusal
@@ -42,6 +44,7 @@ class Call:
         self._path, self._operation = path, paths.METERED[path]
         self._started, self._now = time.perf_counter(), datetime.now(timezone.utc)
         self._id = events.new_id(key.team)
+        self._reserved: Reservation | None = None
 
     async def run(self) -> None:
         """Read, decide, forward."""
@@ -58,14 +61,22 @@ class Call:
         request = Request(self._key, self._feature(), bodies.model_of(document))
         event = self._event(request, stream=bodies.is_stream(document))
         refusal, decision = self._decided(request, document)
+        if refusal is None:
+            refusal = self._may_serve(request, document, len(raw), decision.max_tokens)
         if refusal is not None:
             await self._refuse(event, refusal)
             return
+        if self._reserved is not None:
+            event.update({accounts.COST: pricing.text(self._reserved.cost), accounts.ACCOUNTS: self._reserved.ids})
+            if self._reserved.max_tokens is not None:
+                decision = replace(decision, max_tokens=self._reserved.max_tokens)
         try:
             self._runtime.spool.admit(event)
         except OSError as error:
             log.error("a request is refused because the spool cannot be written: %s", error)
             self._runtime.metrics.add("costobs_gate_refused_total", reason="spool")
+            if self._reserved is not None:
+                self._runtime.leases.release(self._reserved)
             await answers.cannot_record(self._send)
             return
         await self._forward(raw, document, request, event, decision)
@@ -82,6 +93,25 @@ class Call:
         if decision.refused_by is None:
             return None, decision
         return refusals.by_rule(decision.refused_by, self._key.team, decision.retry_after_seconds), decision
+
+    def _may_serve(
+        self, request: Request, document: dict[str, object] | None, size: int, cap: int | None
+    ) -> Refusal | None:
+        """Reserve the most that the request can cost; why not, where a hard budget has no room for it."""
+        found = self._runtime.leases.reserve(
+            policy=self._policy,
+            request=request,
+            model=request.model,
+            path=self._path,
+            document=document,
+            size=size,
+            cap=cap,
+            monotonic=time.monotonic(),
+        )
+        if isinstance(found, Refusal):
+            return found
+        self._reserved = found
+        return None
 
     async def _forward(
         self, raw: bytes, document: dict[str, object] | None, request: Request, event: Event, decision: Decision
@@ -145,6 +175,8 @@ class Call:
 
     def _settle(self, event: Event, ending: Ending, *, refused_by: str | None = None) -> None:
         metrics, team, reading = self._runtime.metrics, self._key.team, ending.reading
+        if self._reserved is not None:
+            event[accounts.COST] = pricing.text(self._runtime.leases.settle(self._reserved, reading))
         self._runtime.spool.settle(events.settled(event, ending, refused_by=refused_by))
         metrics.add("costobs_gate_requests_total", team=team, outcome=ending.outcome)
         metrics.add("costobs_gate_tokens_total", reading.input_tokens, team=team, direction="input")

@@ -7,9 +7,13 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+
+from costobs_gate import hard
+from costobs_gate.hard import HardBudget
+from costobs_gate.pricing import Price
 
 log = logging.getLogger("costobs_gate")
 
@@ -71,6 +75,8 @@ class Policy:
     poll_seconds: float
     keys: Mapping[str, Key]
     rules: tuple[Rule, ...]
+    hard: tuple[HardBudget, ...] = ()
+    prices: Mapping[str, Price] = field(default_factory=dict)
 
     def find_key(self, secret: str) -> Key | None:
         """The key with the hash of `secret`. Time tells nothing: no caller can steer a hash."""
@@ -82,7 +88,7 @@ class Policy:
 def parse(document: object) -> Policy:
     """A Policy from the JSON of `/api/v1/gate/policy`; raises PolicyError, so that half a policy never counts.
 
-    `leases` is accepted and not read: this gate enforces rules only.
+    `leases` is accepted and not read: amounts are granted elsewhere, by question and answer.
     """
     if not isinstance(document, dict):
         raise PolicyError("the policy is not a JSON object")
@@ -97,6 +103,8 @@ def parse(document: object) -> Policy:
         poll_seconds=min(max(poll, POLL_SECONDS[0]), POLL_SECONDS[1]),
         keys={key.sha256: key for key in keys},
         rules=tuple(_rule(item, index) for index, item in enumerate(_list(document, "rules"))),
+        hard=_hard(document),
+        prices=_prices(document),
     )
 
 
@@ -142,6 +150,20 @@ class PolicyStore:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self.path)
+
+
+def _hard(document: Mapping[str, object]) -> tuple[HardBudget, ...]:
+    try:
+        return hard.budgets(document)
+    except ValueError as error:
+        raise PolicyError(str(error)) from error
+
+
+def _prices(document: Mapping[str, object]) -> Mapping[str, Price]:
+    try:
+        return hard.prices(document)
+    except ValueError as error:
+        raise PolicyError(str(error)) from error
 
 
 def _list(document: Mapping[str, object], name: str) -> list[object]:

@@ -6,8 +6,10 @@ import time
 
 from costobs_gate.admission import Admission
 from costobs_gate.config import Config
+from costobs_gate.leases import Leases
 from costobs_gate.metrics import Metrics
 from costobs_gate.policy import Policy, PolicyStore
+from costobs_gate.renewal import Renewer, Teller
 from costobs_gate.spool import Spool
 from costobs_gate.uplink import PolicyPuller, Sender
 
@@ -26,11 +28,17 @@ class Runtime:
         self.store = PolicyStore(config.directory / "policy.json")
         self.spool = Spool(config.directory, fsync=config.fsync)
         self._puller = PolicyPuller(config, self.store, self.metrics, instance=self.spool.id)
-        self._sender = Sender(config, self.spool, self.metrics)
+        self.leases = Leases(self.metrics, config.environment or None)
+        # Each thread has a connection of its own.
+        self._renewer = Renewer(
+            self.leases, lambda: self.store.current, Teller(config, self.metrics), instance=self.spool.id
+        )
+        self._sender = Sender(config, self.spool, self.metrics, gives_last=Teller(config, self.metrics).give_last)
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._puller.run, args=(self._stop,), name="costobs-policy", daemon=True),
             threading.Thread(target=self._sender.run, args=(self._stop,), name="costobs-sender", daemon=True),
+            threading.Thread(target=self._renewer.run, args=(self._stop,), name="costobs-leases", daemon=True),
         ]
         self._rules_version = ""
 
@@ -44,11 +52,12 @@ class Runtime:
     def stop(self) -> None:
         """Send what is settled, once, and let go of the spool. What cannot be sent stays on disk for the next start."""
         self._stop.set()
+        self.leases.wake.set()
         deadline = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         if not any(thread.is_alive() for thread in self._threads):
-            self.spool.close()
+            self.spool.close(has_account=self._renewer.is_final)
 
     def policy(self) -> Policy | None:
         """The policy in force; buckets of rules that have gone are dropped with it."""

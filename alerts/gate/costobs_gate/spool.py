@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from costobs_gate import accounts
+
 log = logging.getLogger("costobs_gate")
 
 Event = Mapping[str, object]
@@ -97,7 +99,9 @@ class Spool:
         while self._closed:
             segment = self._closed[0]
             settled, _ = _read([segment])
-            _write_batch(self.home / f"batch-{_number(segment)}.gz", settled, durable=self._fsync != "never")
+            durable = self._fsync != "never"
+            _write_batch(self.home / f"batch-{_number(segment)}.gz", settled, durable=durable)
+            accounts.add(self.home, _number(segment), settled.values(), durable=durable)
             segment.unlink()
             self._closed.pop(0)
 
@@ -110,12 +114,14 @@ class Spool:
         """Requests that were admitted and are not settled."""
         return len(self._open)
 
-    def close(self) -> None:
-        """Give the lock back; what is left is adopted by the next process."""
+    def close(self, *, has_account: bool = False) -> None:
+        """Give the lock back; what is left is adopted by the next process, and with it the account of leases that
+        costobs does not have yet (`has_account`: it has)."""
         with self._guard:
             os.close(self._segment)
             self._segment = -1  # a late write fails instead of reaching a file that got the same number
-            if not (self._settled or self._open or self._closed or any(self.home.glob("batch-*"))):
+            kept = (self.home / accounts.FILE).exists() and not has_account
+            if not (self._settled or self._open or self._closed or kept or any(self.home.glob("batch-*"))):
                 shutil.rmtree(self.home, ignore_errors=True)
             os.close(self._lock_file)
 
@@ -209,10 +215,23 @@ class Orphan:
             settled, unsettled = _read(segments)
             fresh_settled, _ = _read(fresh)
             unknown = [_unknown(event) for id_, event in unsettled.items() if id_ not in settled]
+            self._account(segments, unknown)
             _write_batch(final, {**fresh_settled, **{str(event["event_id"]): event for event in unknown}}, durable=True)
         for segment in segments:
             segment.unlink()
         return _batches(self.home, self.home.name, adopted=True)
+
+    def account(self) -> dict[int, str]:
+        """What its requests cost, by lease account; complete once `batches` was asked."""
+        return accounts.settled(self.home)
+
+    def _account(self, segments: list[Path], unknown: list[Event]) -> None:
+        """What was in flight counts as it was reserved: nobody knows what it used."""
+        last = accounts.through(self.home)
+        later = [segment for segment in segments if _number(segment) > last]
+        if later:
+            settled, _ = _read(later)
+            accounts.add(self.home, _number(later[-1]), [*settled.values(), *unknown], durable=True)
 
     def release(self, *, done: bool) -> None:
         """Give the lock back; remove the spool when all of it was delivered."""
@@ -226,7 +245,8 @@ class Orphan:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release(done=not any(self.home.glob("batch-*")) and not any(self.home.glob("segment-*")))
+        left = [*self.home.glob("batch-*"), *self.home.glob("segment-*"), *self.home.glob(accounts.FILE)]
+        self.release(done=not left)
 
 
 def reject(batch: Batch, directory: Path) -> Path:
