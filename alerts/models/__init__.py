@@ -13,6 +13,11 @@ from alerts.models.gates import (
     GateKey,
     GateProcess,
 )
+from alerts.models.leases import (
+    GatePrice,
+    Lease,
+    LeaseAccount,
+)
 from alerts.models.runs import (
     ActionRun,
 )
@@ -36,7 +41,10 @@ __all__ = [
     "DriftItem",
     "Gate",
     "GateKey",
+    "GatePrice",
     "GateProcess",
+    "Lease",
+    "LeaseAccount",
     "Rung",
     "StatementDispatch",
     "StatementSchedule",
