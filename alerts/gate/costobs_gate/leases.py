@@ -205,7 +205,7 @@ class Leases:
         if account.available >= cost:
             return None
         self._press(budget.id, cost, monotonic)
-        may_fit = account.left - account.reserved >= cost
+        may_fit = account.left >= cost  # others may give back what they hold unused
         until_end = max(1, int(account.ends - monotonic) + 1)
         return refusals.by_budget(
             budget.id, budget.message, SOON_SECONDS if may_fit else budget.retry_after_seconds or until_end
