@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from alerts import grants
 from alerts.grants import Holding
-from alerts.models import Lease, LeaseAccount
+from alerts.models import Budget, Lease, LeaseAccount
 from costobs.kernel import money
 
 
@@ -48,6 +48,11 @@ def of_budget(*, budget_id: int, now: datetime) -> AccountLine | None:
     """The account of a budget in force; None where it has none (not hard, or no gate has asked yet)."""
     found = accounts(now=now, budget_id=budget_id)
     return found[0] if found else None
+
+
+def is_hard(*, budget_id: int) -> bool:
+    """Whether gates hold this budget by leases."""
+    return Budget.objects.filter(pk=budget_id, is_hard=True).exists()
 
 
 def accounts(*, now: datetime, budget_id: int | None = None) -> list[AccountLine]:

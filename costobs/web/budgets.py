@@ -17,7 +17,16 @@ from alerts.queries import BudgetLine, RunLine
 from attribution import queries
 from costobs.access import scopes
 from costobs.kernel import fmt
-from costobs.web import action_detail, action_tables, budget_access, budget_detail, budget_table, csv_file, filters
+from costobs.web import (
+    action_detail,
+    action_tables,
+    budget_access,
+    budget_detail,
+    budget_table,
+    csv_file,
+    filters,
+    lease_table,
+)
 from costobs.web.page import no_permission
 from costobs.web.page import page as page_view
 from costobs.web.parts import Kpi, Link, Notice
@@ -81,6 +90,7 @@ def detail(request: HttpRequest, budget_id: int) -> HttpResponse:
         "affected": action_detail.affected(found, viewer, now),
         "timeline": action_detail.timeline(found.runs),
         "may_manage": budget_access.may_manage(viewer),
+        **lease_table.context(found.line, now),
     }
     return render(request, "pages/budget.html", context)
 

@@ -23,7 +23,7 @@ class LoggingServer:
 
     def __init__(self, log: Path) -> None:
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._random = random.Random(time.monotonic_ns())  # noqa: S311 - a length, no secret
+        self._random = random.Random(time.monotonic_ns())
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
