@@ -8,6 +8,7 @@ from alerts.queries import BudgetLine
 from costobs.kernel import fmt
 from costobs.web.parts import Cell, Column, Notice, Row, Table
 
+_PLACES = 2  # a lease is small beside its limit
 _STATES = {"open": "Open", "silent": "Silent", "orphaned": "Freed", "closed": "Settled"}
 
 
@@ -48,7 +49,7 @@ def account(found: AccountLine) -> Table:
         ("Outstanding", found.outstanding_cost, "lent, not used yet"),
         ("Free", found.free_cost, "may still be lent"),
     ]
-    places = fmt.column_places([amount for _, amount, _ in amounts])
+    places = max(_PLACES, fmt.column_places([amount for _, amount, _ in amounts]))
     rows = [
         Row([Cell(name, note=note), Cell(fmt.money(amount, found.currency, places=places))])
         for name, amount, note in amounts
@@ -60,7 +61,8 @@ def account(found: AccountLine) -> Table:
 def leases(found: AccountLine) -> Table:
     """One row a process, by gate."""
     rows = found.leases
-    places = fmt.column_places([each for row in rows for each in (row.settled_cost, row.outstanding_cost)])
+    costs = [each for row in rows for each in (row.settled_cost, row.outstanding_cost)]
+    places = max(_PLACES, fmt.column_places(costs))
     columns = [
         Column("Gate"),
         Column("State"),
