@@ -261,6 +261,16 @@ def test_it_adds_each_segment_once(tmp_path: Path) -> None:
     assert (accounts.settled(tmp_path), accounts.through(tmp_path)) == ({10: "1.500000000000"}, 5)
 
 
+def test_it_goes_on_when_its_sums_cannot_be_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / accounts.FILE).write_bytes(b"")
+
+    assert (accounts.settled(tmp_path), accounts.through(tmp_path)) == ({}, 0)
+    accounts.add(tmp_path, 1, [event("a", "1", on=[10])], durable=False)
+
+    assert accounts.settled(tmp_path) == {10: "1.000000000000"}
+    assert "cannot be read" in caplog.text
+
+
 def test_it_gives_a_last_account_only_when_nothing_is_in_flight(held: Leases) -> None:
     assert held.last_report() is None
     held.take(answer(lease(1, "1")), 0.0)

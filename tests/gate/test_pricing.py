@@ -71,6 +71,8 @@ def test_it_reads_each_document_together_with_the_query() -> None:
         ),
         (CHAT, chat(messages=[{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AA"}}]}])),
         (CHAT, chat(messages=[{"role": "user", "content": [{"image": "AA"}]}])),
+        (CHAT, chat(messages=[{"role": "user", "content": [{"text": "a", "image_url": "https://a/b"}]}])),
+        ("/v1/responses", {"input": [{"type": "function_call_output", "output": [{"type": "input_image"}]}]}),
         (CHAT, chat(chat_template="{% for i in range(9999) %}a{% endfor %}")),
         (CHAT, chat(max_tokens="100")),
         (CHAT, chat(max_tokens=1.5)),

@@ -5,11 +5,14 @@ by whoever adopts the spool. A segment is counted once: it is in the sums or beh
 """
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from costobs_gate import pricing
+
+log = logging.getLogger("costobs_gate")
 
 FILE = "leases.json"
 COST, ACCOUNTS = "x_gate_cost", "x_gate_accounts"  # in events: what was reserved, then what was settled; for which
@@ -46,9 +49,13 @@ def forget(home: Path) -> None:
 def _read(home: Path) -> tuple[int, dict[int, int]]:
     try:
         kept = json.loads((home / FILE).read_bytes())
+        return int(kept["through"]), {int(account): pricing.pico(cost) for account, cost in kept["settled"].items()}
     except FileNotFoundError:
         return 0, {}
-    return kept["through"], {int(account): pricing.pico(cost) for account, cost in kept["settled"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        # After a loss of power. What costobs heard before stays counted there: a last account takes nothing back.
+        log.error("%s of %s cannot be read, its sums are lost: %s", FILE, home.name, error)
+        return 0, {}
 
 
 def _write(home: Path, number: int, sums: Mapping[int, int], *, durable: bool) -> None:

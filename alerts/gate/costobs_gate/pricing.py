@@ -38,6 +38,7 @@ _TEXT_PARTS = frozenset(
         "tool_use", "tool_result", "thinking", "redacted_thinking", "reasoning_text", "summary_text",
     }
 )  # fmt: skip
+_PLAIN_PARTS = frozenset({"text", "content", "cache_control"})  # keys of a part that names no type
 _OWN_TOOLS = frozenset({"function", "custom"})  # others run at the server and feed their results to the model
 _TEXTS = (str, int, float, type(None))
 
@@ -163,9 +164,9 @@ def _check_text(value: object, name: str) -> None:
             kind = item.get("type")
             if kind is not None and kind not in _TEXT_PARTS:
                 raise Unbounded(f"{name!r} holds a part of the type {str(kind)[:40]!r}, and only text can be bounded")
-            if kind is None and not ("role" in item or "content" in item or "text" in item):
+            if kind is None and "role" not in item and not _PLAIN_PARTS.issuperset(item):
                 raise Unbounded(f"{name!r} holds a part that is not text")
-            waiting.append(item.get("content"))
+            waiting += [item.get("content"), item.get("output")]
         elif not isinstance(item, _TEXTS):
             raise Unbounded(f"{name!r} is not text")
 
