@@ -85,8 +85,8 @@ def standing(*, limit: Decimal, used_cost: Decimal, holdings: Iterable[Holding])
 def take(held: Holding, report: Report) -> Holding:
     """The lease after a report. One that is older than the last that counted changes nothing.
 
-    A last account ends the lease; it never says less than was said before, because what was in flight counts as reserved. A lease that was freed comes back with what is left
-    of it: what had been used before it was freed is counted, too.
+    A last account ends the lease. It never says less than was said before: what was in flight counts in it as reserved. A
+    lease that was freed comes back with what is left of it: what had been used before it was freed is counted, too.
     """
     if report.is_final:
         return replace(
