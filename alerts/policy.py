@@ -2,13 +2,15 @@
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any
 
 from django.db.models import Q
 
-from alerts import holds, ladder
+from alerts import gate_prices, holds, ladder, reckoning
 from alerts.hooks import gate as gate_hook
-from alerts.models import ActionRun, Gate, GateKey, GateProcess
+from alerts.models import ActionRun, Budget, Gate, GateKey, GateProcess
+from costobs.kernel import fmt, money
 
 # How much older than the truth `last_seen_at` may be: a gate asks each second, and not each question is worth a write.
 _SEEN_STEP = timedelta(seconds=5)
@@ -54,6 +56,7 @@ def _content(gate: Gate, now: datetime) -> dict[str, Any]:
         budget__is_active=True,
         budget__is_sample=gate.is_sample,
     )
+    hard = reckoning.hard_budgets(now=now, is_sample=gate.is_sample)
     content = gate_hook.document(
         provider=gate.provider,
         deployment=gate.deployment,
@@ -62,9 +65,38 @@ def _content(gate: Gate, now: datetime) -> dict[str, Any]:
             for key in keys
         ],
         runs=[gate_hook.AppliedRun(run.pk, run.plan["rules"], run.expires_at) for run in runs],
+        hard=[_hard(row) for row in hard],
+        prices=_prices(gate.provider) if hard else [],
     )
     content["rules"] += holds.rules(gate)
     return content
+
+
+def _hard(row: Budget) -> gate_hook.HardLimit:
+    names = sorted(row.scope)
+    combinations = product(*(row.scope[name] for name in names))
+    return gate_hook.HardLimit(
+        budget_id=row.pk,
+        matches=[
+            {reckoning.GATE_NAMES[name]: value for name, value in zip(names, one, strict=True)} for one in combinations
+        ],
+        on_unreachable=row.on_unreachable,
+        default_max_tokens=row.default_max_tokens,
+        message=(
+            f"hard budget {row.name!r} of {fmt.money(row.amount, row.currency, mode='kpi')} a {row.period} has no room for"
+            " this request"
+        ),
+        aborts=row.aborts_running,
+    )
+
+
+def _prices(provider: str) -> list[gate_hook.TokenCost]:
+    return [
+        gate_hook.TokenCost(
+            row.model, money.text(row.input_price), money.text(row.cached_price), money.text(row.output_price)
+        )
+        for row in gate_prices.known(provider=provider)
+    ]
 
 
 def _version_in(if_none_match: str) -> str:

@@ -10,7 +10,7 @@ from celery import shared_task
 from django.conf import settings
 from django.db import connection, transaction
 
-from alerts import balance, deliver, dispatch, drift, escalate, evaluate, execute, gates
+from alerts import balance, deliver, dispatch, drift, escalate, evaluate, execute, gates, leases
 from alerts import carry as alerts_carry
 from attribution import books, close, known, own, periods, rates, reconcile
 from attribution import forget as attribution_forget
@@ -51,6 +51,7 @@ def settle(now: datetime, *, limit: int = 40) -> int:
 def act(now: datetime) -> None:
     """From figures to consequences; telling people about them is `deliver`'s own task, for a dead mail server takes time."""
     evaluate.run(now=now)
+    leases.run(now=now)
     escalate.run(now=now)
     execute.run(now=now)
 

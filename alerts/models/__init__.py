@@ -13,6 +13,11 @@ from alerts.models.gates import (
     GateKey,
     GateProcess,
 )
+from alerts.models.leases import (
+    GatePrice,
+    Lease,
+    LeaseAccount,
+)
 from alerts.models.periods import (
     BooksCheck,
     BudgetPeriod,
@@ -46,7 +51,10 @@ __all__ = [
     "DriftItem",
     "Gate",
     "GateKey",
+    "GatePrice",
     "GateProcess",
+    "Lease",
+    "LeaseAccount",
     "Resource",
     "ResourceChange",
     "Rung",

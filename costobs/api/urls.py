@@ -3,7 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from costobs.api import budgets, chargeback, gate, reconciliation, reports, spend, unit_costs, units, usage
+from costobs.api import budgets, chargeback, gate, gate_leases, reconciliation, reports, spend, unit_costs, units, usage
 
 urlpatterns = [
     path("schema", SpectacularAPIView.as_view(), name="api_schema"),
@@ -13,6 +13,7 @@ urlpatterns = [
     path("business-metrics", reports.BusinessMetrics.as_view(), name="api_business_metrics"),
     path("markers", reports.Markers.as_view(), name="api_markers"),
     path("markers/webhook/<int:source_id>", reports.MarkerWebhook.as_view(), name="api_marker_webhook"),
+    path("gate/leases", gate_leases.Leases.as_view(), name="api_gate_leases"),
     path("gate/policy", gate.Policy.as_view(), name="api_gate_policy"),
     path("budgets", budgets.Budgets.as_view(), name="api_budgets"),
     path("budgets/<int:budget_id>", budgets.Budget.as_view(), name="api_budget"),

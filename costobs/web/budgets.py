@@ -28,6 +28,7 @@ from costobs.web import (
     csv_file,
     filters,
     hook_tables,
+    lease_table,
 )
 from costobs.web.page import no_permission
 from costobs.web.page import page as page_view
@@ -100,6 +101,7 @@ def detail(request: HttpRequest, budget_id: int) -> HttpResponse:
         "affected": action_detail.affected(found, viewer, now),
         "timeline": action_detail.timeline(found.runs),
         "may_manage": budget_access.may_manage(viewer),
+        **lease_table.context(found.line, now),
     }
     return render(request, "pages/budget.html", context)
 

@@ -12,7 +12,18 @@ import orjson
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from alerts import budget_cells, budget_copies, budget_files, budgets, evaluate, execute, queries, term_checks
+from alerts import (
+    budget_cells,
+    budget_copies,
+    budget_files,
+    budgets,
+    evaluate,
+    execute,
+    lease_lines,
+    queries,
+    term_checks,
+)
+from alerts.lease_lines import AccountLine, LeaseLine
 from alerts.rows import BudgetLine, BudgetTerms, RunLine
 from attribution.exports import guarded
 from costobs.kernel import fmt, money
@@ -53,6 +64,8 @@ class Command(BaseCommand):
         evaluation.add_argument("--format", default="table", choices=["table", "json"])
         actions = acts.add_parser("actions", help="list what ladders did and want to do")
         actions.add_argument("--format", default="table", choices=["table", "json"])
+        leases = acts.add_parser("leases", help="list what hard budgets have lent to gates")
+        leases.add_argument("--format", default="table", choices=["table", "json"])
         pause = acts.add_parser("pause", help="suspend a ladder, or all of them")
         pause.add_argument("name", nargs="?", default="")
         pause.add_argument("--all", action="store_true")
@@ -203,6 +216,10 @@ class Command(BaseCommand):
     def _actions(self, options: dict[str, Any], now: datetime) -> None:
         self._show([_run_document(run) for run in queries.action_log(teams=None)], options["format"])
 
+    def _leases(self, options: dict[str, Any], now: datetime) -> None:
+        found = lease_lines.accounts(now=now)
+        self._show([row for account in found for row in _lease_documents(account)], options["format"])
+
     def _pause(self, options: dict[str, Any], now: datetime) -> None:
         until = now + timedelta(hours=options["hours"])
         if options["all"]:
@@ -293,6 +310,36 @@ def _document(line: BudgetLine) -> dict[str, Any]:
         "state": line.state,
         "next": None if line.next_step is None else line.next_step.text,
     }
+
+
+def _lease_documents(account: AccountLine) -> list[dict[str, Any]]:
+    """The account, then what each process holds of it."""
+    whole = {
+        "budget": account.budget,
+        "gate": None,
+        "process": None,
+        "state": None,
+        "currency": account.currency,
+        "limit": money.text(account.limit_cost),
+        "settled": money.text(account.settled_cost),
+        "other": money.text(account.other_cost),
+        "outstanding": money.text(account.outstanding_cost),
+        "free": money.text(account.free_cost),
+        "freed": money.text(account.freed_cost),
+    }
+    return [whole, *(_lease_document(whole, one) for one in account.leases)]
+
+
+def _lease_document(whole: dict[str, Any], one: LeaseLine) -> dict[str, Any]:
+    own = {
+        "gate": one.gate,
+        "process": one.process,
+        "state": one.state,
+        "settled": money.text(one.settled_cost),
+        "outstanding": money.text(one.outstanding_cost),
+        "freed": money.text(one.freed_cost),
+    }
+    return {**whole, "limit": None, "other": None, "free": None, **own}
 
 
 def _run_document(run: RunLine) -> dict[str, Any]:
