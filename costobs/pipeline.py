@@ -14,6 +14,7 @@ from alerts import (
     anomalies,
     balance,
     deliver,
+    digests,
     dispatch,
     drift,
     escalate,
@@ -22,6 +23,7 @@ from alerts import (
     expected,
     gates,
     measure,
+    remind,
 )
 from alerts import carry as alerts_carry
 from attribution import books, close, known, own, periods, rates, reconcile
@@ -152,8 +154,18 @@ def tick(**_: Any) -> None:
 
 @shared_task(name="costobs.pipeline.tell", ignore_result=True)
 def tell(**_: Any) -> None:
-    """Every two seconds: alerts go out. Two at once share the work."""
-    deliver.run(now=datetime.now(UTC))
+    """Every two seconds: what nobody has acknowledged goes further, and alerts go out. Two at once share the work."""
+    now = datetime.now(UTC)
+    remind.run(now=now)
+    deliver.run(now=now)
+
+
+@shared_task(name="costobs.pipeline.review", ignore_result=True)
+def review(**_: Any) -> None:
+    """Each minute: review packs whose hour has come, each once."""
+    with _slot("costobs review", 1) as is_free:
+        if is_free:
+            digests.run(now=datetime.now(UTC))
 
 
 # An API server that hangs holds each of its calls for 25 seconds.

@@ -172,6 +172,7 @@ CELERY_BEAT_SCHEDULE = {
     "check_books": {"task": "costobs.pipeline.check_books", "schedule": 60.0, "options": {"expires": 55}},
     "reconcile": {"task": "costobs.pipeline.reconcile", "schedule": 60.0, "options": {"expires": 55}},
     "forecast": {"task": "costobs.pipeline.forecast", "schedule": 60.0, "options": {"expires": 55}},
+    "review": {"task": "costobs.pipeline.review", "schedule": 60.0, "options": {"expires": 55}},
     "send_statements": {"task": "costobs.pipeline.send_statements", "schedule": 60.0, "options": {"expires": 55}},
     "look_for_anomalies": {
         "task": "costobs.pipeline.look_for_anomalies",
