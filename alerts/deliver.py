@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, Q
 
+from alerts import letters, routing
 from alerts.channels import KINDS
-from alerts.channels.base import Letter, PermanentFailure, TemporaryFailure, notice_from
-from alerts.models import AlertDelivery
+from alerts.channels.base import PermanentFailure, TemporaryFailure
+from alerts.models import Alert, AlertDelivery, Channel
 
 log = logging.getLogger("costobs.alerts")
 
@@ -55,26 +55,22 @@ def run(*, now: datetime) -> Delivered:
 
 
 def _fan_out(now: datetime) -> None:
-    """A waiting delivery for each alert that has none yet and each active channel of its world."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            INSERT INTO alerts_alertdelivery (alert_id, channel_id, state, attempts, next_attempt_at, error)
-            SELECT a.id, c.id, 'waiting', 0, %(now)s, ''
-            FROM alerts_alert a
-            LEFT JOIN alerts_budget b ON b.id = a.budget_id
-            JOIN alerts_channel c ON c.is_active AND c.is_sample = coalesce(b.is_sample, false)
-            WHERE a.raised_at > %(since)s AND a.raised_at <= %(now)s
-              AND NOT EXISTS (SELECT FROM alerts_alertdelivery d WHERE d.alert_id = a.id)
-            ORDER BY a.id, c.id
-            ON CONFLICT (alert_id, channel_id) DO NOTHING
-            """,
-            {"now": now, "since": now - EXPIRES_AFTER},
-        )
+    """A waiting delivery for each alert that has none yet, on each channel that its routes name."""
+    known = AlertDelivery.objects.filter(alert=OuterRef("pk"))
+    fresh = Alert.objects.filter(~Exists(known), raised_at__gt=now - EXPIRES_AFTER, raised_at__lte=now)
+    rows = [
+        AlertDelivery(alert=alert, channel_id=target.channel_id, next_attempt_at=now, reason=target.reason)
+        for alert in fresh.select_related("budget").order_by("pk")
+        for target in routing.targets(alert)
+    ]
+    AlertDelivery.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def _expire(now: datetime) -> int:
-    old = AlertDelivery.objects.filter(state="waiting", alert__raised_at__lte=now - EXPIRES_AFTER)
+    late = now - EXPIRES_AFTER
+    old = AlertDelivery.objects.filter(
+        Q(asked_at=None) | Q(asked_at__lte=late), state="waiting", alert__raised_at__lte=late
+    )
     return AlertDelivery.objects.filter(pk__in=old.values("pk")).update(
         state="expired", error="not sent within a day of the alert"
     )
@@ -95,31 +91,50 @@ def _claim(now: datetime, resting: set[int]) -> AlertDelivery | None:
         AlertDelivery.objects.filter(pk=due.pk).update(
             state="sending", attempts=F("attempts") + 1, next_attempt_at=now + CLAIM
         )
-    return AlertDelivery.objects.select_related("alert", "channel").get(pk=due.pk)
+    return AlertDelivery.objects.select_related("alert__budget", "alert__action_run", "channel").get(pk=due.pk)
 
 
 def _send(claimed: AlertDelivery, now: datetime) -> str:
     alert, channel = claimed.alert, claimed.channel
-    thread_began = AlertDelivery.objects.filter(channel=channel, alert__thread=alert.thread, state="sent").exists()
+    held = _held(claimed, now)
+    if held:
+        return held
     try:
-        letter = Letter(
-            id=alert.pk,
-            thread=alert.thread,
-            is_first=not thread_began,
-            raised_at=alert.raised_at,
-            base_url=settings.COSTOBS_URL,
-            notice=notice_from(alert.payload),
-        )
-        KINDS[channel.kind]().send(letter, channel.config, channel.credentials)
+        letter = letters.letter(claimed, now)
+        kind = KINDS[channel.kind]()
+        if not letter.is_news and not kind.can_edit:
+            return _finish(claimed, "folded", {"error": "the channel has said the same already"})
+        found = kind.send(letter, channel.config, channel.credentials)
+        letters.note(claimed, found, is_news=letter.is_news)
     except TemporaryFailure as problem:
         return _retry(claimed, problem, now)
     except PermanentFailure as problem:
-        return _finish(claimed, "failed", {"error": str(problem)})
+        return _failed(claimed, str(problem), now)
     except Exception as problem:
         # One broken alert or channel must not stop the others. Only the kind is kept: a text could hold a secret.
         log.error("delivery %s on channel %s broke: %s", claimed.pk, channel.name, type(problem).__name__)
-        return _finish(claimed, "failed", {"error": f"broke with {type(problem).__name__}; see the log of the worker"})
+        return _failed(claimed, f"broke with {type(problem).__name__}; see the log of the worker", now)
+    Channel.objects.filter(pk=channel.pk).update(last_sent_at=now, last_error="")
+    log.debug("alert %s went to channel %s", alert.pk, channel.name)
     return _finish(claimed, "sent", {"sent_at": now, "error": ""})
+
+
+def _held(claimed: AlertDelivery, now: datetime) -> str:
+    """Muted, or kept until quiet hours end; "" when it may go."""
+    mute = routing.mute_of(claimed.alert, now)
+    if mute is not None:
+        return _finish(claimed, "muted", {"error": f"muted by {mute.muted_by}: {mute.reason}"})
+    until = routing.quiet_until(claimed.alert, claimed.channel, now)
+    if until is None:
+        return ""
+    words = f"quiet hours until {until:%Y-%m-%d %H:%M} UTC"
+    _finish(claimed, "waiting", {"next_attempt_at": until, "attempts": claimed.attempts - 1, "error": words})
+    return "held"
+
+
+def _failed(claimed: AlertDelivery, error: str, now: datetime) -> str:
+    Channel.objects.filter(pk=claimed.channel_id).update(last_error=error, last_error_at=now)
+    return _finish(claimed, "failed", {"error": error})
 
 
 def _retry(claimed: AlertDelivery, problem: TemporaryFailure, now: datetime) -> str:
@@ -128,6 +143,7 @@ def _retry(claimed: AlertDelivery, problem: TemporaryFailure, now: datetime) -> 
     log.warning("channel %s: %s; again in %s s", claimed.channel.name, problem, pause)
     columns = {"next_attempt_at": now + timedelta(seconds=pause), "error": str(problem)}
     _finish(claimed, "waiting", columns)
+    Channel.objects.filter(pk=claimed.channel_id).update(last_error=str(problem), last_error_at=now)
     return "retried"
 
 

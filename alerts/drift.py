@@ -1,12 +1,12 @@
 """Tells people when estimates and bills of a provider drift apart: one open item for each provider and month."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connection, transaction
 
-from alerts import messages
-from alerts.models import Alert, DriftItem
+from alerts import messages, notices
+from alerts.models import DriftItem
 from alerts.rows import Notice
 from attribution import queries
 from costobs.kernel import fmt
@@ -113,9 +113,12 @@ def _tell(item: DriftItem, kind: str, notice: Notice, now: datetime) -> None:
     # It becomes a part of a Message-ID, where a name with spaces may not stand; the row's own number keeps names apart.
     first = DriftItem.objects.filter(provider=item.provider, month=item.month, currency=item.currency).order_by("pk")
     thread = f"drift:{first.values_list('pk', flat=True)[0]}:{item.month:%Y-%m}"
-    Alert.objects.get_or_create(
-        dedupe_key=f"{kind}:{thread}:{item.episode}",
-        defaults={
-            "thread": thread, "kind": kind, "title": notice.first_line, "payload": asdict(notice), "raised_at": now,
-        },
-    )  # fmt: skip
+    notices.raise_alert(
+        kind=kind,
+        budget=None,
+        run=None,
+        notice=notice,
+        key=f"{kind}:{thread}:{item.episode}",
+        now=now,
+        thread=thread,
+    )

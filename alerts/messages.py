@@ -77,7 +77,7 @@ def approval(line: BudgetLine, run: RunLine, *, started: Sequence[RunLine], driv
         steps=tuple(steps),
         consequence=f"{run.words} waits for approval until {expires}.",
         buttons=(
-            Button("Review and approve", _action_path(run), "primary"),
+            Button("Review and approve", f"{_action_path(run)}?version={run.version}", "primary"),
             Button("Open budget", _budget_path(line)),
         ),
         footer=_footer(line),

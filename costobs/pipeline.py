@@ -10,7 +10,21 @@ from celery import shared_task
 from django.conf import settings
 from django.db import connection, transaction
 
-from alerts import balance, deliver, dispatch, drift, escalate, evaluate, execute, expected, gates, measure
+from alerts import (
+    anomalies,
+    balance,
+    deliver,
+    digests,
+    dispatch,
+    drift,
+    escalate,
+    evaluate,
+    execute,
+    expected,
+    gates,
+    measure,
+    remind,
+)
 from alerts import carry as alerts_carry
 from attribution import books, close, known, own, periods, rates, reconcile
 from attribution import forget as attribution_forget
@@ -140,8 +154,18 @@ def tick(**_: Any) -> None:
 
 @shared_task(name="costobs.pipeline.tell", ignore_result=True)
 def tell(**_: Any) -> None:
-    """Every two seconds: alerts go out. Two at once share the work."""
-    deliver.run(now=datetime.now(UTC))
+    """Every two seconds: what nobody has acknowledged goes further, and alerts go out. Two at once share the work."""
+    now = datetime.now(UTC)
+    remind.run(now=now)
+    deliver.run(now=now)
+
+
+@shared_task(name="costobs.pipeline.review", ignore_result=True)
+def review(**_: Any) -> None:
+    """Each minute: review packs whose hour has come, each once."""
+    with _slot("costobs review", 1) as is_free:
+        if is_free:
+            digests.run(now=datetime.now(UTC))
 
 
 # An API server that hangs holds each of its calls for 25 seconds.
@@ -177,6 +201,24 @@ def forecast(**_: Any) -> None:
     with _slot("costobs forecast", 1) as is_free:
         if is_free:
             expected.run(now=datetime.now(UTC))
+
+
+# A first look at many scopes takes longer than other tasks may.
+@shared_task(name="costobs.pipeline.look_for_anomalies", ignore_result=True, soft_time_limit=780, time_limit=840)
+def look_for_anomalies(**_: Any) -> None:
+    """Every two minutes: what costs more than expected, and what burns faster than it ever did. Two never run at once."""
+    with _slot("costobs look_for_anomalies", 1) as is_free:
+        if is_free:
+            anomalies.run(now=datetime.now(UTC), limits=anomaly_limits())
+
+
+def anomaly_limits() -> anomalies.Limits:
+    """What is worth looking at and telling here, as the environment says."""
+    return anomalies.Limits(
+        day_cost=settings.COSTOBS_ANOMALY_DAY_COST,
+        hour_cost=settings.COSTOBS_ANOMALY_HOUR_COST,
+        impact_cost=settings.COSTOBS_ANOMALY_IMPACT_COST,
+    )
 
 
 # Writing and sending the files of many cost centres takes longer than other tasks may.

@@ -123,6 +123,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # The only directory of this machine that a source set up in the browser may read.
 COSTOBS_FILES = Path(os.environ.get("COSTOBS_FILES", "").strip() or paths.data_dir() / "files").expanduser().resolve()
 COSTOBS_INBOX_BYTES = int(os.environ.get("COSTOBS_INBOX_BYTES", str(64 * 1024 * 1024)))
+# A day or an hour of a scope that costs less is no anomaly; below this impact nobody is told of one.
+COSTOBS_ANOMALY_DAY_COST = Decimal(os.environ.get("COSTOBS_ANOMALY_DAY_COST", "20"))
+COSTOBS_ANOMALY_HOUR_COST = Decimal(os.environ.get("COSTOBS_ANOMALY_HOUR_COST", "5"))
+COSTOBS_ANOMALY_IMPACT_COST = Decimal(os.environ.get("COSTOBS_ANOMALY_IMPACT_COST", "50"))
 COSTOBS_KEEP_SAMPLES_DAYS = int(os.environ.get("COSTOBS_KEEP_SAMPLES_DAYS", "14"))
 
 # --- how it looks -------------------------------------------------------------------------------------
@@ -168,7 +172,13 @@ CELERY_BEAT_SCHEDULE = {
     "check_books": {"task": "costobs.pipeline.check_books", "schedule": 60.0, "options": {"expires": 55}},
     "reconcile": {"task": "costobs.pipeline.reconcile", "schedule": 60.0, "options": {"expires": 55}},
     "forecast": {"task": "costobs.pipeline.forecast", "schedule": 60.0, "options": {"expires": 55}},
+    "review": {"task": "costobs.pipeline.review", "schedule": 60.0, "options": {"expires": 55}},
     "send_statements": {"task": "costobs.pipeline.send_statements", "schedule": 60.0, "options": {"expires": 55}},
+    "look_for_anomalies": {
+        "task": "costobs.pipeline.look_for_anomalies",
+        "schedule": 120.0,
+        "options": {"expires": 110},
+    },
     "sync": {"task": "costobs.pipeline.sync", "schedule": 60.0, "options": {"expires": 55}},
     "read_past": {"task": "costobs.pipeline.read_past", "schedule": 5.0, "options": {"expires": 5}},
     "fetch_rates": {"task": "costobs.pipeline.fetch_rates", "schedule": 3600.0, "options": {"expires": 3000}},

@@ -6,18 +6,18 @@ from typing import Any, ClassVar
 
 import httpx
 
-from alerts.channels.base import BadConfig, Channel, Letter, PermanentFailure, TemporaryFailure, truncated
-from alerts.rows import Notice
+from alerts.channels import blocks
+from alerts.channels.base import (
+    BadConfig,
+    Channel,
+    Field,
+    Letter,
+    PermanentFailure,
+    Position,
+    TemporaryFailure,
+)
 from costobs.kernel import http
 
-# Limits of Block Kit (docs.slack.dev/reference/block-kit/blocks, read 2026-11-21).
-HEADER_LIMIT = 150
-SECTION_LIMIT = 3000
-FIELD_LIMIT = 2000
-FIELDS_LIMIT = 10
-BUTTONS_LIMIT = 25
-BUTTON_TEXT_LIMIT = 75
-TEXT_LIMIT = 4000
 _TIMEOUT_SECONDS = 5
 # httpx logs every address it calls at INFO, and the address of a webhook is a secret.
 logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -26,12 +26,17 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 class Slack(Channel):
     """One message for each alert in the channel of the webhook. Buttons are links; nothing acts from Slack.
 
-    The webhook's address is a secret and lies in the credentials:
+    A webhook can neither edit nor answer, so an alert that says nothing new is not sent. Its address is a secret and lies in
+    the credentials:
 
         {"webhook_url": "https://hooks.slack.com/services/…"}
     """
 
     kind: ClassVar[str] = "slack"
+    title: ClassVar[str] = "Slack webhook"
+    secrets: ClassVar = (
+        Field("webhook_url", "Webhook address", "From Slack: an incoming webhook of the channel.", is_needed=True),
+    )
 
     def check(self, config: Mapping[str, Any], credentials: Mapping[str, str] | None) -> None:
         if config:
@@ -41,7 +46,7 @@ class Slack(Channel):
         except PermanentFailure as problem:
             raise BadConfig(str(problem)) from problem
 
-    def send(self, letter: Letter, config: Mapping[str, Any], credentials: Mapping[str, str] | None) -> None:
+    def send(self, letter: Letter, config: Mapping[str, Any], credentials: Mapping[str, str] | None) -> Position | None:
         address = _address(credentials)
         try:
             # Not the client of slack-sdk: it follows redirects, away from the address that was checked.
@@ -51,49 +56,12 @@ class Slack(Channel):
             # The text of the problem may hold the address; its kind does not.
             raise TemporaryFailure(f"Slack could not be reached ({type(problem).__name__})") from None
         _judge(answer.status_code, answer.headers)
+        return None
 
 
 def message(letter: Letter) -> dict[str, Any]:
-    """The text and the blocks of one alert, within the limits."""
-    notice = letter.notice
-    blocks: list[dict[str, Any]] = [
-        {"type": "header", "text": _plain(notice.header, HEADER_LIMIT)},
-        {"type": "section", "text": _markdown(_lead(notice), SECTION_LIMIT)},
-    ]
-    if notice.facts:
-        fields = [_markdown(f"*{_escaped(fact.label)}*\n{_escaped(fact.value)}", FIELD_LIMIT) for fact in notice.facts]
-        blocks.append({"type": "section", "fields": fields[:FIELDS_LIMIT]})
-    buttons = [
-        {
-            "type": "button",
-            "text": _plain(button.label, BUTTON_TEXT_LIMIT),
-            "url": f"{letter.base_url}{button.path}",
-            **({"style": button.style} if button.style else {}),
-        }
-        for button in notice.buttons
-    ]
-    if buttons:
-        block = {"type": "actions", "block_id": f"alert:{letter.id}", "elements": buttons[:BUTTONS_LIMIT]}
-        blocks.append(block)
-    blocks.append({"type": "context", "elements": [_markdown(_escaped(notice.footer), FIELD_LIMIT)]})
-    return {"text": truncated(_escaped(notice.first_line), TEXT_LIMIT), "blocks": blocks}
-
-
-def _lead(notice: Notice) -> str:
-    return "\n".join([f"*{_escaped(notice.lead)}*", *(_escaped(step) for step in notice.steps)])
-
-
-def _escaped(text: str) -> str:
-    """The three characters that mean something to Slack; a team called <!here> must not call anybody."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _plain(text: str, limit: int) -> dict[str, Any]:
-    return {"type": "plain_text", "text": truncated(text, limit), "emoji": False}
-
-
-def _markdown(text: str, limit: int) -> dict[str, Any]:
-    return {"type": "mrkdwn", "text": truncated(text, limit)}
+    """The text and the blocks of one alert, within the limits; what could act is left to the page behind the link."""
+    return blocks.message(letter)
 
 
 def _address(credentials: Mapping[str, str] | None) -> str:

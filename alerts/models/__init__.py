@@ -1,5 +1,10 @@
 """The tables of alerts: budgets and their ladder, what was done, and who was told."""
 
+from alerts.models.anomalies import (
+    Anomaly,
+    AnomalyCheck,
+    AnomalyFeedback,
+)
 from alerts.models.budgets import (
     Budget,
     BudgetState,
@@ -23,6 +28,17 @@ from alerts.models.periods import (
 from alerts.models.resources import (
     Resource,
     ResourceChange,
+)
+from alerts.models.routing import (
+    ChatPerson,
+    DigestIssue,
+    DigestSchedule,
+    EscalationStep,
+    Mute,
+    OpenItem,
+    QuietHours,
+    Route,
+    ThreadPosition,
 )
 from alerts.models.runs import (
     ActionRun,
@@ -48,24 +64,36 @@ __all__ = [
     "ActionRun",
     "Alert",
     "AlertDelivery",
+    "Anomaly",
+    "AnomalyCheck",
+    "AnomalyFeedback",
     "BooksCheck",
     "Budget",
     "BudgetForecast",
     "BudgetPeriod",
     "BudgetState",
     "Channel",
+    "ChatPerson",
+    "DigestIssue",
+    "DigestSchedule",
     "DriftItem",
+    "EscalationStep",
     "Gate",
     "GateKey",
     "GateProcess",
     "HoldWindow",
     "LadderPause",
+    "Mute",
+    "OpenItem",
     "ProtectedScope",
+    "QuietHours",
     "Resource",
     "ResourceChange",
+    "Route",
     "RunApproval",
     "Rung",
     "RungLevel",
     "StatementDispatch",
     "StatementSchedule",
+    "ThreadPosition",
 ]

@@ -28,6 +28,8 @@ from alerts.rows.told import (
     Button,
     Fact,
     Notice,
+    Offer,
+    Section,
 )
 
 __all__ = [
@@ -46,10 +48,12 @@ __all__ = [
     "KeyLine",
     "NextStep",
     "Notice",
+    "Offer",
     "Overlap",
     "PeriodVariance",
     "Relative",
     "RunLine",
     "RungRow",
     "Said",
+    "Section",
 ]

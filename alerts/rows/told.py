@@ -21,6 +21,31 @@ class Button:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """An act that a channel with buttons of its own may offer; the server checks everything again when it is pressed.
+
+    `subject` is id and version, `51:v2`. `asks` is what is asked before: title, text, and the word of the button.
+    """
+
+    act: str
+    label: str
+    subject: str
+    style: str = ""
+    asks: tuple[str, str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One part of a review pack: a sentence, and a table whose columns after the first are figures."""
+
+    title: str
+    lead: str
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """What people are told, in the one anatomy of every alert; channels give it their form.
 
@@ -39,3 +64,5 @@ class Notice:
     tone: str  # ok, watch, thr, over, stop, stale
     bar_percent: int | None = None  # how full the bar is, 0 to 100; None: no bar
     bar_words: str = ""
+    sections: tuple[Section, ...] = ()
+    offers: tuple[Offer, ...] = ()

@@ -23,7 +23,8 @@ class Trend(Trigger):
         return timedelta(days=36)
 
     def level(self, config: Mapping[str, Any], sight: Sight, *, is_enforcing: bool) -> Decimal | None:
-        return None if sight.calls is None else bursts.level(sight.calls, sight.now)
+        found = None if sight.calls is None else bursts.level(sight.calls, sight.now)
+        return None if found is None else ladder.percent_of(found, Decimal(100))
 
     def words(self, percent: Decimal, config: Mapping[str, Any]) -> str:
         return f"when an hour costs {shown(percent)} of its usual"

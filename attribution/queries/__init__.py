@@ -110,6 +110,10 @@ from attribution.queries.runs import (
     agent_runs,
     fine_tune_runs,
 )
+from attribution.queries.series import (
+    DayCost,
+    daily_costs,
+)
 from attribution.queries.spending import (
     DaySpend,
     EstimateLine,
@@ -203,6 +207,7 @@ __all__ = [
     "Conversion",
     "CostParts",
     "Counted",
+    "DayCost",
     "DayLine",
     "DaySpend",
     "DayUnitCost",
@@ -272,6 +277,7 @@ __all__ = [
     "counted",
     "currencies",
     "currencies_of",
+    "daily_costs",
     "defined_units",
     "dimension_values",
     "energy_use",

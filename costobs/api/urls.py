@@ -3,7 +3,19 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from costobs.api import budgets, chargeback, forecast, gate, reconciliation, reports, spend, unit_costs, units, usage
+from costobs.api import (
+    anomalies,
+    budgets,
+    chargeback,
+    forecast,
+    gate,
+    reconciliation,
+    reports,
+    spend,
+    unit_costs,
+    units,
+    usage,
+)
 
 urlpatterns = [
     path("schema", SpectacularAPIView.as_view(), name="api_schema"),
@@ -17,6 +29,8 @@ urlpatterns = [
     path("budgets", budgets.Budgets.as_view(), name="api_budgets"),
     path("budgets/<int:budget_id>", budgets.Budget.as_view(), name="api_budget"),
     path("forecast", forecast.Forecast.as_view(), name="api_forecast"),
+    path("anomalies", anomalies.Anomalies.as_view(), name="api_anomalies"),
+    path("anomalies/<int:anomaly_id>", anomalies.OneAnomaly.as_view(), name="api_anomaly"),
     path("spend", spend.Spend.as_view(), name="api_spend"),
     path("unit-costs", unit_costs.UnitCosts.as_view(), name="api_unit_costs"),
     path("units", units.Units.as_view(), name="api_units"),

@@ -113,7 +113,7 @@ def detail(request: HttpRequest, budget_id: int) -> HttpResponse:
 @page_view
 def action(request: HttpRequest, run_id: int) -> HttpResponse:
     """What it is, where, until when, who is hurt, how to undo it; it only asks."""
-    return _action_page(request, run_id)
+    return _action_page(request, run_id, asked=request.GET.get("version", ""))
 
 
 @require_POST
@@ -163,7 +163,13 @@ def bar(now: datetime) -> ScopeBar:
 
 
 def _action_page(
-    request: HttpRequest, run_id: int, conflict: str = "", *, confirm_error: str = "", status: int = 200
+    request: HttpRequest,
+    run_id: int,
+    conflict: str = "",
+    *,
+    confirm_error: str = "",
+    status: int = 200,
+    asked: str = "",
 ) -> HttpResponse:
     now, viewer = timezone.now(), scopes.viewer(request.user)
     try:
@@ -171,6 +177,8 @@ def _action_page(
         found = alert_queries.budget(id=run.budget_id, now=now, teams=viewer.teams)
     except alert_queries.NotFound:
         return budget_access.not_found(request, "action")
+    if asked and asked != str(run.version):
+        conflict = f"the message you came from asked about something that is {run.state_words.lower()} by now"
     context: dict[str, Any] = {
         "page": "budgets",
         "scope": bar(now),

@@ -6,6 +6,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from alerts import anomaly_queries
 from alerts import queries as alert_queries
 from costobs.access import scopes
 from costobs.web import month_close
@@ -31,6 +32,9 @@ def _counts(viewer: scopes.Viewer) -> dict[str, dict[str, str]]:
     attention = alert_queries.attention_count(teams=viewer.teams)
     if attention:
         counts["budgets"] = {"text": str(attention), "label": f"{attention} need attention", "tone": "watch"}
+    odd = anomaly_queries.open_count(teams=viewer.teams)
+    if odd:
+        counts["anomalies"] = {"text": str(odd), "label": f"{odd} open", "tone": "watch"}
     if viewer.may_act_for(None):
         ready = month_close.ready()
         if ready:

@@ -43,6 +43,13 @@ STATES = {
     "failed": State("Failed", "octagon-x", "over"),
     "superseded": State("Superseded", "ban", "stale"),
     "sent": State("Sent", "check", "ok"),
+    # alerts
+    "muted": State("Muted", "bell-off", "stale"),
+    "folded": State("Nothing new", "circle", "stale"),
+    "untried": State("Not tried", "circle-dashed", "stale"),
+    "severity_warning": State("Warning", "triangle-alert", "watch"),
+    "severity_high": State("High", "octagon-x", "over"),
+    "severity_critical": State("Critical", "siren", "stop"),
     # sources and data
     "on_time": State("On time", "check", "ok"),
     "waiting": State("Waiting for data", "hourglass", "stale"),

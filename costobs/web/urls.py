@@ -3,7 +3,9 @@
 from django.urls import path
 
 from costobs.web import (
+    alerts,
     anomalies,
+    anomaly_detail,
     as_of,
     budget_backtest,
     budget_forms,
@@ -73,9 +75,16 @@ urlpatterns = [
     path("budgets/<int:budget_id>/backtest/", budget_backtest.page, name="budget_backtest"),
     path("budgets/<int:budget_id>/edit/", budget_forms.edit, name="budget_edit"),
     path("budgets/<int:budget_id>/pause/", budget_forms.pause, name="budget_pause"),
+    path("alerts/", alerts.page, name="alerts"),
+    path("alerts/<int:alert_id>/", alerts.alert, name="alert"),
+    path("alerts/<int:alert_id>/<str:verb>/", alerts.decide, name="alert_decide"),
     path("actions/<int:run_id>/", budgets.action, name="action"),
     path("actions/<int:run_id>/<str:verb>/", budgets.decide, name="action_decide"),
     path("anomalies/", anomalies.page, name="anomalies"),
+    path("anomalies/planned/", anomaly_detail.plan, name="anomaly_plan"),
+    path("anomalies/feedback/<int:feedback_id>/undo/", anomaly_detail.undo, name="anomaly_feedback_undo"),
+    path("anomalies/<int:anomaly_id>/", anomaly_detail.page, name="anomaly"),
+    path("anomalies/<int:anomaly_id>/<str:verb>/", anomaly_detail.decide, name="anomaly_decide"),
     path("gpus/", gpus.page, name="gpus"),
     path("gpus/export.csv", gpus.export, name="gpus_export"),
     path("chargeback/", chargeback.latest, name="chargeback"),
@@ -166,6 +175,14 @@ urlpatterns = [
         name="statement_schedule_decide",
     ),
     path("settings/alerts/", settings_alerts.page, name="settings_alerts"),
+    path("settings/alerts/add/<str:what>/", settings_alerts.add, name="settings_alert_add"),
+    path("settings/alerts/remove/<str:what>/<int:row_id>/", settings_alerts.remove, name="settings_alert_remove"),
+    path("settings/alerts/channels/new/", settings_alerts.channel_new, name="channel_new"),
+    path(
+        "settings/alerts/channels/<int:channel_id>/<str:verb>/", settings_alerts.channel_decide, name="channel_decide"
+    ),
+    path("settings/alerts/digests/preview/", settings_alerts.digest_preview, name="digest_preview"),
+    path("settings/alerts/digests/<int:schedule_id>/<str:verb>/", settings_alerts.digest_decide, name="digest_decide"),
     path("settings/gates/", settings_gates.page, name="settings_gates"),
     path("settings/gates/new/", settings_gates.gate_new, name="settings_gate_new"),
     path("settings/gates/keys/new/", settings_gates.key_new, name="settings_key_new"),

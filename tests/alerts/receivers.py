@@ -47,6 +47,7 @@ class SlackServer:
     port: int = 0
     answers: list[tuple[int, dict[str, str]]] = field(default_factory=list)
     posts: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    raw: list[tuple[dict[str, str], bytes]] = field(default_factory=list)  # headers and body of each post
 
     @property
     def url(self) -> str:
@@ -61,6 +62,7 @@ def slack_server() -> Iterator[SlackServer]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             state.posts.append((self.path, orjson.loads(body)))
+            state.raw.append((dict(self.headers.items()), body))
             status, headers = state.answers.pop(0) if state.answers else (200, {})
             self.send_response(status)
             for name, value in headers.items():

@@ -187,3 +187,38 @@ def test_it_takes_a_rung_of_every_trigger() -> None:
 
     assert (found.trigger, found.approval) == ("schedule", "two")
     assert found.config == {"windows": "mon-fri 20:00-07:00,sat-sun 00:00-24:00"}
+
+
+def test_it_makes_every_kind_and_reads_secrets_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COSTOBS_PRIVATE_HOSTS", "127.0.0.1")
+    made = (
+        ("slack-app", ["--channel", "C0123456789"], "xoxb-secret\nxapp-secret\n"),
+        ("webhook", ["--url", "http://127.0.0.1:9/in"], "0123456789abcdef-secret\n"),
+        ("pagerduty", [], "routing-secret\n"),
+        ("email", ["--to-owner"], ""),
+    )
+    for kind, arguments, secrets in made:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(secrets))
+        run("channels", kind, "--name", kind, *arguments)
+    run("channels", "pause", "webhook")
+
+    listed = run("channels", "list")
+
+    assert "slack-app  slack_app  channel C0123456789  active" in listed
+    assert "webhook  webhook  127.0.0.1:9  paused" in listed
+    assert "pagerduty  pagerduty  events.pagerduty.com  active" in listed
+    assert "email  email  the owner of each budget  active" in listed
+    assert "secret" not in listed
+    run("channels", "resume", "webhook")
+    with pytest.raises(CommandError, match="could not be reached"):
+        run("channels", "test", "webhook")
+    with pytest.raises(CommandError, match="no channel"):
+        run("channels", "test", "other")
+
+
+def test_it_says_whether_a_process_for_buttons_is_needed() -> None:
+    assert run("chat", "--is-needed").strip() == "no"
+
+    Channel.objects.create(name="app", kind="slack_app", config={"channel": "C1"}, credentials={})
+
+    assert run("chat", "--is-needed").strip() == "yes"

@@ -2,14 +2,11 @@
 
 import email
 import email.policy
-import os
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from django.test import override_settings
 
@@ -18,11 +15,11 @@ from alerts.models import Alert, AlertDelivery, DriftItem
 from attribution.models import DriftThreshold, ReconciledCause, ReconciledCell
 from ingest.models import Source
 from tests.alerts.conftest import at_once
+from tests.alerts.golden import as_json, same_as_golden
 from tests.alerts.receivers import mail_server, slack_server
 
 pytestmark = pytest.mark.django_db
 
-GOLDEN = Path(__file__).parent / "golden"
 NOW = datetime(2026, 11, 21, 6, 40, tzinfo=UTC)
 DAY = date(2026, 11, 3)
 
@@ -146,13 +143,6 @@ def test_it_tells_once_when_two_run_at_once() -> None:
     assert Alert.objects.count() == DriftItem.objects.count() == 1
 
 
-def same_as_golden(name: str, found: bytes) -> None:
-    path = GOLDEN / name
-    if os.environ.get("COSTOBS_WRITE_GOLDEN"):
-        path.write_bytes(found)
-    assert found.decode() == path.read_text(encoding="utf-8")
-
-
 @pytest.fixture
 def receivers(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any]]:
     monkeypatch.setenv("COSTOBS_PRIVATE_HOSTS", "127.0.0.1")
@@ -181,9 +171,8 @@ def test_it_sends_exactly_this_mail_and_these_blocks(receivers: tuple[Any, Any])
     message: Any = email.message_from_bytes(bytes(box.mails[-1].original_content or b""), policy=email.policy.default)
     text = message.get_body(("plain",)).get_content().replace("\r\n", "\n")
     ((_path, body),) = slack.posts
-    body["blocks"][-2]["block_id"] = "alert:1"  # by the database
     assert message["Subject"] == "OpenAI, Nov 2026: estimates are $1,234 (5.1 %) below the bill"
     assert " " not in message["References"]
-    same_as_golden("drift.txt", text.encode())
-    same_as_golden("drift.slack.json", orjson.dumps(body, option=orjson.OPT_INDENT_2) + b"\n")
+    same_as_golden("drift.txt", text)
+    same_as_golden("drift.slack.json", as_json(body))
     assert set(AlertDelivery.objects.values_list("state", flat=True)) == {"sent"}

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db
     ("path", "expected"),
     [
         ("/budgets/", "No budget yet"),
-        ("/anomalies/", "Anomalies"),
+        ("/anomalies/", "Nothing was judged yet"),
         ("/budgets/new/", "New budget"),
         ("/unit-costs/", "No call was logged"),
         ("/unit-costs/?unit=request&group=team&columns=all", "No call was logged"),
@@ -41,6 +41,7 @@ def test_it_says_what_is_missing(ada: Client, path: str, expected: str) -> None:
         "/unit-costs/export.csv",
         "/gpus/export.csv",
         "/reconciliation/export.csv",
+        "/anomalies/?format=csv",
         "/budgets/?format=csv",
         "/settings/prices/export.csv",
     ],

@@ -3,6 +3,7 @@
 from costobs.web.charts.bars import daily_bars, fold, stacked_rows
 from costobs.web.charts.budget import bridge, burn_up
 from costobs.web.charts.colour import slots
+from costobs.web.charts.expected import expected_band
 from costobs.web.charts.frame import money_writer
 from costobs.web.charts.gpu import heat
 from costobs.web.charts.model import (
@@ -36,6 +37,7 @@ __all__ = [
     "composition",
     "cost_latency",
     "daily_bars",
+    "expected_band",
     "fold",
     "heat",
     "lines",

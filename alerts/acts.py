@@ -1,0 +1,154 @@
+"""What may be done from a chat: a name for each act, checked here as on the page: who, role, version, end.
+
+Another act is a function in `ACTS`; a notice offers it with `rows.Offer`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from alerts import execute, mutes, queries
+from alerts.models import Alert, OpenItem
+from alerts.rows import RunLine
+
+MUTE_FOR = timedelta(hours=24)
+
+
+class Refused(Exception):
+    """It was not done; the message says why and holds nothing that the person may not see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who asks, as an account of this installation. `teams` None sees all; `may_act` says for which teams' items."""
+
+    name: str
+    teams: tuple[str, ...] | None
+    may_act: Callable[[Sequence[str]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One press of a button, after it is known who pressed it."""
+
+    person: Person
+    subject_id: int
+    version: int
+    now: datetime
+    confirm: str = ""
+    channel_id: int | None = None
+
+
+def _approve(asked: Asked) -> str:
+    run = _run(asked)
+    _carry(lambda: execute.approve(
+        run_id=run.id, version=asked.version, by=asked.person.name, now=asked.now, confirm=asked.confirm
+    ))  # fmt: skip
+    return f"Approved by {asked.person.name}: {run.words} for {run.target_words}. It takes effect within seconds."
+
+
+def _decline(asked: Asked) -> str:
+    run = _run(asked)
+    _carry(lambda: execute.decline(
+        run_id=run.id, version=asked.version, by=asked.person.name, now=asked.now, reason="declined in chat"
+    ))  # fmt: skip
+    return f"Declined by {asked.person.name}: {run.words} for {run.target_words}. Nothing changes."
+
+
+def _undo(asked: Asked) -> str:
+    run = _run(asked)
+    _carry(lambda: execute.undo(
+        run_id=run.id, version=asked.version, by=asked.person.name, now=asked.now, reason="undone in chat"
+    ))  # fmt: skip
+    return (
+        f"Undone by {asked.person.name}: {run.words} for {run.target_words}. Back to: {run.before_words or 'no limit'}."
+    )
+
+
+def _acknowledge(asked: Asked) -> str:
+    item = _item(asked)
+    try:
+        mutes.acknowledge(
+            item_id=item.pk, version=asked.version, by=asked.person.name, now=asked.now, besides=asked.channel_id
+        )
+    except mutes.Invalid as problem:
+        raise Refused(str(problem)) from problem
+    return f"{asked.person.name} has it. Nobody else is called for it."
+
+
+def _mute(asked: Asked) -> str:
+    item = _item(asked)
+    try:
+        mutes.mute_item(
+            item_id=item.pk,
+            until=asked.now + MUTE_FOR,
+            reason="muted in chat",
+            by=asked.person.name,
+            now=asked.now,
+        )
+    except mutes.Invalid as problem:
+        raise Refused(str(problem)) from problem
+    return f"Muted for 24 hours by {asked.person.name}. What is critical is told all the same."
+
+
+ACTS: dict[str, Callable[[Asked], str]] = {
+    "act_approve": _approve,
+    "act_decline": _decline,
+    "act_undo": _undo,
+    "alert_ack": _acknowledge,
+    "alert_mute": _mute,
+}
+
+
+def carry_out(act: str, asked: Asked) -> str:
+    """Does it, and says what was done. Raises Refused."""
+    if act not in ACTS:
+        raise Refused("this installation does not know that button; open the page instead")
+    return ACTS[act](asked)
+
+
+def question(run_id: int, person: Person) -> tuple[str, str] | None:
+    """What must be asked before a run is approved: title and text; None where one press is enough. Raises Refused."""
+    run = _visible(run_id, person)
+    if not run.confirm_phrase:
+        return None
+    return run.words, f"{run.words} for {run.target_words}. {run.effect} Type the name of the budget to approve."
+
+
+def _run(asked: Asked) -> RunLine:
+    return _visible(asked.subject_id, asked.person)
+
+
+def _visible(run_id: int, person: Person) -> RunLine:
+    try:
+        run = queries.action(id=run_id, teams=person.teams)
+    except queries.NotFound:
+        raise Refused("there is no such action, or it is of a team that you do not see") from None
+    if not person.may_act(run.teams):
+        who = (
+            f"administrators, finance and the lead of {', '.join(run.teams)}"
+            if run.teams
+            else "administrators and finance"
+        )
+        raise Refused(f"this is not yours to decide: {who} may")
+    return run
+
+
+def _item(asked: Asked) -> OpenItem:
+    item = OpenItem.objects.filter(pk=asked.subject_id).first()
+    newest = Alert.objects.filter(thread=item.thread).order_by("pk").last() if item else None
+    if item is None or newest is None:
+        raise Refused("there is no such item, or it is of a team that you do not see")
+    teams = tuple(newest.budget.scope.get("team", ())) if newest.budget else ()
+    if asked.person.teams is not None and not (teams and set(teams) <= set(asked.person.teams)):
+        raise Refused("there is no such item, or it is of a team that you do not see")
+    if not asked.person.may_act(teams):
+        raise Refused("this is not yours to decide")
+    return item
+
+
+def _carry(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except (execute.Conflict, execute.NotConfirmed) as problem:
+        raise Refused(str(problem)) from problem

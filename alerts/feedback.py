@@ -1,0 +1,174 @@
+"""What people say about anomalies, and what that changes: each act is visible, has an end or can be undone, and is audited."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from alerts.anomaly_items import SENSITIVITY, key_of
+from alerts.causes import GROUPS
+from alerts.models import Anomaly, AnomalyFeedback
+from costobs.audit import record
+
+_LONGEST = timedelta(days=366)
+_CLOSING = {"expected": "expected", "not_anomaly": "not_anomaly", "ignore": "ignored"}
+
+
+class Conflict(Exception):
+    """Somebody or a look was faster; the message says what is true now."""
+
+
+class Invalid(ValueError):
+    """It cannot be said so; the message names what was expected."""
+
+
+class NotFound(Exception):
+    """There is no such anomaly or feedback."""
+
+
+def acknowledge(*, anomaly_id: int, version: int, by: str, now: datetime) -> None:
+    """Somebody is on it; it stays open. Raises Conflict."""
+    with transaction.atomic():
+        row = _locked(anomaly_id, version)
+        if row.acknowledged_at is not None:
+            raise Conflict(f"{row.acknowledged_by} is on it already")
+        row.acknowledged_by, row.acknowledged_at = by, now
+        _save(row, now)
+        _audit("anomaly.acknowledged", row, by, now)
+
+
+def mute(*, anomaly_id: int, version: int, by: str, now: datetime, days: int = 7) -> None:
+    """Nobody is told of it for so many days (1 to 90); it stays open and goes on being measured."""
+    if not 1 <= days <= 90:
+        raise Invalid(f"expected 1 to 90 days, found {days}")
+    with transaction.atomic():
+        row = _locked(anomaly_id, version)
+        row.muted_until = now + timedelta(days=days)
+        _save(row, now)
+        _audit("anomaly.muted", row, by, now, after={"until": row.muted_until.isoformat()})
+
+
+def unmute(*, anomaly_id: int, version: int, by: str, now: datetime) -> None:
+    """People are told again."""
+    with transaction.atomic():
+        row = _locked(anomaly_id, version)
+        row.muted_until = None
+        _save(row, now)
+        _audit("anomaly.unmuted", row, by, now)
+
+
+def say(
+    *,
+    anomaly_id: int,
+    version: int,
+    kind: str,
+    by: str,
+    now: datetime,
+    ends_at: datetime | None = None,
+    value: str = "",
+    note: str = "",
+) -> int:
+    """Feedback on the scope of an anomaly; the id of it, for `undo`.
+
+    `expected`: what this costs from its beginning until `ends_at` is all right. `not_anomaly`: this was none, and the scope
+    has to stand out one spread more from now on. `ignore`: nothing is told of this scope until `ends_at`. All three close
+    it. `sensitivity`: low, normal or high, for the scope. Raises Conflict, Invalid, NotFound.
+    """
+    with transaction.atomic():
+        row = _locked(anomaly_id, version)
+        starts_at, until = _span(row, kind, now, ends_at, value)
+        made = AnomalyFeedback.objects.create(
+            anomaly=row, scope=row.scope, scope_key=row.scope_key, kind=kind, starts_at=starts_at, ends_at=until,
+            value=value if kind == "sensitivity" else "", note=note[:300], by=by, at=now,
+        )  # fmt: skip
+        if kind in _CLOSING:
+            row.state, row.outcome, row.closed_at = "closed", _CLOSING[kind], row.closed_at or now
+        _save(row, now)
+        _audit(
+            f"anomaly.{kind}",
+            row,
+            by,
+            now,
+            after={"until": until.isoformat() if until else "", "value": value},
+            reason=note,
+        )
+    return made.pk
+
+
+def plan(
+    *, scope: Mapping[str, str], starts_at: datetime, ends_at: datetime, by: str, now: datetime, note: str = ""
+) -> int:
+    """A planned event: what this scope and its parts cost in between is expected. Raises Invalid."""
+    ordered = next((group for group in GROUPS if set(group) == set(scope)), None)
+    if ordered is None or not all(scope[name].strip() for name in ordered):
+        known = "; ".join(" and ".join(group) or "nothing" for group in GROUPS)
+        raise Invalid(f"expected a scope by {known}; found {' and '.join(scope)}")
+    if not starts_at < ends_at <= starts_at + _LONGEST:
+        raise Invalid("expected an end after the beginning, within a year")
+    pairs = tuple((name, scope[name].strip()) for name in ordered)
+    with transaction.atomic():
+        made = AnomalyFeedback.objects.create(
+            scope=dict(pairs), scope_key=key_of(pairs), kind="planned", starts_at=starts_at, ends_at=ends_at,
+            note=note[:300], by=by, at=now,
+        )  # fmt: skip
+        after = {"scope": dict(pairs), "from": starts_at.isoformat(), "to": ends_at.isoformat()}
+        record.write(
+            actor=by, act="anomaly.planned", subject=f"scope:{made.scope_key}", at=now, after=after, reason=note
+        )
+    return made.pk
+
+
+def undo(*, feedback_id: int, by: str, now: datetime) -> None:
+    """Takes back what was said: the next look judges as if it had not been. Raises Conflict, NotFound."""
+    with transaction.atomic():
+        found = AnomalyFeedback.objects.select_for_update().filter(pk=feedback_id).first()
+        if found is None:
+            raise NotFound(f"there is no feedback {feedback_id}")
+        if found.undone_at is not None:
+            raise Conflict(f"{found.undone_by} has undone it already")
+        found.undone_by, found.undone_at = by, now
+        found.save(update_fields=["undone_by", "undone_at"])
+        row = Anomaly.objects.select_for_update().filter(anomalyfeedback=found).first()
+        if row is not None and row.outcome == _CLOSING.get(found.kind):
+            # No longer decided by a person: the next look opens it again, or leaves it closed as back.
+            row.outcome = "back"
+            _save(row, now)
+        subject = f"anomaly:{found.anomaly_id}" if found.anomaly_id else f"scope:{found.scope_key}"
+        record.write(actor=by, act="anomaly.feedback_undone", subject=subject, at=now, before={"kind": found.kind})
+
+
+def _span(
+    row: Anomaly, kind: str, now: datetime, ends_at: datetime | None, value: str
+) -> tuple[datetime | None, datetime | None]:
+    if kind == "sensitivity":
+        if value not in SENSITIVITY:
+            raise Invalid(f"expected {', '.join(SENSITIVITY)}; found {value!r}")
+        return None, None
+    if kind == "not_anomaly":
+        return row.started_at, now
+    if kind not in _CLOSING:
+        raise Invalid(f"expected expected, not_anomaly, ignore or sensitivity; found {kind!r}")
+    if ends_at is None or not now < ends_at <= now + _LONGEST:
+        raise Invalid("expected an end in the future, within a year")
+    return row.started_at if kind == "expected" else min(now, row.started_at), ends_at
+
+
+def _locked(anomaly_id: int, version: int) -> Anomaly:
+    row = Anomaly.objects.select_for_update().filter(pk=anomaly_id).first()
+    if row is None:
+        raise NotFound(f"there is no anomaly {anomaly_id}")
+    if row.version != version:
+        raise Conflict("it was changed or measured anew since you opened it; look at it as it is now")
+    return row
+
+
+def _save(row: Anomaly, now: datetime) -> None:
+    row.version += 1
+    row.updated_at = now
+    row.save()
+
+
+def _audit(
+    act: str, row: Anomaly, by: str, now: datetime, *, after: Mapping[str, str] | None = None, reason: str = ""
+) -> None:
+    record.write(actor=by, act=act, subject=f"anomaly:{row.pk}", at=now, after=after, reason=reason)

@@ -1,0 +1,48 @@
+"""The pages of anomalies in a real browser, light and dark: within the window, no complaint, readable by all."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from alerts import anomalies, anomaly_queries
+from tests.alerts.conftest import make_books
+from tests.web.test_browser_pages import DRAWN, _sign_in
+
+LAST = date(2026, 11, 20)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_draws_the_list_and_an_anomaly_in_both_themes(live_server: object, browser_page: Page) -> None:
+    books = make_books()
+    for back in range(70):
+        day = LAST - timedelta(days=back)
+        books.spend(day, str((45 if day.weekday() >= 5 else 100) + back % 3), team="search")
+        books.spend(day, str(60 + back % 4), team="support", model="mistral")
+    for back in range(3):
+        books.spend(LAST - timedelta(days=back), str(320 - 40 * back), team="search")
+    books.complete(datetime(2026, 11, 21, tzinfo=UTC))
+    anomalies.run(now=datetime(2026, 11, 21, 6, tzinfo=UTC), is_asked=True)
+    (line,) = anomaly_queries.anomalies(teams=None)
+    base = str(live_server)
+    complaints: list[str] = []
+    browser_page.on("console", lambda one: complaints.append(one.text) if one.type in {"error", "warning"} else None)
+    _sign_in(browser_page, base)
+
+    for theme in ("light", "dark"):
+        browser_page.goto(f"{base}/sign-in/")
+        browser_page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
+        for path in ("/anomalies/", f"/anomalies/{line.id}/"):
+            answer = browser_page.goto(f"{base}{path}")
+            browser_page.wait_for_load_state("networkidle")
+
+            assert answer is not None and answer.status == 200, path
+            for width in (1024, 1440):
+                browser_page.set_viewport_size({"width": width, "height": 900})
+                assert browser_page.evaluate("document.documentElement.scrollWidth") <= width, f"{path} is too wide"
+            for traces in browser_page.evaluate(DRAWN):
+                assert all(drawn == asked for drawn, asked in traces), path
+            found = Axe().run(browser_page)
+            assert found.violations_count == 0, f"{path} in {theme}: {found.generate_report()}"
+    assert complaints == []
