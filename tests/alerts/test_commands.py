@@ -197,8 +197,8 @@ def test_it_makes_every_kind_and_reads_secrets_from_standard_input(monkeypatch: 
         ("pagerduty", [], "routing-secret\n"),
         ("email", ["--to-owner"], ""),
     )
-    for kind, arguments, secrets in made:
-        monkeypatch.setattr(sys, "stdin", io.StringIO(secrets))
+    for kind, arguments, stdin in made:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
         run("channels", kind, "--name", kind, *arguments)
     run("channels", "pause", "webhook")
 
