@@ -1,6 +1,7 @@
 """The programs that the manuals show, run as they stand there: what we send, they accept; what others send, they refuse."""
 
 import re
+import shlex
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +14,13 @@ from typing import Any
 
 import httpx
 import pytest
+from django.core.management import call_command
 
 from alerts.channels.base import Letter
 from alerts.channels.webhook import Webhook as Channel
 from alerts.hooks.base import PermanentFailure
 from alerts.hooks.webhook import Webhook as Hook
+from alerts.models import Budget
 from tests.alerts.test_slack import NOTICE
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -89,4 +92,20 @@ def test_the_receiver_of_the_manual_keeps_an_alert_once() -> None:
         told = re.findall(
             r"`([a-z_]+)`", (DOCS / "alerts.md").read_text().split("POST with JSON:")[1].split("Names stay")[0]
         )
-        assert set(kept) == {name for name in told if name in kept} and kept["schema"] == "costobs.alert.v1"
+        assert sorted(set(kept) - set(told)) == []
+        assert kept["schema"] == "costobs.alert.v1"
+
+
+@pytest.mark.django_db
+def test_the_budgets_of_the_manuals_are_made() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md")))]
+    lines = [line for text in texts for line in re.findall(r"^ {4}costobs budgets (.+)$", text, re.MULTILINE)]
+    acts = [words for words in (shlex.split(line) for line in lines) if words[0] in {"create", "window", "protect"}]
+
+    for words in acts:
+        Budget.objects.filter(name="Search").delete()  # several manuals begin with it
+        call_command("budgets", *words)
+
+    made = set(Budget.objects.values_list("name", flat=True))
+    assert made >= {"Agents", "Chat", "Dev", "Search, hard"}
+    assert {words[0] for words in acts} == {"create", "window", "protect"}
