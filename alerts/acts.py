@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from alerts import execute, mutes, queries
+from alerts import anomaly_queries, execute, feedback, mutes, queries
+from alerts.anomaly_lines import AnomalyLine
 from alerts.models import Alert, OpenItem
 from alerts.rows import RunLine
+from costobs.kernel import fmt
 
 MUTE_FOR = timedelta(hours=24)
+EXPECTED_FOR = timedelta(days=7)
 
 
 class Refused(Exception):
@@ -91,12 +94,36 @@ def _mute(asked: Asked) -> str:
     return f"Muted for 24 hours by {asked.person.name}. What is critical is told all the same."
 
 
+def _anomaly_ack(asked: Asked) -> str:
+    line = _anomaly(asked)
+    _say(lambda: feedback.acknowledge(anomaly_id=line.id, version=line.version, by=asked.person.name, now=asked.now))
+    return f"{asked.person.name} is on it. Nobody else is called for it."
+
+
+def _anomaly_expected(asked: Asked) -> str:
+    line, until = _anomaly(asked), asked.now + EXPECTED_FOR
+    _say(lambda: feedback.say(
+        anomaly_id=line.id, version=line.version, kind="expected", by=asked.person.name, now=asked.now, ends_at=until,
+        note="said in chat",
+    ))  # fmt: skip
+    return f"{asked.person.name} expects it: {line.scope_words} may cost this until {fmt.moment(until)}. Undo it on its page."
+
+
+def _anomaly_mute(asked: Asked) -> str:
+    line = _anomaly(asked)
+    _say(lambda: feedback.mute(anomaly_id=line.id, version=line.version, by=asked.person.name, now=asked.now))
+    return f"Muted for 7 days by {asked.person.name}. It goes on being measured."
+
+
 ACTS: dict[str, Callable[[Asked], str]] = {
     "act_approve": _approve,
     "act_decline": _decline,
     "act_undo": _undo,
     "alert_ack": _acknowledge,
     "alert_mute": _mute,
+    "anomaly_ack": _anomaly_ack,
+    "anomaly_expected": _anomaly_expected,
+    "anomaly_mute": _anomaly_mute,
 }
 
 
@@ -145,6 +172,26 @@ def _item(asked: Asked) -> OpenItem:
     if not asked.person.may_act(teams):
         raise Refused("this is not yours to decide")
     return item
+
+
+def _anomaly(asked: Asked) -> AnomalyLine:
+    """The anomaly as it is now, if it is open and theirs: what is measured anew with each look does not outdate a button."""
+    try:
+        line = anomaly_queries.anomaly(anomaly_id=asked.subject_id, teams=asked.person.teams)
+    except anomaly_queries.NotFound:
+        raise Refused("there is no such anomaly, or it is of a team that you do not see") from None
+    if not asked.person.may_act(line.teams):
+        raise Refused("this is not yours to decide")
+    if not line.is_open:
+        raise Refused(f"it is closed already: {line.outcome_words.lower()}")
+    return line
+
+
+def _say(work: Callable[[], object]) -> None:
+    try:
+        work()
+    except (feedback.Conflict, feedback.Invalid, feedback.NotFound) as problem:
+        raise Refused(str(problem)) from problem
 
 
 def _carry(work: Callable[[], None]) -> None:

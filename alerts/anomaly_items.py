@@ -233,7 +233,15 @@ def _tell_end(row: Anomaly, look: Look) -> None:
 def _raise(kind: str, row: Anomaly, notice: anomaly_messages.Notice, now: datetime) -> None:
     thread = f"anomaly:{row.pk}"
     notices.raise_alert(
-        kind=kind, budget=None, run=None, notice=notice, key=f"{kind}:{row.pk}:{row.version}", thread=thread, now=now
+        kind=kind,
+        budget=None,
+        run=None,
+        notice=notice,
+        key=f"{kind}:{row.pk}:{row.version}",
+        thread=thread,
+        now=now,
+        state=row.state,
+        impact=row.impact_cost,
     )
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from alerts import anomaly_lines
 from alerts.anomaly_lines import AnomalyLine
-from alerts.rows import Button, Fact, Notice
+from alerts.rows import Button, Fact, Notice, Offer
 from costobs.kernel import fmt
 from costobs.kernel.period import day_of
 
@@ -41,6 +41,7 @@ def found(line: AnomalyLine, *, now: datetime) -> Notice:
         ),
         footer=_footer(line, now),
         tone="watch",
+        offers=_offers(line),
     )
 
 
@@ -59,6 +60,20 @@ def ended(line: AnomalyLine) -> Notice:
         buttons=(Button("Open", path(line), "primary"),),
         footer=_footer(line, line.updated_at),
         tone="ok",
+    )
+
+
+def _offers(line: AnomalyLine) -> tuple[Offer, ...]:
+    subject = f"{line.id}:v{line.version}"
+    expected = (
+        "Expected?",
+        "What it costs is taken as all right for 7 days from now. You can undo it on its page.",
+        "Expected",
+    )
+    return (
+        Offer("anomaly_ack", "I'm on it", subject),
+        Offer("anomaly_expected", "Expected", subject, asks=expected),
+        Offer("anomaly_mute", "Mute 7 days", subject),
     )
 
 

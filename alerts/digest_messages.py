@@ -6,6 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from alerts import wording
+from alerts.anomaly_lines import AnomalyLine
 from alerts.rows import BudgetLine, Button, Notice, PeriodVariance, RunLine, Section
 from attribution.queries import Comparison, GpuCost, Mover, SpendTotal, UnitCost
 from costobs.kernel import fmt
@@ -216,6 +217,27 @@ def at_risk(lines: Sequence[BudgetLine], waiting: Sequence[RunLine]) -> Section:
     rows += [(run.budget_name, "waits for approval", "", run.words) for run in waiting]
     lead = "" if rows else "No budget is at risk, and nothing waits for approval."
     return Section("Budgets at risk", lead, ("Budget", "state", "used", "next") if rows else (), tuple(rows))
+
+
+def anomalies(found: Sequence[AnomalyLine]) -> Section:
+    """What cost more than expected, told before or too small for that; the dearest first."""
+    dearest = sorted(found, key=lambda line: -line.impact_cost)
+    rows = tuple(
+        (
+            line.scope_words,
+            fmt.money(line.impact_cost, line.currency),
+            fmt.moment(line.started_at),
+            "open" if line.is_open else line.outcome_words.lower(),
+            line.driver_words,
+        )
+        for line in dearest[:_UNITS]
+    )
+    lead = (
+        "Nothing cost more than expected."
+        if not found
+        else f"{len(found)} found, among them those below the alert's minimum."
+    )
+    return Section("Anomalies", lead, ("Where", "above expected", "since", "state", "mostly") if rows else (), rows)
 
 
 def pack_name(kind: str, days: Days) -> str:

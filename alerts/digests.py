@@ -1,6 +1,6 @@
 """Review packs for finance and for engineering: each period once, at an hour of the first day after it in a named zone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from django.conf import settings
 from django.db import transaction
 
-from alerts import digest_messages, notices, queries
+from alerts import anomaly_queries, digest_messages, notices, queries
+from alerts.anomaly_lines import AnomalyLine
 from alerts.digest_messages import Frame, Plan
 from alerts.models import Channel, DigestIssue, DigestSchedule
 from alerts.rows import BudgetLine, Notice, PeriodVariance, Section
@@ -23,8 +24,6 @@ from ingest import queries as ingest_queries
 AUDIENCES = {"finance": "Finance", "engineering": "Engineering"}
 PERIODS = {"week": "Weekly", "month": "Monthly", "quarter": "Quarterly"}
 _REASONS = 5  # budgets whose variance is explained: each is a question to the books
-# Sections that another part of the room adds to a pack, by audience: what it answers None for is left out.
-MORE: dict[str, list[Callable[[SpendScope, datetime], Section | None]]] = {"finance": [], "engineering": []}
 
 
 class Invalid(ValueError):
@@ -228,7 +227,6 @@ def _pack(
     plans = _plans(lines, days, teams, now)
     parts = _finance if audience == "finance" else _engineering
     sections = [*parts(scope, then, total, earlier, lines, plans, now)]
-    sections += [found for one in MORE[audience] if (found := one(scope, now)) is not None]
     frame = Frame(audience, period, days, before, currency, teams, ingest_queries.freshness(now=now).complete_through)
     over = sum(1 for one in plans if one.period.variance_cost > 0)
     made = digest_messages.notice(frame, total, earlier, sections, over)
@@ -269,7 +267,15 @@ def _engineering(
         digest_messages.units(models, was, scope.currency),
         digest_messages.waste(spend_queries.gpu_costs(scope=scope), total, scope.currency),
         digest_messages.at_risk(lines, queries.waiting_actions(teams=scope.teams)),
+        digest_messages.anomalies(_odd(scope)),
     ]
+
+
+def _odd(scope: SpendScope) -> list[AnomalyLine]:
+    """The anomalies that the viewer may see and that began in these days or went on into them."""
+    found = anomaly_queries.anomalies(teams=scope.teams, limit=1000)
+    days = scope.days
+    return [line for line in found if line.started_at < days.end_at and line.last_at >= days.start_at]
 
 
 def _moved(title: str, scope: SpendScope, then: SpendScope, dimension: str) -> Section:

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import F
 
 from alerts.anomaly_items import SENSITIVITY, key_of
 from alerts.causes import GROUPS
-from alerts.models import Anomaly, AnomalyFeedback
+from alerts.models import Anomaly, AnomalyFeedback, OpenItem
 from costobs.audit import record
 
 _LONGEST = timedelta(days=366)
@@ -34,6 +35,7 @@ def acknowledge(*, anomaly_id: int, version: int, by: str, now: datetime) -> Non
             raise Conflict(f"{row.acknowledged_by} is on it already")
         row.acknowledged_by, row.acknowledged_at = by, now
         _save(row, now)
+        _answered(row, by, now)
         _audit("anomaly.acknowledged", row, by, now)
 
 
@@ -45,6 +47,7 @@ def mute(*, anomaly_id: int, version: int, by: str, now: datetime, days: int = 7
         row = _locked(anomaly_id, version)
         row.muted_until = now + timedelta(days=days)
         _save(row, now)
+        _answered(row, by, now)
         _audit("anomaly.muted", row, by, now, after={"until": row.muted_until.isoformat()})
 
 
@@ -83,6 +86,9 @@ def say(
         )  # fmt: skip
         if kind in _CLOSING:
             row.state, row.outcome, row.closed_at = "closed", _CLOSING[kind], row.closed_at or now
+            OpenItem.objects.filter(thread=f"anomaly:{row.pk}", closed_at=None).update(
+                closed_at=now, version=F("version") + 1
+            )
         _save(row, now)
         _audit(
             f"anomaly.{kind}",
@@ -135,6 +141,13 @@ def undo(*, feedback_id: int, by: str, now: datetime) -> None:
             _save(row, now)
         subject = f"anomaly:{found.anomaly_id}" if found.anomaly_id else f"scope:{found.scope_key}"
         record.write(actor=by, act="anomaly.feedback_undone", subject=subject, at=now, before={"kind": found.kind})
+
+
+def _answered(row: Anomaly, by: str, now: datetime) -> None:
+    """Nobody else is called for the item any more."""
+    OpenItem.objects.filter(thread=f"anomaly:{row.pk}", closed_at=None, acknowledged_at=None).update(
+        acknowledged_at=now, acknowledged_by=by, version=F("version") + 1
+    )
 
 
 def _span(

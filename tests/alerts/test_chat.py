@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -15,8 +15,8 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import override_settings
 
-from alerts import chat, deliver, escalate, evaluate, execute, routes, subscribe
-from alerts.models import ActionRun, Alert, Channel, Mute, OpenItem
+from alerts import anomalies, chat, deliver, escalate, evaluate, execute, routes, subscribe
+from alerts.models import ActionRun, Alert, Anomaly, Channel, Mute, OpenItem
 from costobs.access.chat import Desk
 from costobs.access.models import Membership
 from costobs.audit.models import AuditEntry
@@ -318,3 +318,58 @@ def test_it_hears_in_a_process_of_its_own_and_stops_when_told(monkeypatch: pytes
                 process.kill()
             assert process.stdout is not None
             assert b"verysecret" not in process.stdout.read()
+
+
+def odd(room: Room) -> Anomaly:
+    """Search leaps on one day, and Slack is told."""
+    last, room.now = date(2026, 11, 20), datetime(2026, 11, 21, 6, tzinfo=UTC)
+    for back in range(56):
+        room.books.spend(last - timedelta(days=back), str(100 + back % 3), team="search")
+        room.books.spend(last - timedelta(days=back), str(60 + back % 4), team="support", model="mistral")
+    room.books.spend(last, "300", team="search")
+    room.books.complete(datetime(2026, 11, 21, tzinfo=UTC))
+    anomalies.run(now=room.now, is_asked=True)
+    found = Anomaly.objects.get()
+    Anomaly.objects.update(scope={"team": "search"}, is_sample=False)
+    Channel.objects.update(heard_at=room.now)
+    assert deliver.run(now=room.now).sent == 1
+    return found
+
+
+def test_it_takes_an_anomaly_so_that_nobody_else_is_called(room: Room) -> None:
+    found = odd(room)
+
+    press(room.api, "e1", "UBEN", "anomaly_ack", room.button("anomaly_ack"), room.message())
+
+    room.api.wait_for("chat.update", 1)
+    found.refresh_from_db()
+    assert found.acknowledged_by == "ben@example.com"
+    assert OpenItem.objects.get().acknowledged_by == "ben@example.com"
+    assert "ben@example.com is on it" in room.post()["text"]
+
+
+def test_it_expects_and_mutes_an_anomaly_once(room: Room) -> None:
+    found = odd(room)
+    pressed = room.button("anomaly_mute")
+    press(room.api, "e1", "UADA", "anomaly_mute", pressed, room.message())
+    room.api.wait_for("chat.update", 1)
+
+    press(room.api, "e2", "UADA", "anomaly_expected", pressed, room.message())
+    room.api.wait_for("chat.update", 2)
+    press(room.api, "e3", "UADA", "anomaly_expected", pressed, room.message())
+
+    assert "closed already" in refused(room)
+    found.refresh_from_db()
+    assert (found.state, found.outcome) == ("closed", "expected")
+    assert found.muted_until == room.now + timedelta(days=7)
+    assert OpenItem.objects.get().closed_at == room.now
+
+
+def test_it_shows_no_anomaly_to_the_lead_of_another_team(room: Room) -> None:
+    found = odd(room)
+
+    press(room.api, "e1", "UBEA", "anomaly_ack", room.button("anomaly_ack"), room.message())
+
+    assert "there is no such anomaly" in refused(room)
+    found.refresh_from_db()
+    assert found.acknowledged_at is None
