@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any
 
 from django.db.models import Q
 
-from alerts import brakes, holds, ladder
+from alerts import brakes, gate_prices, holds, ladder, reckoning
 from alerts.hooks import gate as gate_hook
-from alerts.models import ActionRun, Gate, GateKey, GateProcess
+from alerts.models import ActionRun, Budget, Gate, GateKey, GateProcess
+from costobs.kernel import fmt, money
 
 # How much older than the truth `last_seen_at` may be: a gate asks each second, and not each question is worth a write.
 _SEEN_STEP = timedelta(seconds=5)
@@ -59,6 +61,7 @@ def _content(gate: Gate, now: datetime) -> dict[str, Any]:
     if applied and brakes.pause(now=now) is not None:
         applied = []
     protected = brakes.protected() if applied else []
+    hard = reckoning.hard_budgets(now=now, is_sample=gate.is_sample)
     content = gate_hook.document(
         provider=gate.provider,
         deployment=gate.deployment,
@@ -67,6 +70,8 @@ def _content(gate: Gate, now: datetime) -> dict[str, Any]:
             for key in keys
         ],
         runs=[_applied(run, protected) for run in applied],
+        hard=[_hard(row) for row in hard],
+        prices=_prices(gate.provider) if hard else [],
     )
     content["rules"] += holds.rules(gate)
     return content
@@ -80,6 +85,33 @@ def _applied(run: ActionRun, protected: Sequence[brakes.Scope]) -> gate_hook.App
         protected=brakes.protected_matches(run.budget, protected),
         criticality=ladder.CRITICALITIES.index(run.plan.get("criticality", "normal")),
     )
+
+
+def _hard(row: Budget) -> gate_hook.HardLimit:
+    names = sorted(row.scope)
+    combinations = product(*(row.scope[name] for name in names))
+    return gate_hook.HardLimit(
+        budget_id=row.pk,
+        matches=[
+            {reckoning.GATE_NAMES[name]: value for name, value in zip(names, one, strict=True)} for one in combinations
+        ],
+        on_unreachable=row.on_unreachable,
+        default_max_tokens=row.default_max_tokens,
+        message=(
+            f"hard budget {row.name!r} of {fmt.money(row.amount, row.currency, mode='kpi')} a {row.period} has no room for"
+            " this request"
+        ),
+        aborts=row.aborts_running,
+    )
+
+
+def _prices(provider: str) -> list[gate_hook.TokenCost]:
+    return [
+        gate_hook.TokenCost(
+            row.model, money.text(row.input_price), money.text(row.cached_price), money.text(row.output_price)
+        )
+        for row in gate_prices.known(provider=provider)
+    ]
 
 
 def _version_in(if_none_match: str) -> str:

@@ -93,6 +93,16 @@ def _hardness(terms: BudgetTerms, about: About) -> Iterator[tuple[str, str]]:
         if terms.aborts_running:
             yield "aborts_running", "only a hard budget ends what runs; make it hard, or leave this out"
         return
+    yield from _held_by_gates(about)
+
+
+def _held_by_gates(about: About) -> Iterator[tuple[str, str]]:
+    """Why gates could not hold it."""
+    if about.period == spans.ROLLING:
+        yield (
+            "is_hard",
+            "a rolling budget has no period of its own that amounts could be lent for; choose another period",
+        )
     foreign = sorted(set(about.scope) - set(HARD_DIMENSIONS))
     combinations = 1
     for values in about.scope.values():

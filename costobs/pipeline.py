@@ -22,6 +22,7 @@ from alerts import (
     execute,
     expected,
     gates,
+    leases,
     measure,
     remind,
 )
@@ -66,6 +67,7 @@ def act(now: datetime) -> None:
     """From figures to consequences; telling people about them is `deliver`'s own task, for a dead mail server takes time."""
     evaluate.run(now=now)
     measure.run(now=now)
+    leases.run(now=now)
     escalate.run(now=now)
     execute.run(now=now)
 

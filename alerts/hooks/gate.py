@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -44,6 +44,28 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class HardLimit:
+    """A hard budget in the policy; amounts travel by leases."""
+
+    budget_id: int
+    matches: Sequence[Mapping[str, str]]
+    on_unreachable: str
+    default_max_tokens: int | None
+    message: str
+    aborts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCost:
+    """The gate cost of one token; the model `*` is any other."""
+
+    model: str
+    input: str
+    cached: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
 class AppliedRun:
     """One action run in the policy."""
 
@@ -72,8 +94,18 @@ def rule_ids(run_id: int, count: int) -> list[str]:
     return [f"run-{run_id}"] if count == 1 else [f"run-{run_id}-{number}" for number in range(1, count + 1)]
 
 
-def document(*, provider: str, deployment: str, keys: Sequence[KeyRule], runs: Sequence[AppliedRun]) -> dict[str, Any]:
-    """The policy without version and time, always the same for the same keys and runs."""
+def document(
+    *,
+    provider: str,
+    deployment: str,
+    keys: Sequence[KeyRule],
+    runs: Sequence[AppliedRun],
+    hard: Sequence[HardLimit] = (),
+    prices: Sequence[TokenCost] = (),
+) -> dict[str, Any]:
+    """The policy without version and time, always the same for the same keys, runs, hard budgets and prices."""
+    # Without a hard budget nobody counts in gate cost, and a change of prices need not reach the gates.
+    limits = {"hard": [_hard(one) for one in hard], "prices": [asdict(one) for one in prices]} if hard else {}
     return {
         "poll_seconds": POLL_SECONDS,
         "provider": provider,
@@ -92,6 +124,7 @@ def document(*, provider: str, deployment: str, keys: Sequence[KeyRule], runs: S
         ],
         "rules": _ordered(runs),
         "leases": [],
+        **limits,
     }
 
 
@@ -170,6 +203,18 @@ def _rules(run: AppliedRun) -> list[dict[str, Any]]:
         }
         for name, rule in zip(rule_ids(run.id, len(run.rules)), run.rules, strict=True)
     ]
+
+
+def _hard(one: HardLimit) -> dict[str, Any]:
+    return {
+        "budget": one.budget_id,
+        "matches": [dict(match) for match in one.matches],
+        "on_unreachable": one.on_unreachable,
+        "default_max_tokens": one.default_max_tokens,
+        "message": one.message,
+        "retry_after_seconds": None,
+        "aborts": one.aborts,
+    }
 
 
 def _holds(place: PlaceFact, rules: frozenset[str], now: datetime) -> bool:

@@ -21,6 +21,11 @@ from alerts.models.gates import (
     GateKey,
     GateProcess,
 )
+from alerts.models.leases import (
+    GatePrice,
+    Lease,
+    LeaseAccount,
+)
 from alerts.models.periods import (
     BooksCheck,
     BudgetPeriod,
@@ -80,9 +85,12 @@ __all__ = [
     "EscalationStep",
     "Gate",
     "GateKey",
+    "GatePrice",
     "GateProcess",
     "HoldWindow",
     "LadderPause",
+    "Lease",
+    "LeaseAccount",
     "Mute",
     "OpenItem",
     "ProtectedScope",

@@ -54,14 +54,20 @@ class HourUsage:
     tokens: int
 
 
-def spend_by_hour(*, scope: SpendScope, group_by: Sequence[str] = ()) -> list[HourSpend]:
+def spend_by_hour(
+    *, scope: SpendScope, group_by: Sequence[str] = (), of_sources: Sequence[int] | None = None
+) -> list[HourSpend]:
     """Spend by hour and `group_by`, ordered by hour; the hours of a UTC day add up to the day of `spend`, exactly.
 
     Books are kept by day. The cost of an attribute set and model on a day lies on its hours as its calls did, by their
     price (by their tokens where they have none); what has no calls (idle capacity, fees, corrections) lies evenly on 24
-    hours. An hour without cost is absent. Raises BadScope.
+    hours. An hour without cost is absent. `of_sources`: only what calls seen by these sources cost, estimated or billed.
+    Raises BadScope.
     """
     scoped = books(scope, group_by)
+    seen = ""
+    if of_sources is not None:
+        seen = "AND d.attribute_set_id IN (SELECT id FROM ingest_attributeset WHERE source_id = ANY(%(of_sources)s))"
     keys = [f"k{index}" for index in range(len(scoped.keys()))]
     named = "".join(f"{expression} AS {key}, " for key, expression in zip(keys, scoped.keys(), strict=True))
     listed = "".join(f"c.{key}, " for key in keys)
@@ -71,7 +77,7 @@ def spend_by_hour(*, scope: SpendScope, group_by: Sequence[str] = ()) -> list[Ho
                 SELECT d.day, {named} d.attribute_set_id, d.model, {_HAS_HOURS} AS has_hours, sum({scoped.cost}) AS cost,
                     coalesce(sum({scoped.cost}) FILTER (WHERE d.basis = 'estimated'), 0) AS estimated_cost,
                     coalesce(sum({scoped.cost}) FILTER (WHERE d.is_unpriced), 0) AS unpriced_cost
-                {scoped.source()} AND d.is_current
+                {scoped.source()} AND d.is_current {seen}
                 GROUP BY {", ".join(str(index + 1) for index in range(len(keys) + 4))}) x),
         used AS (
             SELECT d.day, d.hour, d.attribute_set_id, f.model, sum(d.cost) AS cost, sum(d.tokens) AS tokens
@@ -94,6 +100,7 @@ def spend_by_hour(*, scope: SpendScope, group_by: Sequence[str] = ()) -> list[Ho
         SELECT p.hour, {listed} sum(p.cost), sum(p.estimated_cost), sum(p.unpriced_cost) FROM part p JOIN cell c USING (cell)
         GROUP BY {", ".join(str(index + 1) for index in range(len(keys) + 1))} ORDER BY {_order(len(keys))}"""
     values = {**scoped.parameters, "since": scope.days.start_at, "until": scope.days.end_at}
+    values["of_sources"] = list(of_sources or ())
     return [HourSpend(row[0], tuple(row[1:-3]), *row[-3:]) for row in fetch(sql, values) if any(row[-3:])]
 
 

@@ -85,7 +85,8 @@ class TermsForm(forms.Form):
     is_hard = forms.BooleanField(
         label="Hard",
         required=False,
-        help_text="Gates refuse what would pass it; its scope names teams, features, models, keys and environments only",
+        help_text="Gates refuse what would pass it. It cannot be rolling, and its scope names teams, features, models, keys"
+        " and environments only",
     )
     on_unreachable = forms.ChoiceField(
         label="When costobs cannot be reached, gates",

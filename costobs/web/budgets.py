@@ -30,6 +30,7 @@ from costobs.web import (
     filters,
     forecast_words,
     hook_tables,
+    lease_table,
 )
 from costobs.web.page import no_permission
 from costobs.web.page import page as page_view
@@ -105,6 +106,7 @@ def detail(request: HttpRequest, budget_id: int) -> HttpResponse:
         "timeline": action_detail.timeline(found.runs),
         "may_manage": budget_access.may_manage(viewer),
         **budget_access.pause_context(viewer, now),
+        **lease_table.context(found.line, now),
     }
     return render(request, "pages/budget.html", context)
 

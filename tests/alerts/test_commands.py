@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from alerts import queries, subscribe
-from alerts.management.commands.budgets import rung as typed
+from alerts.management.budget_arguments import rung as typed
 from alerts.models import Budget, Channel, GateKey, Rung
 from costobs.access import tokens
 from costobs.access.models import ApiToken

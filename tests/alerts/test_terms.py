@@ -358,6 +358,20 @@ def test_it_lets_only_what_a_gate_can_tell_be_hard(scope: dict[str, list[str]]) 
     assert Budget.objects.get(pk=hard).is_hard
 
 
+def test_it_refuses_a_hard_budget_that_rolls_and_a_hard_one_that_begins_to() -> None:
+    rolls = BudgetTerms(is_hard=True, rolling_days=30)
+    hard = make_budget(name="hard", terms=BudgetTerms(is_hard=True), scope={"team": ["a"]})
+
+    with pytest.raises(budgets.Invalid) as made:
+        make_budget(period="rolling", terms=rolls, scope={"team": ["a"]})
+    with pytest.raises(budgets.Invalid) as changed:
+        budgets.update(budget_id=hard, period="rolling", terms=rolls, by="ada", now=at(4))
+
+    assert made.value.errors == changed.value.errors
+    assert set(made.value.errors) == {"is_hard"}
+    assert "no period of its own" in made.value.errors["is_hard"]
+
+
 def test_it_names_all_that_does_not_fit_a_rolling_budget_at_once() -> None:
     with pytest.raises(budgets.Invalid) as caught:
         make_budget(period="rolling", terms=BudgetTerms(rollover="both", borrow_percent=D(5)))

@@ -1,4 +1,4 @@
-"""A server with the two addresses of costobs that a gate uses, on loopback, with switches for trouble."""
+"""A server with the addresses of costobs that a gate uses, on loopback, with switches for trouble."""
 
 import copy
 import gzip
@@ -53,6 +53,8 @@ class CostobsServer:
         self.inflight: set[str | None] = set()
         self.batches: dict[str, list[dict[str, Any]]] = {}
         self.posts: list[tuple[str, int]] = []
+        self.lends: dict[int, str] = {}  # what is left of each hard budget, and lent to whoever asks
+        self.reports: list[dict[str, Any]] = []
         self.usage_status = 202
         self.gone = False
         self.acknowledges = True  # False: commit, then hang up without an answer
@@ -96,6 +98,21 @@ class CostobsServer:
         (event,) = matching()
         return event
 
+    def lend(self, report: dict[str, Any]) -> dict[str, Any]:
+        """Take a report and lend all that is left; the account of budget 3 is 30."""
+        with self.changed:
+            self.reports.append(report)
+            self.changed.notify_all()
+        terms = {"granted": "1", "standing": "0", "seconds": 15, "ends_in_seconds": 3600, "is_pressed": False}
+        wanted = [want["budget"] for want in report["wants"]]
+        leases = [{"budget": id_, "account": id_ * 10, "left": self.lends[id_], **terms} for id_ in wanted]
+        return {"leases": leases, "closed": []}
+
+    def held(self) -> dict[int, tuple[str, str]]:
+        """What was settled and what is reserved in each account, by the last report."""
+        accounts = self.reports[-1]["held"] if self.reports else []
+        return {one["account"]: (one["settled"], one["reserved"]) for one in accounts}
+
     def close(self) -> None:
         self.gone = True
         self._server.shutdown()
@@ -127,6 +144,9 @@ class CostobsServer:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 assert self.headers["Authorization"] == f"Bearer {TOKEN}"
+                if self.path == "/api/v1/gate/leases":
+                    self._answer(200, json.dumps(costobs.lend(json.loads(body))).encode(), [])
+                    return
                 assert (self.path, self.headers["Content-Type"]) == ("/api/v1/usage-events", "application/x-ndjson")
                 assert self.headers["Content-Encoding"] == "gzip"
                 batch_id, status = self.headers["Idempotency-Key"], costobs.usage_status

@@ -102,6 +102,18 @@ def test_it_names_mistakes_of_the_terms_beside_their_fields(ada: Client, ledger:
     assert not Budget.objects.filter(name="Triage").exists()
 
 
+@pytest.mark.parametrize(
+    "given",
+    [{"period": "rolling", "rolling_days": "30"}, {"scope_provider_name": "OpenAI"}, {"scope_cost_centre": "4711"}],
+)
+def test_it_says_beside_its_box_why_a_budget_cannot_be_hard(ada: Client, ledger: Ledger, given: dict[str, str]) -> None:
+    answer = ada.post(reverse("budget_new"), {**FORM, "is_hard": "on", **given})
+
+    assert answer.status_code == 400
+    assert "id_is_hard" in {target for target, _ in answer.context["summary"]}
+    assert not Budget.objects.filter(name="Triage").exists()
+
+
 def test_it_stands_children_below_their_parent_and_counts_each_dollar_once(ada: Client, ledger: Ledger) -> None:
     parent = _make("All", amount="60000")
     _below(ledger, parent)

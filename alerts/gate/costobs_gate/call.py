@@ -7,12 +7,13 @@ import time
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from costobs_gate import admission, answers, bodies, events, headers, paths, refusals, routes
+from costobs_gate import accounts, admission, answers, bodies, events, headers, paths, pricing, refusals, routes
 from costobs_gate.admission import Decision, Request, Ticket
 from costobs_gate.asgi_types import App, RawHeaders, Receive, Scope, Send
 from costobs_gate.events import Ending, Event, Served
 from costobs_gate.exchange import Exchange
 from costobs_gate.headers import Headers
+from costobs_gate.leases import Reservation
 from costobs_gate.metering import Reading
 from costobs_gate.policy import Key, Policy
 from costobs_gate.refusals import Refusal
@@ -58,6 +59,7 @@ class Call:
         self._decision = Decision()
         self._notes: RawHeaders = []
         self._used: float | None = None
+        self._reserved: Reservation | None = None
 
     async def run(self) -> None:
         """Read, decide, forward."""
@@ -152,16 +154,42 @@ class Call:
         return refusals.by_rule(decision.refused_by, self._key.team, decision.retry_after_seconds)
 
     def _may_serve(self, request: Request) -> Refusal | None:
-        """Whether the budgets let the model that serves it (`request.serving`) have it; asked again when another one
-        is to serve it. Amounts granted in advance are taken here."""
+        """Reserve the most that the request can cost at the model that serves it (`request.serving`); why not, where a
+        hard budget has no room for it. Asked again when another model is to serve it: the reservation is exchanged."""
+        found = self._runtime.leases.reserve(
+            policy=self._policy,
+            request=request,
+            model=request.serving,
+            path=self._path,
+            document=self._document,
+            size=len(self._raw),
+            cap=self._decision.max_tokens,
+            monotonic=time.monotonic(),
+        )
+        if isinstance(found, Refusal):
+            return found
+        self._release()
+        self._reserved = found
+        if found is not None and found.max_tokens is not None:
+            self._decision = replace(self._decision, max_tokens=found.max_tokens)
         return None
 
+    def _release(self) -> None:
+        if self._reserved is not None:
+            self._runtime.leases.release(self._reserved)
+            self._reserved = None
+
     def _recorded(self) -> bool:
+        if self._reserved is not None:
+            self._event.update(
+                {accounts.COST: pricing.text(self._reserved.cost), accounts.ACCOUNTS: self._reserved.ids}
+            )
         try:
             self._runtime.spool.admit(self._event)
         except OSError as error:
             log.error("a request is refused because the spool cannot be written: %s", error)
             self._runtime.metrics.add("costobs_gate_refused_total", reason="spool")
+            self._release()
             return False
         return True
 
@@ -296,6 +324,8 @@ class Call:
 
     def _settle(self, ending: Ending, *, refused_by: str | None = None) -> None:
         metrics, team, reading = self._runtime.metrics, self._key.team, ending.reading
+        if self._reserved is not None:
+            self._event[accounts.COST] = pricing.text(self._runtime.leases.settle(self._reserved, reading))
         self._runtime.spool.settle(events.settled(self._event, ending, refused_by=refused_by))
         if reading.known:
             self._used = reading.input_tokens + reading.output_tokens

@@ -18,6 +18,8 @@ COUNTERS: Mapping[str, str] = {
     "costobs_gate_feature_ignored_total": "Feature headers outside the allow-list of their key.",
     "costobs_gate_policy_fetches_total": "Policy requests by result (changed, unchanged, failed, broken).",
     "costobs_gate_batches_total": "Batches by result (acknowledged, failed, rejected).",
+    "costobs_gate_renewals_total": "Questions for leases by result (renewed, failed).",
+    "costobs_gate_over_reserved_total": "Requests that used more than the bound of what they could cost.",
     "costobs_gate_adopted_total": "Spools of dead processes that were delivered.",
 }
 GAUGES: Mapping[str, str] = {

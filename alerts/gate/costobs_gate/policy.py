@@ -7,14 +7,16 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from costobs_gate import rules
+from costobs_gate import hard, rules
 from costobs_gate.fields import PolicyError
 from costobs_gate.fields import items as _list
 from costobs_gate.fields import text as _text
 from costobs_gate.fields import texts as _texts
+from costobs_gate.hard import HardBudget
+from costobs_gate.pricing import Price
 from costobs_gate.rules import Rule
 
 log = logging.getLogger("costobs_gate")
@@ -46,6 +48,8 @@ class Policy:
     poll_seconds: float
     keys: Mapping[str, Key]
     rules: tuple[Rule, ...]
+    hard: tuple[HardBudget, ...] = ()
+    prices: Mapping[str, Price] = field(default_factory=dict)
 
     def find_key(self, secret: str) -> Key | None:
         """The key with the hash of `secret`. Time tells nothing: no caller can steer a hash."""
@@ -57,7 +61,8 @@ class Policy:
 def parse(document: object, environment: str = "") -> Policy:
     """A Policy from the JSON of `/api/v1/gate/policy`; raises PolicyError, so that half a policy never counts.
 
-    Rules about another environment than the gate's are left out. `leases` is accepted and not read.
+    Rules about another environment than the gate's are left out. `leases` is accepted and not read: amounts are
+    granted elsewhere, by question and answer.
     """
     if not isinstance(document, dict):
         raise PolicyError("the policy is not a JSON object")
@@ -73,6 +78,8 @@ def parse(document: object, environment: str = "") -> Policy:
         poll_seconds=min(max(poll, POLL_SECONDS[0]), POLL_SECONDS[1]),
         keys={key.sha256: key for key in keys},
         rules=tuple(rule for rule in found if rule is not None),
+        hard=_hard(document),
+        prices=_prices(document),
     )
 
 
@@ -119,6 +126,20 @@ class PolicyStore:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self.path)
+
+
+def _hard(document: Mapping[str, object]) -> tuple[HardBudget, ...]:
+    try:
+        return hard.budgets(document)
+    except ValueError as error:
+        raise PolicyError(str(error)) from error
+
+
+def _prices(document: Mapping[str, object]) -> Mapping[str, Price]:
+    try:
+        return hard.prices(document)
+    except ValueError as error:
+        raise PolicyError(str(error)) from error
 
 
 def _key(item: object, index: int) -> Key:

@@ -75,3 +75,42 @@ def no_upstream(model: str | None) -> Refusal:
         reason="upstream",
         refused_by="no_upstream",
     )
+
+
+def by_budget(budget: int, message: str, retry_after_seconds: int, *, away: bool = False) -> Refusal:
+    """429: the lease of a hard budget does not cover the most that the request can cost, or there is none in force."""
+    waiting = "This gate has no lease of a hard budget from costobs at the moment."
+    return Refusal(
+        429,
+        waiting if away else message or "A hard budget is used up.",
+        kind="insufficient_quota",
+        code="budget_lease_missing" if away else "budget_exceeded",
+        reason="lease",
+        refused_by=f"budget-{budget}",
+        retry_after_seconds=retry_after_seconds,
+    )
+
+
+def unbounded(why: str) -> Refusal:
+    """400: under a hard budget only what has a bound is let through."""
+    return Refusal(
+        400,
+        f"A hard budget covers this request, and what it may cost cannot be bounded: {why}.",
+        kind="invalid_request_error",
+        code="cost_not_bounded",
+        reason="unbounded",
+        refused_by="cost_not_bounded",
+    )
+
+
+def without_price(model: str | None) -> Refusal:
+    """503: costobs knows no price, and unknown is not nothing."""
+    return Refusal(
+        503,
+        f"A hard budget covers this request, and costobs knows no price of {(model or 'its model')[:100]!r} yet.",
+        kind="service_unavailable",
+        code="price_unknown",
+        reason="price",
+        refused_by="price_unknown",
+        retry_after_seconds=30,
+    )

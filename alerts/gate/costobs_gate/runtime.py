@@ -10,8 +10,11 @@ from costobs_gate.admission import Admission, Request
 from costobs_gate.config import Config
 from costobs_gate.counters import Counters
 from costobs_gate.drain import Drain
+from costobs_gate.hard import HardBudget
+from costobs_gate.leases import Leases
 from costobs_gate.metrics import Metrics
 from costobs_gate.policy import Policy, PolicyStore
+from costobs_gate.renewal import Renewer, Teller
 from costobs_gate.spool import Spool
 from costobs_gate.uplink import PolicyPuller, Sender
 
@@ -40,11 +43,21 @@ class Runtime:
             on_change=self._policy_changed,
             report=self._report,
         )
-        self._sender = Sender(config, self.spool, self.metrics)
+        self.leases = Leases(self.metrics, config.environment or None)
+        # Each thread has a connection of its own.
+        self._renewer = Renewer(
+            self.leases,
+            lambda: self.store.current,
+            Teller(config, self.metrics),
+            instance=self.spool.id,
+            exhausted=self._end_running,
+        )
+        self._sender = Sender(config, self.spool, self.metrics, gives_last=Teller(config, self.metrics).give_last)
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._puller.run, args=(self._stop,), name="costobs-policy", daemon=True),
             threading.Thread(target=self._sender.run, args=(self._stop,), name="costobs-sender", daemon=True),
+            threading.Thread(target=self._renewer.run, args=(self._stop,), name="costobs-leases", daemon=True),
         ]
         self._rules_version = ""
         self._aborted: set[str] = set()  # rules that have ended what ran when they came
@@ -61,11 +74,12 @@ class Runtime:
     def stop(self) -> None:
         """Send what is settled, once, and let go of the spool. What cannot be sent stays on disk for the next start."""
         self._stop.set()
+        self.leases.wake.set()
         deadline = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         if not any(thread.is_alive() for thread in self._threads):
-            self.spool.close()
+            self.spool.close(has_account=self._renewer.is_final)
             self.admission.counters.close()
 
     def policy(self) -> Policy | None:
@@ -99,6 +113,19 @@ class Runtime:
                     rule.message or ABORTED,
                 )
         self._aborted = {rule.id for rule in policy.rules if rule.aborts}
+
+    def _end_running(self, budget: HardBudget) -> None:
+        """The hard stop: nothing of the budget is left, and it ends what runs. Called by the renewing thread."""
+        self.abort(
+            lambda request: budget.covers(
+                team=request.key.team,
+                key_id=request.key.key_id,
+                feature=request.feature,
+                model=request.serving,
+                environment=self.config.environment or None,
+            ),
+            budget.message or ABORTED,
+        )
 
     def _policy_changed(self) -> None:
         # Without a request nobody would look at the new policy, and running ones would not be ended by it.

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from costobs_gate import accounts
+
 _encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would build a new one for each line
 log = logging.getLogger("costobs_gate")
 
@@ -102,8 +104,10 @@ class Spool:
             os.fsync(self._segment)
         while self._closed:
             segment = self._closed[0]
+            durable = self._fsync != "never"
             lines = _torn_apart(segment) if segment in self._torn else _settled_lines(segment)
-            _write_batch(self.home / f"batch-{_number(segment)}.gz", lines, durable=self._fsync != "never")
+            _write_batch(self.home / f"batch-{_number(segment)}.gz", lines, durable=durable)
+            accounts.add(self.home, _number(segment), _accounted(lines), durable=durable)
             self._torn.discard(segment)
             segment.unlink()
             self._closed.pop(0)
@@ -117,12 +121,14 @@ class Spool:
         """Requests that were admitted and are not settled."""
         return len(self._open)
 
-    def close(self) -> None:
-        """Give the lock back; what is left is adopted by the next process."""
+    def close(self, *, has_account: bool = False) -> None:
+        """Give the lock back; what is left is adopted by the next process, and with it the account of leases that
+        costobs does not have yet (`has_account`: it has)."""
         with self._guard:
             os.close(self._segment)
             self._segment = -1  # a late write fails instead of reaching a file that got the same number
-            if not (self._settled or self._open or self._closed or any(self.home.glob("batch-*"))):
+            kept = (self.home / accounts.FILE).exists() and not has_account
+            if not (self._settled or self._open or self._closed or kept or any(self.home.glob("batch-*"))):
                 shutil.rmtree(self.home, ignore_errors=True)
             os.close(self._lock_file)
 
@@ -215,11 +221,24 @@ class Orphan:
             settled, unsettled = _read(segments)
             fresh_settled, _ = _read(fresh)
             unknown = [_unknown(event) for id_, event in unsettled.items() if id_ not in settled]
+            self._account(segments, unknown)
             found = {**fresh_settled, **{str(event["event_id"]): event for event in unknown}}
             _write_batch(final, _lines(found), durable=True)
         for segment in segments:
             segment.unlink()
         return _batches(self.home, self.home.name, adopted=True)
+
+    def account(self) -> dict[int, str]:
+        """What its requests cost, by lease account; complete once `batches` was asked."""
+        return accounts.settled(self.home)
+
+    def _account(self, segments: list[Path], unknown: list[Event]) -> None:
+        """What was in flight counts as it was reserved: nobody knows what it used."""
+        last = accounts.through(self.home)
+        later = [segment for segment in segments if _number(segment) > last]
+        if later:
+            settled, _ = _read(later)
+            accounts.add(self.home, _number(later[-1]), [*settled.values(), *unknown], durable=True)
 
     def release(self, *, done: bool) -> None:
         """Give the lock back; remove the spool when all of it was delivered."""
@@ -233,7 +252,8 @@ class Orphan:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release(done=not any(self.home.glob("batch-*")) and not any(self.home.glob("segment-*")))
+        left = [*self.home.glob("batch-*"), *self.home.glob("segment-*"), *self.home.glob(accounts.FILE)]
+        self.release(done=not left)
 
 
 def reject(batch: Batch, directory: Path) -> Path:
@@ -293,6 +313,12 @@ def _settled_lines(segment: Path) -> bytes:
     begin, end = b'{"settled":', b"}\n"
     with segment.open("rb") as lines:
         return b"".join(line[len(begin) : -len(end)] + b"\n" for line in lines if line.startswith(begin))
+
+
+def _accounted(lines: bytes) -> list[Event]:
+    """The events under hard budgets. Only these are read: the others would hold up the event loop for nothing."""
+    name = f'"{accounts.ACCOUNTS}":'.encode()
+    return [json.loads(line) for line in lines.splitlines() if name in line] if name in lines else []
 
 
 def _write_batch(path: Path, lines: bytes, *, durable: bool) -> None:

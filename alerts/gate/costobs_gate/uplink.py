@@ -10,6 +10,7 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from costobs_gate import accounts
 from costobs_gate import spool as spools
 from costobs_gate.config import Config
 from costobs_gate.metrics import Metrics
@@ -169,8 +170,16 @@ class PolicyPuller:
 class Sender:
     """Sends batches in order, keeps what is not acknowledged, and adopts what dead processes left."""
 
-    def __init__(self, config: Config, spool: spools.Spool, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        config: Config,
+        spool: spools.Spool,
+        metrics: Metrics,
+        *,
+        gives_last: Callable[[str, Mapping[int, str]], bool],
+    ) -> None:
         self._client = Client(config)
+        self._gives_last = gives_last  # the account of a dead process's leases; True when costobs has it
         self._config = config
         self._spool = spool
         self._metrics = metrics
@@ -203,8 +212,15 @@ class Sender:
     def _adopt(self) -> None:
         for orphan in self._spool.orphans():
             with orphan:
-                if self._deliver(orphan.batches()):
+                if self._deliver(orphan.batches()) and self._settled(orphan):
                     self._metrics.add("costobs_gate_adopted_total")
+
+    def _settled(self, orphan: spools.Orphan) -> bool:
+        account = orphan.account()
+        if account and not self._gives_last(orphan.home.name, account):
+            return False
+        accounts.forget(orphan.home)
+        return True
 
     def _deliver(self, batches: list[spools.Batch]) -> bool:
         """Send until one fails; True when none is left."""

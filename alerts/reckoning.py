@@ -1,0 +1,113 @@
+"""What a hard budget may spend in its period and what the books say was spent: through gates, and otherwise.
+
+Everything is in the currency of the installation, which gates count in. A budget in another one is converted at today's
+rate; without a rate nothing may be spent, because nobody could say how much that is.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.conf import settings
+from django.db.models import Q
+
+from alerts import brakes, grants
+from alerts.models import Budget, BudgetState, Gate
+from attribution import queries as spend_queries
+from attribution import rates
+from costobs.kernel import money
+from costobs.kernel import period as periods
+from costobs.kernel.period import Days
+from costobs.kernel.scope import Filter, SpendScope
+
+log = logging.getLogger("costobs.alerts")
+
+# The dimensions of a scope that a gate resolves, and what the policy calls them.
+GATE_NAMES = {"environment": "environment", "feature": "feature", "key": "key_id", "model": "model", "team": "team"}
+ROLLING = "rolling"
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A budget's present period and its amount in it."""
+
+    starts_at: datetime
+    ends_at: datetime
+    limit: Decimal
+    spend: Decimal | None  # as it was evaluated; None: not yet
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What the books say of a period."""
+
+    gate: Decimal
+    other: Decimal
+
+
+def hard_budgets(*, now: datetime, is_sample: bool) -> list[Budget]:
+    """The hard budgets that gates can hold now, by id: a gate resolves their scope, and they have a period of their own. None
+    while the break-glass pause holds.
+    """
+    if brakes.pause(now=now) is not None:
+        return []
+    rows = Budget.objects.filter(
+        Q(paused_until=None) | Q(paused_until__lte=now), is_active=True, is_hard=True, is_sample=is_sample
+    ).exclude(period=ROLLING)
+    return [row for row in rows.order_by("pk") if GATE_NAMES.keys() >= row.scope.keys()]
+
+
+def period(row: Budget, now: datetime) -> Period:
+    """The period that holds now; by the last evaluation, else by the calendar of UTC."""
+    today = periods.day_of(now)
+    state = (
+        BudgetState.objects.filter(
+            Q(starts_at__lte=now, ends_at__gt=now) | Q(starts_at=None, period_start__lte=today, period_end__gt=today),
+            budget=row,
+        )
+        .order_by("-evaluated_at")
+        .first()
+    )
+    days = periods.budget_period(row.period, today) if state is None else Days(state.period_start, state.period_end)
+    starts_at = days.start_at if state is None or state.starts_at is None else state.starts_at
+    ends_at = days.end_at if state is None or state.ends_at is None else state.ends_at
+    amount = row.amount if state is None or state.amount is None else state.amount
+    return Period(
+        starts_at, ends_at, _own(amount, row, now) or grants.ZERO, None if state is None else state.spend_cost
+    )
+
+
+def spent(row: Budget, found: Period, now: datetime) -> Spent:
+    """What the books say of the period. What is not in one of their hours is in none: it counts as not through a gate."""
+    sources = list(Gate.objects.values_list("source_id", flat=True))
+    # Asked in this order, a call that comes in between is counted twice for a moment, never not at all.
+    gate = _sum(row, found, sources) if sources else grants.ZERO
+    whole = max(_sum(row, found, None), found.spend or grants.ZERO)
+    other = max(grants.ZERO, money.EXACT.subtract(whole, gate))
+    own_gate, own_other = _own(gate, row, now), _own(other, row, now)
+    return Spent(own_gate or grants.ZERO, own_other or grants.ZERO)
+
+
+def _sum(row: Budget, found: Period, sources: Sequence[int] | None) -> Decimal:
+    last = periods.day_of(found.ends_at - timedelta(microseconds=1))
+    days = Days(periods.day_of(found.starts_at), last + timedelta(days=1))
+    filters = tuple(Filter(name, tuple(values)) for name, values in sorted(row.scope.items()))
+    scope = SpendScope(days, filters, "effective", row.currency, teams=None)
+    hours = spend_queries.spend_by_hour(scope=scope, of_sources=sources)
+    return money.total(one.cost for one in _within(hours, found))
+
+
+def _within(hours: Iterable[spend_queries.HourSpend], found: Period) -> Iterable[spend_queries.HourSpend]:
+    return (one for one in hours if found.starts_at <= one.hour < found.ends_at)
+
+
+def _own(amount: Decimal, row: Budget, now: datetime) -> Decimal | None:
+    """An amount of a budget in the currency gates count in; None without a rate."""
+    into = settings.COSTOBS_CURRENCY
+    try:
+        return rates.convert(amount, currency=row.currency, into=into, day=periods.day_of(now))
+    except rates.MissingRate as problem:
+        log.warning("hard budget %s admits nothing: %s", row.name, problem)
+        return None
