@@ -7,13 +7,22 @@ from pathlib import Path
 
 import orjson
 import pytest
+from costobs_gate.config import from_environment
+from costobs_gate.metrics import COUNTERS, GAUGES
+from costobs_gate.proxy import serve
+from django.apps import apps
 from django.core import management
 
+from alerts.actions import KINDS as ACTIONS
+from alerts.channels import KINDS as CHANNELS
+from alerts.hooks import RESOURCES
+from alerts.triggers import KINDS as TRIGGERS
 from attribution import queries, rules
 from attribution.causes.facts import CAUSES
 from attribution.checklist import NEEDED
 from attribution.exports import KINDS
 from attribution.rules.pools import POOLS
+from costobs.kernel import http
 
 ROOT = Path(__file__).parents[2]
 MANUALS = sorted((ROOT / "docs").glob("*.md"))
@@ -22,6 +31,7 @@ WRITTEN = [
     ROOT / "CHANGELOG.md",
     *MANUALS,
     *(ROOT / room / "README.md" for room in ("alerts", "attribution", "bench", "ingest", "templates")),
+    *(ROOT / "alerts" / part / "README.md" for part in ("channels", "gate", "hooks", "triggers")),
 ]
 NAMES = [str(path.relative_to(ROOT)) for path in WRITTEN]
 
@@ -78,6 +88,57 @@ def test_it_tells_of_every_query_and_of_none_that_is_gone() -> None:
     there = {name for name in queries.__all__ if inspect.isfunction(getattr(queries, name))}
 
     assert told == there
+
+
+def test_it_starts_the_proxy_as_the_manual_says() -> None:
+    commands = re.findall(r"^costobs-gate serve (.+?[^\\])$", read("docs/gate.md"), re.MULTILINE | re.DOTALL)
+
+    assert commands
+    for line in commands:
+        asked = serve.parser("costobs-gate serve").parse_args(shlex.split(line.replace("\\\n", " ")))
+        assert asked.upstream
+
+
+def test_it_has_a_row_for_each_action_trigger_hook_and_channel() -> None:
+    assert set(first_cells(read("docs/budgets.md"))) >= {*TRIGGERS.names(), *ACTIONS.names()}
+    assert set(first_cells(read("alerts/triggers/README.md"))) == set(TRIGGERS.names())
+    assert set(first_cells(read("docs/hooks.md"))) == set(RESOURCES.names())
+    assert set(first_cells(read("docs/alerts.md"))) >= set(CHANNELS.names())
+    assert set(first_cells(read("alerts/channels/README.md"))) == set(CHANNELS.names())
+
+
+@pytest.mark.parametrize("kind", RESOURCES.names())
+def test_it_shows_settings_of_hooks_that_load(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those in the manual of the kind, and those in the table of docs/hooks.md."""
+    monkeypatch.setattr(http, "check", lambda url: url)
+    hook = RESOURCES[kind]()
+    rows = [line for line in read("docs/hooks.md").splitlines() if line.startswith(f"| `{kind}` | `{{")]
+    found = re.findall(r"(\{\"[^{}]+\})", " ".join((type(hook).__doc__ or "").split()).split("Each answer")[0])
+    found += re.findall(r"`(\{.+?\})`", "\n".join(rows))
+    known = {one.name for one in hook.secrets}
+    secrets = {"token": "t", "admin_key": "k", "secret": "s" * 32}
+    credentials = {name: secret for name, secret in secrets.items() if name in known}
+
+    assert len(rows) == 1
+    assert len(found) >= 2
+    for example in found:
+        hook.check(orjson.loads(example), credentials)
+
+
+def test_it_names_every_table_of_alerts() -> None:
+    told = read("alerts/README.md").split("## What it does not decide")[0]
+    tables = [model.__name__ for model in apps.get_app_config("alerts").get_models()]
+
+    assert [name for name in tables if not re.search(rf"\b{name}\b", told)] == []
+
+
+def test_it_names_every_metric_and_setting_of_the_gate() -> None:
+    told = read("alerts/gate/README.md")
+    names = re.findall(r"COSTOBS_[A-Z_]+[A-Z]", inspect.getsource(inspect.getmodule(from_environment)))  # type: ignore[arg-type]
+    metrics = {name.removeprefix("costobs_gate_") for name in (*COUNTERS, *GAUGES)}
+
+    assert [name for name in sorted(set(names)) if f"`{name}`" not in told] == []
+    assert sorted(metrics - set(first_cells(told))) == []
 
 
 def test_it_has_a_row_for_each_kind_of_rule_pool_cause_and_file() -> None:
