@@ -25,6 +25,12 @@ from costobs.kernel import period as periods
 from costobs.kernel.period import Days
 
 MOST_DAYS = 366
+
+
+class NotTestable(ValueError):
+    """This kind of budget is not tested on the past; the message says which are."""
+
+
 _HOUR = timedelta(hours=1)
 _SECOND = timedelta(seconds=1)
 
@@ -38,6 +44,7 @@ ASSUMPTIONS = (
         " by list prices; calls of own models without a price cost nothing. Limits on output tokens and on requests at a time"
         " refuse nothing here."
     ),
+    "Each period has the amount of today, without what was prorated, carried over or borrowed.",
     "No source was late and nothing was paused; maintenance windows, quiet hours and the reach of actions are as they are now.",
     "Whether a scope was idle is not played: steps on idleness do nothing here.",
 )
@@ -136,6 +143,11 @@ def run(*, tested: Tested, days: int, now: datetime) -> Backtest:
         raise ValueError(f"expected 1 to {MOST_DAYS} days, found {days}")
     today = periods.day_of(now)
     row = tested.budget
+    if row.period == "rolling" or row.zone != "UTC":
+        kind = "is rolling" if row.period == "rolling" else f"has its days in {row.zone}"
+        raise NotTestable(
+            f"expected a budget of UTC days, weeks, months or quarters to test on the past, found one that {kind}"
+        )
     scope = queries.spend_scope(row, Days(today, today))
     until = min(today, spend_queries.known_until(scope=scope, now=now))
     played = Days(until - timedelta(days=days), until)

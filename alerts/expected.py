@@ -4,9 +4,11 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 
-from alerts import spans
+from alerts import spans, spent
 from alerts.models import Budget, BudgetForecast
 from alerts.queries import spend_scope
+from alerts.spans import Span
+from alerts.spent import Window
 from attribution import forecast, outlook
 from attribution import queries as spend_queries
 from costobs.kernel import money
@@ -15,6 +17,7 @@ from costobs.kernel.period import Days
 
 _PAST_PERIODS = 3
 _NEAR = 2  # days from which something said is as good
+_DAYS_BY_THE_HOUR = 120  # of history in a zone other than UTC, whose days are read from hours
 _SOME = 20  # forecasts of the past in one round: what is due now comes first
 
 
@@ -40,12 +43,13 @@ def run(*, now: datetime, limit: int = 100, again: bool = False) -> list[int]:
 
 def _has_outlook(row: Budget) -> bool:
     """A rolling window has no end to look ahead to."""
-    return row.period != spans.ROLLING and row.zone == "UTC"
+    return bool(row.period != spans.ROLLING)
 
 
 def _mark(row: Budget, books: str) -> str:
     scope = sorted((name, sorted(values)) for name, values in row.scope.items())
-    return hashlib.sha256(repr((books, scope, row.period, row.currency)).encode()).hexdigest()
+    asked = (books, scope, row.period, row.currency, row.zone, row.starts_on, row.ends_on)
+    return hashlib.sha256(repr(asked).encode()).hexdigest()
 
 
 def _make(row: Budget, mark: str, at: datetime, *, made_at: datetime | None = None) -> int:
@@ -53,7 +57,7 @@ def _make(row: Budget, mark: str, at: datetime, *, made_at: datetime | None = No
     today = spans.today(row, at)
     span = spans.current(row, at)
     days = span.days
-    found = outlook.of(scope=spend_scope(row, days), period=days, now=at)
+    found = _outlook(row, span, at)
     if found is not None and (not found.is_interval or (made_at is not None and found.through != today)):
         found = (
             None  # the naive pace moves with every call, so an evaluation works it out itself; late is not as it was
@@ -72,6 +76,32 @@ def _make(row: Budget, mark: str, at: datetime, *, made_at: datetime | None = No
     # A curve is read from the newest only; what was said on a day is its end and its interval.
     BudgetForecast.objects.filter(budget=row, made_at__lt=stored.made_at).exclude(days=[]).update(days=[])
     return stored.pk
+
+
+def _outlook(row: Budget, span: Span, at: datetime) -> outlook.Outlook | None:
+    """The end of the period from the complete days of the budget's zone, in its currency."""
+    zone, today = spans.zone_of(row), spans.today(row, at)
+    if today not in span.days:
+        return None
+    known = spend_queries.known_until(scope=spend_scope(row, span.days), now=at)
+    # Days of the zone that have ended when the last complete UTC day did.
+    complete = Days(known, known).start_at.astimezone(zone).date()
+    until = max(complete, today - timedelta(days=outlook.LATE_DAYS))
+    back = forecast.MAX_DAYS if row.zone == "UTC" else _DAYS_BY_THE_HOUR
+    start = min(span.days.start, until - timedelta(days=back))
+    window = Window(
+        scope=row.scope,
+        currency=row.currency,
+        starts_at=spans.midnight(start, zone),
+        split_at=spans.midnight(today, zone),
+        ends_at=spans.midnight(today + timedelta(days=1), zone),
+    )
+    adjusted = {}
+    if spend_queries.is_adjusted():
+        adjusted = spend_queries.adjusted_by_day(scope=spend_scope(row, Days(start, today + timedelta(days=1))))
+    return outlook.with_costs(
+        by_day=spent.by_day(window, zone), adjusted=adjusted, period=span.days, until=until, today=today
+    )
 
 
 _UNKNOWN: dict[str, object] = {
@@ -138,10 +168,12 @@ def _make_past(budgets: Sequence[Budget], now: datetime) -> list[int]:
 
 def _checkpoints(row: Budget, today: date) -> Iterable[tuple[Days, date]]:
     """Days of earlier weeks, months and quarters on which it is worth knowing what was expected."""
-    days = periods.budget_period(row.period, today)
-    if len(days) < 7:
+    span: Span | None = spans.on(row, today)
+    if span is None or len(span.days) < 7:
         return
     for _ in range(_PAST_PERIODS):
-        days = periods.budget_period(row.period, days.start - timedelta(days=1))
+        span = spans.before(row, span)
+        if span is None:
+            return
         for third in (1, 2):
-            yield days, days.start + timedelta(days=len(days) * third // 3)
+            yield span.days, span.days.start + timedelta(days=len(span.days) * third // 3)

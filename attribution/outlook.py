@@ -14,7 +14,7 @@ from costobs.kernel import period as periods
 from costobs.kernel.period import Days
 from costobs.kernel.scope import SpendScope
 
-_LATE_DAYS = 10  # a history that ended longer ago is no ground for a forecast
+LATE_DAYS = 10  # a history that ended longer ago is no ground for a forecast
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def of(*, scope: SpendScope, period: Days, now: datetime) -> Outlook | None:
     today = periods.day_of(now)
     if today not in period:
         return None
-    until = max(queries.known_until(scope=scope, now=now), today - timedelta(days=_LATE_DAYS))
+    until = max(queries.known_until(scope=scope, now=now), today - timedelta(days=LATE_DAYS))
     asked = scope.during(Days(min(period.start, until - timedelta(days=forecast.MAX_DAYS)), today + timedelta(days=1)))
     by_day = {row.day: row.cost for row in queries.spend_by_day(scope=asked)}
     adjusted = queries.adjusted_by_day(scope=asked) if queries.is_adjusted() else {}

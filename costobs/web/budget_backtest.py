@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from alerts import backtest, wording
+from alerts import backtest, budgets, wording
 from alerts import queries as alert_queries
 from alerts.backtest import Backtest, PeriodPlayed
 from alerts.replay import Event
@@ -47,7 +48,11 @@ def page(request: HttpRequest, budget_id: int) -> HttpResponse:
         return budget_access.not_found(request, "budget")
     text = request.GET.get("days", "90")
     days = int(text) if text.isdigit() and len(text) < 4 and 1 <= int(text) <= backtest.MOST_DAYS else 90
-    found = backtest.run(tested=tested, days=days, now=now)
+    try:
+        found = backtest.run(tested=tested, days=days, now=now)
+    except backtest.NotTestable as problem:
+        messages.error(request, f"Nothing was tested: {problem}.")
+        return redirect("budget", budget_id)
     if request.GET.get("format") == "csv":
         return _csv(found)
     url = reverse("budget_backtest", args=[budget_id])
@@ -65,7 +70,10 @@ def page(request: HttpRequest, budget_id: int) -> HttpResponse:
 def of_draft(request: HttpRequest, save: Callable[[], int | None], *, budget_id: int | None = None) -> HttpResponse:
     """The same of what was typed into the form and not saved. Raises what `save` raises."""
     tested = backtest.of_draft(save, budget_id=budget_id)
-    found = backtest.run(tested=tested, days=90, now=timezone.now())
+    try:
+        found = backtest.run(tested=tested, days=90, now=timezone.now())
+    except backtest.NotTestable as problem:
+        raise budgets.Invalid({"period": f"nothing was tested: {problem}"}) from problem
     context = _context(found, "") | {
         "sub": f"{found.name} as it was typed, on days that are over. Nothing was saved: go back to change it or to save it.",
         "actions": [],

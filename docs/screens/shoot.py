@@ -29,7 +29,7 @@ PAGES = {
     "budgets": "/budgets/",
     "budget-new": "/budgets/new/",
     "budget-holds": "/budgets/holds/",
-    "anomalies": "/anomalies/?state=all",
+    "anomalies": "/anomalies/?view=all",
     "gpus": "/gpus/?preset=7d",
     "chargeback": "/chargeback/",
     "reconciliation": "/reconciliation/",
@@ -204,7 +204,7 @@ def connect(page: Page, base: str, files: Path) -> dict[str, str]:
 DETAILS = {
     "budget": ("/budgets/", r"/budgets/\d+/"),
     "budget-backtest": ("/budgets/1/", r"/budgets/\d+/backtest/"),
-    "anomaly": ("/anomalies/?state=all", r"/anomalies/\d+/"),
+    "anomaly": ("/anomalies/?view=all", r"/anomalies/\d+/"),
     "unit-run": ("/unit-costs/?unit=fine_tune_run", r"/unit-costs/runs/\d+/"),
     "chargeback-cost-centre": ("/chargeback/", r"/chargeback/[0-9-]+/[^/?-][^/?]*/\?basis=effective"),
     "month-close": ("/chargeback/", r"/chargeback/[0-9-]+/close/"),

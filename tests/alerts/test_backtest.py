@@ -9,6 +9,7 @@ import pytest
 
 from alerts import backtest, budgets, escalate, evaluate, execute, expected, measure, queries, refusals, replay
 from alerts.models import ActionRun, Budget, BudgetForecast
+from alerts.rows import BudgetTerms
 from attribution.queries import HourUsage
 from costobs.audit.models import AuditEntry
 from costobs.kernel.period import Days
@@ -237,6 +238,13 @@ def test_it_does_not_show_a_lead_the_budget_of_another_team(log: Source) -> None
 def test_it_refuses_a_number_of_days_it_cannot_play(days: int, log: Source) -> None:
     with pytest.raises(ValueError, match="1 to 366"):
         played(make_budget(), days=days)
+
+
+def test_it_says_which_budgets_it_cannot_test(log: Source) -> None:
+    number = make_budget(terms=BudgetTerms(zone="Europe/Berlin"))
+
+    with pytest.raises(backtest.NotTestable, match="days in Europe/Berlin"):
+        played(number)
 
 
 def event(action: str, *, at: datetime, until: datetime | None, **config: int) -> replay.Event:

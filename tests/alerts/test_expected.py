@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from alerts import budgets, evaluate, expected, forecasts, queries
 from alerts.models import BudgetForecast, BudgetState
+from alerts.rows import BudgetTerms
 from costobs.kernel.period import Days, month
 from tests.alerts.conftest import Books, at, at_once, make_books, make_budget, rung
 
@@ -228,3 +229,26 @@ def test_it_leaves_one_row_when_two_work_at_once(committed: Books) -> None:
 
     assert raised == []
     assert BudgetForecast.objects.filter(is_later=False).count() == 1
+
+
+def test_it_looks_ahead_over_the_days_of_the_budgets_zone(history: Books) -> None:
+    make_budget(terms=BudgetTerms(zone="America/New_York"))
+    make_budget(name="Rolling", period="rolling", terms=BudgetTerms(rolling_days=30))
+
+    expected.run(now=at(11))
+
+    row = BudgetForecast.objects.get(is_later=False)
+    # When the 10th was complete in UTC, it went on for five hours in New York.
+    assert (row.period_start, row.through) == (at(1).date(), at(10).date())
+    assert row.forecast_cost is not None and row.method not in {"", "naive pace"}
+    assert abs(row.forecast_cost - whole(month(at(1).date()))) < 60
+
+
+def test_it_looks_ahead_to_where_a_budget_ends_within_its_period(history: Books) -> None:
+    make_budget(terms=BudgetTerms(ends_on=date(2026, 11, 21), is_prorated=True))
+
+    expected.run(now=at(11))
+
+    row = BudgetForecast.objects.get(is_later=False)
+    assert row.period_end == date(2026, 11, 21)
+    assert row.forecast_cost is not None and abs(row.forecast_cost - whole(Days(at(1).date(), date(2026, 11, 21)))) < 5
