@@ -95,7 +95,8 @@ def answer(*, source_id: int | None, asked: Asked, now: datetime) -> dict[str, A
             for want in sorted(asked.wants, key=lambda want: want.budget_id)
             if accounts.get(want.budget_id) in locked
         ]
-    return {"leases": leases, "closed": _over(locked, taken, now)}
+    gone = asked.held.keys() - locked.keys()  # deleted, with their budget or for their age: nobody counts them any more
+    return {"leases": leases, "closed": sorted({*_over(locked, taken, now), *gone})}
 
 
 def run(*, now: datetime) -> int:
@@ -113,6 +114,18 @@ def run(*, now: datetime) -> int:
         return 0
     with transaction.atomic():
         return sum(_free(one, now) for one in _lock(ids).values())
+
+
+def tidy(*, before: datetime) -> int:
+    """Deletes the accounts, with their leases, of periods that ended before then; returns how many.
+
+    What they say is history by then: the events and the books keep what was spent. A spool that is read later still
+    brings its events.
+    """
+    gone = LeaseAccount.objects.filter(ends_at__lt=before)
+    count = gone.count()
+    gone.delete()
+    return count
 
 
 def _accounts(gate: Gate, asked: Asked, now: datetime) -> dict[int, int]:

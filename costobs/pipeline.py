@@ -41,6 +41,7 @@ _PASTS_AT_ONCE = 2
 _READERS = 4
 
 _MANY_DAYS = 7  # from so many rebuilt days on, PostgreSQL's statistics are out of date before autovacuum comes by
+_KEEP_LEASES = timedelta(days=400)  # a year of monthly accounts to look at, and the same month of the year before
 
 
 def settle(now: datetime, *, limit: int = 40) -> int:
@@ -295,7 +296,7 @@ def fetch_rates(**_: Any) -> None:
 
 @shared_task(name="costobs.pipeline.tidy", ignore_result=True)
 def tidy(**_: Any) -> None:
-    """Each hour: partitions ahead, old samples and drained batches away, charges of older versions classified.
+    """Each hour: partitions ahead, old samples, leases and drained batches away, charges of older versions classified.
 
     Where an update has brought other list prices, they are proposed; nobody is re-priced without being asked.
     """
@@ -305,5 +306,6 @@ def tidy(**_: Any) -> None:
     partitions.ensure_months([today, today + timedelta(days=31)])
     ingest_tidy.samples(before=now - timedelta(days=settings.COSTOBS_KEEP_SAMPLES_DAYS))
     inbox.tidy(before=now - timedelta(days=1))
+    leases.tidy(before=now - _KEEP_LEASES)
     ingest_tidy.classify_charges()
     price_changes.propose_list(now=now)

@@ -30,8 +30,7 @@ def waiting(runs: Sequence[RunLine], viewer: Viewer, now: datetime) -> Table:
         Column("Action"),
         Column("Budget"),
         Column("Why", wide=True),
-        Column("Asked"),
-        Column("Expires"),
+        Column("Asked, expires"),
         Column("What callers would see", wide=True),
         Column("Decide"),
     ]
@@ -41,8 +40,7 @@ def waiting(runs: Sequence[RunLine], viewer: Viewer, now: datetime) -> Table:
                 Cell(run.words, reverse("action", args=[run.id]), note=run.target_words),
                 Cell(run.budget_name, reverse("budget", args=[run.budget_id])),
                 Cell(run.reason),
-                Cell(fmt.moment(run.asked_at), note=fmt.ago(run.asked_at, now)),
-                Cell(fmt.moment(run.expires_at), note="then nothing happens") if run.expires_at else Cell("Period end"),
+                Cell(fmt.ago(run.asked_at, now), note=_until(run), title=fmt.moment(run.asked_at)),
                 Cell(run.effect),
                 Cell(actions=links(viewer, run))
                 if budget_access.may_act(viewer, run.teams)
@@ -53,6 +51,11 @@ def waiting(runs: Sequence[RunLine], viewer: Viewer, now: datetime) -> Table:
     ]
     empty = Notice("info", "Nothing waits for approval", f"Checked {fmt.moment(now)}.")
     return Table("Actions that wait for approval", columns, rows, empty=empty)
+
+
+def _until(run: RunLine) -> str:
+    end = fmt.moment(run.expires_at) if run.expires_at else "the end of the period"
+    return f"until {end}, then nothing happens"
 
 
 def in_force(runs: Sequence[RunLine], viewer: Viewer, now: datetime) -> Table:

@@ -27,6 +27,9 @@ PAGES = {
     "unit-ticket": "/unit-costs/?unit=figure%3Atickets_resolved",
     "unit-compare": "/unit-costs/compare/",
     "budgets": "/budgets/",
+    "budget-new": "/budgets/new/",
+    "budget-holds": "/budgets/holds/",
+    "anomalies": "/anomalies/?state=all",
     "gpus": "/gpus/?preset=7d",
     "chargeback": "/chargeback/",
     "reconciliation": "/reconciliation/",
@@ -38,6 +41,9 @@ PAGES = {
     "settings-price-new": "/settings/prices/new/",
     "settings-rates": "/settings/rates/",
     "settings-chargeback": "/settings/chargeback/",
+    "settings-alerts": "/settings/alerts/",
+    "settings-gates": "/settings/gates/",
+    "settings-hooks": "/settings/hooks/",
     "settings-sources": "/settings/sources/",
     "settings-new": "/settings/sources/new/",
 }
@@ -197,6 +203,8 @@ def connect(page: Page, base: str, files: Path) -> dict[str, str]:
 # Where the first link of a kind is found; numbers and months depend on the data.
 DETAILS = {
     "budget": ("/budgets/", r"/budgets/\d+/"),
+    "budget-backtest": ("/budgets/1/", r"/budgets/\d+/backtest/"),
+    "anomaly": ("/anomalies/?state=all", r"/anomalies/\d+/"),
     "unit-run": ("/unit-costs/?unit=fine_tune_run", r"/unit-costs/runs/\d+/"),
     "chargeback-cost-centre": ("/chargeback/", r"/chargeback/[0-9-]+/[^/?-][^/?]*/\?basis=effective"),
     "month-close": ("/chargeback/", r"/chargeback/[0-9-]+/close/"),

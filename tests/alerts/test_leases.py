@@ -376,7 +376,7 @@ def test_it_forgets_accounts_of_budgets_that_are_deleted(books: Books) -> None:
 
     answer = process.ask(at(2), budget_id, "30", **{f"a{lease['account']}": amounts(settled="3")})
 
-    assert answer == {"leases": [], "closed": []}
+    assert answer == {"leases": [], "closed": [lease["account"]]}
     assert LeaseAccount.objects.count() == 0
 
 
@@ -399,3 +399,18 @@ def test_it_answers_gates_that_know_no_leases_as_before(books: Books) -> None:
 
     assert "hard" not in orjson.loads(gate.body)
     assert policy.answer(source_id=gate.source_id, if_none_match=gate.etag, now=at(2)).body is None
+
+
+def test_it_forgets_accounts_of_periods_long_past_and_says_so_to_who_still_names_them(books: Books) -> None:
+    process, budget_id = Process(make_gate()), make_hard()
+    (old,) = process.ask(at(2), budget_id, "30")["leases"]
+    later = at(2) + timedelta(days=430)
+    process.ask(later, budget_id, "30")
+
+    gone = leases.tidy(before=later - timedelta(days=400))
+    again = process.ask(later, budget_id, "30", **{f"a{old['account']}": amounts(settled="1")})
+
+    assert gone == 1
+    assert [row.starts_at.date() <= later.date() < row.ends_at.date() for row in LeaseAccount.objects.all()] == [True]
+    assert Lease.objects.count() == 1
+    assert again["closed"] == [old["account"]]

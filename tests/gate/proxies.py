@@ -33,7 +33,7 @@ class Model(Upstream):
         if scope["type"] == "http" and scope["path"] == "/v1/models":
             await self._json(send, {"data": [{"id": model} for model in self.models]})
         elif scope["type"] == "http" and self.status:
-            await receive()
+            self.seen.append({"path": scope["path"], "body": (await receive())["body"]})
             await self._json(send, {"error": {"message": "no room"}}, status=self.status)
         elif scope["type"] == "http" and self.silent:
             await receive()

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from costobs_gate import bodies
+from costobs_gate import bodies, compact
 
 CHAT = "/v1/chat/completions"
 
@@ -52,3 +52,10 @@ def test_it_changes_nothing_but_what_it_says() -> None:
 def test_it_leaves_alone_what_is_not_an_object(raw: bytes) -> None:
     assert bodies.read(raw) is None
     assert bodies.rewrite(raw, None, CHAT, bodies.Changes(max_tokens=256)).raw is raw
+
+
+@pytest.mark.parametrize(
+    "document", [{"a": 1, "b": [1, 2.5, None, True, 'ü"\n\ud800'], "c": {}}, [], "x", 5, {"none": float("inf")}]
+)
+def test_it_writes_json_as_the_standard_library_does(document: object) -> None:
+    assert compact.encode(document) == json.dumps(document, separators=(",", ":"))

@@ -16,6 +16,7 @@ from tests.gate.proxies import Model, Proxy, serving
 PRICES = [
     {"model": "large", "input": "0.00001", "cached": "0.00001", "output": "0.0001"},
     {"model": "small", "input": "0.000001", "cached": "0.000001", "output": "0.00001"},
+    {"model": "lost", "input": "0.000001", "cached": "0.000001", "output": "0.00001"},
     {"model": "gpt-mini", "input": "0.000002", "cached": "0.000002", "output": "0.00002"},
 ]
 # The upstream says 305 tokens in and 4 out.
@@ -123,6 +124,49 @@ def test_it_does_not_overflow_into_a_budget_without_room(
 
     assert (answer.status_code, len(api.seen)) == (503, 0)
     assert costobs.event(outcome="error")["x_gate_accounts"] == [10]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_it_takes_nothing_for_what_a_server_has_no_room_for(
+    start: Callable[..., Proxy], own: Model, costobs: CostobsServer, enforce: Callable[..., str], status: int
+) -> None:
+    enforce(budget(1, {"model": "small"}))
+    proxy, own.status = start(), status
+
+    answer = _once_lent(lambda: proxy.ask(max_tokens=100))
+
+    assert answer.status_code == status
+    event = costobs.event(outcome="error")
+    assert (event["x_gate_cost"], event["usage_known"]) == ("0", True)
+    _settled(costobs, {10: ("0", "0")})
+
+
+def test_it_takes_nothing_for_what_never_reached_a_server(
+    start: Callable[..., Proxy], costobs: CostobsServer, enforce: Callable[..., str]
+) -> None:
+    enforce(budget(1, {"model": "lost"}))
+    proxy = start("--upstream", "gone=http://127.0.0.1:9", "--models", "gone=lost")
+
+    answer = _once_lent(lambda: proxy.ask(model="lost"))
+
+    assert answer.status_code == 502
+    assert costobs.event(outcome="error")["x_gate_cost"] == "0"
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_it_keeps_the_reservation_where_a_server_failed_and_may_have_computed(
+    start: Callable[..., Proxy], own: Model, costobs: CostobsServer, enforce: Callable[..., str], status: int
+) -> None:
+    enforce(budget(1, {"model": "small"}))
+    proxy, own.status = start(), status
+
+    _once_lent(lambda: proxy.ask(max_tokens=100))
+
+    event = costobs.event(outcome="error")
+    # 512 tokens of the template and the bytes of the body at 0.000001, 100 tokens at 0.00001.
+    reserved = 512 + len(own.seen[-1]["body"]) + 1000
+    assert (event["x_gate_cost"], event["usage_known"]) == (f"0.00{reserved}000000", False)
+    _settled(costobs, {10: (event["x_gate_cost"], "0")})
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -52,6 +52,22 @@ def test_it_admits_a_request_larger_than_a_minute_when_nothing_else_was_used() -
     assert (later.refused_by, later.retry_after_seconds) == (limit, 31)  # it pays what it took too much by waiting
 
 
+def test_it_counts_a_request_at_the_upstream_it_moved_to_and_nowhere_else() -> None:
+    gate, request = Admission(), Request(KEY, None, "m")
+    counted = gate.decide(request=request, rules=[], now=NOW, monotonic=0, upstream="own").ticket
+    uncounted = gate.decide(request=request, rules=[], now=NOW, monotonic=0).ticket
+    assert counted is not None and uncounted is not None
+
+    gate.move(counted, "own", "", 0)
+    gate.move(uncounted, "other", "api", 0)
+    full = {name: gate.is_full(name, 1, 0) for name in ("own", "api", "other")}
+    for ticket in (counted, uncounted):
+        gate.leave(ticket, monotonic=0)
+
+    assert full == {"own": False, "api": True, "other": False}
+    assert not any(gate.is_full(name, 1, 0) for name in full)
+
+
 def test_it_protects_exceptions_but_no_request_without_a_readable_model() -> None:
     block = rules.parse(rule("r", "block", {"team": "beta"}, **{"except": [{"model": "safe"}]}), "rules[0]", "")
 

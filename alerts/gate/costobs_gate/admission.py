@@ -129,12 +129,14 @@ class Admission:
                 self._give_back(ticket, used, monotonic)
 
     def move(self, ticket: Ticket, upstream: str, other: str, monotonic: float) -> None:
-        """It runs at another upstream now."""
+        """It runs at another upstream now; an `other` without a name is not counted."""
         with self.counters.locked():
-            for name, change in ((upstream, -1), (other, 1)):
-                id_ = upstream_id(name)
-                self.counters.count(id_, change, monotonic)
-                (ticket.counted.add if change > 0 else ticket.counted.discard)(id_)
+            if upstream_id(upstream) in ticket.counted:
+                self.counters.count(upstream_id(upstream), -1, monotonic)
+                ticket.counted.discard(upstream_id(upstream))
+            if other:
+                self.counters.count(upstream_id(other), 1, monotonic)
+                ticket.counted.add(upstream_id(other))
 
     def is_full(self, upstream: str, most: int, monotonic: float) -> bool:
         """Whether an upstream has so many requests in flight, of all processes."""

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+from costobs_gate.compact import encode as _encode
+
 COMPLETIONS_DEFAULT = 16  # max_tokens of /v1/completions when none is named (OpenAI's reference, and vLLM)
 STREAM_OPTIONS_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
 GENERATING_PATHS = STREAM_OPTIONS_PATHS | {"/v1/responses", "/v1/messages"}

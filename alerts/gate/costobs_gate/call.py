@@ -127,6 +127,11 @@ class Call:
     def _overflow(self, target: Target) -> tuple[int, Target] | None:
         return self._ways.overflow(target) if self._ways is not None and self._document is not None else None
 
+    def _counted(self, target: Target) -> str:
+        """The upstream under whose name requests are counted; nothing where no number of them is too many."""
+        over = self._ways.overflow(target) if self._ways is not None else None
+        return target.upstream if over is not None and over[0] < routes.NEVER else ""
+
     def _lets(self, request: Request) -> bool:
         return self._runtime.admission.may_serve(
             request=request, rules=self._policy.rules, now=self._now, monotonic=time.monotonic()
@@ -146,7 +151,7 @@ class Call:
             now=self._now,
             monotonic=time.monotonic(),
             estimate=bodies.estimate(len(self._raw), self._document, None),
-            upstream=self._target.upstream,
+            upstream=self._counted(self._target),
         )
         self._decision = decision
         if decision.refused_by is None:
@@ -221,7 +226,7 @@ class Call:
             return None
         self._overflowed(over[1], reason)
         ticket.request = request
-        self._runtime.admission.move(ticket, before.upstream, self._target.upstream, time.monotonic())
+        self._runtime.admission.move(ticket, before.upstream, self._counted(self._target), time.monotonic())
         # The same id: what the spool holds last is what counts.
         self._event = self._admitted(request)
         return self._forwarded(self._target) if self._recorded() else None

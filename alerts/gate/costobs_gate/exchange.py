@@ -10,6 +10,7 @@ from costobs_gate.asgi_types import Message, RawHeaders, Receive, Send
 from costobs_gate.events import Ending
 
 CLIENT_CLOSED = 499  # nginx's number for a client that left before there was a status
+NO_ROOM = 503  # a server says so instead of beginning
 NOTHING_USED = "costobs.nothing_used"  # in a start message: the request never reached a model
 ABORT_KIND, ABORT_CODE = "insufficient_quota", "budget_exceeded"
 
@@ -156,8 +157,9 @@ class Exchange:
     def _end(self, outcome: str, status: int) -> None:
         self._settled = True
         reading = self._meter.reading()
-        if self._nothing_used or (400 <= status < 500 and outcome == "error"):
-            # The server refused it: nothing was computed, and that is known.
+        if self._nothing_used or (outcome == "error" and (400 <= status < 500 or status == NO_ROOM)):
+            # The server refused it, or it never got there: nothing was computed, and that is known. What other errors
+            # of a server had cost by then nobody knows.
             reading = metering.Reading(known=True, model=reading.model)
         ttft = self._ttft_ms if self._streams else None
         self._settle(Ending(outcome, status, reading, self._elapsed_ms(), ttft))

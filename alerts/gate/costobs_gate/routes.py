@@ -3,10 +3,12 @@
 In a model server there is one place and no routes.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+NEVER = sys.maxsize  # requests at once: a target that no number of them fills
 FORWARD = "costobs.forward"  # in the ASGI scope: the Forward of a metered request
 MODELS = "costobs.models"  # in the ASGI scope: the models that the key of another request may use (None: all)
 

@@ -24,8 +24,8 @@ from pathlib import Path
 from types import TracebackType
 
 from costobs_gate import accounts
+from costobs_gate.compact import encode as _encode
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would build a new one for each line
 log = logging.getLogger("costobs_gate")
 
 Event = Mapping[str, object]

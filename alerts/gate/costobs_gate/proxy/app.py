@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -135,7 +136,7 @@ class Proxy:
         url = wire.address(upstream, scope["path"], scope.get("query_string", b""), forward.model)
         return await self._open().request(
             scope["method"],
-            yarl.URL(url, encoded=True),
+            _url(url),
             data=forward.body or None,
             headers=wire.request_headers(scope["headers"], upstream),
             allow_redirects=False,
@@ -247,6 +248,11 @@ class Proxy:
             return
         found = frozenset(str(entry["id"]) for entry in entries)
         self.ways.learn(upstream.name, found)
+
+
+@functools.lru_cache(maxsize=1024)
+def _url(text: str) -> yarl.URL:
+    return yarl.URL(text, encoded=True)
 
 
 def _first(ways: Ways) -> routes.Target:

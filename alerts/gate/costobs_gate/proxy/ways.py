@@ -1,12 +1,9 @@
 """Which upstream serves which model."""
 
-import sys
 from collections.abc import Sequence
 
 from costobs_gate.proxy.upstreams import Upstream
-from costobs_gate.routes import Target
-
-NEVER = sys.maxsize
+from costobs_gate.routes import NEVER, Target
 
 
 class Ways:

@@ -1,0 +1,17 @@
+"""JSON text without spaces, by an encoder that is made once: `json.dumps` makes a new one for each text."""
+
+import json
+from collections.abc import Callable
+from json import encoder
+
+
+def _made() -> Callable[[object], str]:
+    make = getattr(encoder, "c_make_encoder", None)
+    if make is None:  # an interpreter without the C part
+        return json.JSONEncoder(separators=(",", ":")).encode
+    plain = json.JSONEncoder(separators=(",", ":"))
+    iterate = make(None, plain.default, encoder.encode_basestring_ascii, None, ":", ",", False, False, True)
+    return lambda document: "".join(iterate(document, 0))
+
+
+encode = _made()
