@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from alerts import anomaly_queries, execute, feedback, mutes, queries
+from alerts import anomaly_queries, execute, feedback, mutes, queries, routing
 from alerts.anomaly_lines import AnomalyLine
 from alerts.models import Alert, OpenItem
 from alerts.rows import RunLine
@@ -166,7 +166,7 @@ def _item(asked: Asked) -> OpenItem:
     newest = Alert.objects.filter(thread=item.thread).order_by("pk").last() if item else None
     if item is None or newest is None:
         raise Refused("there is no such item, or it is of a team that you do not see")
-    teams = tuple(newest.budget.scope.get("team", ())) if newest.budget else ()
+    teams = routing.teams_of(newest)
     if asked.person.teams is not None and not (teams and set(teams) <= set(asked.person.teams)):
         raise Refused("there is no such item, or it is of a team that you do not see")
     if not asked.person.may_act(teams):

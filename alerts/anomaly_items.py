@@ -6,11 +6,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from alerts import anomaly_lines, anomaly_messages, anomaly_reasons, notices, seasons
+from alerts.anomaly_messages import BudgetEnd
 from alerts.anomaly_reasons import Compared
 from alerts.causes import Cause, Scope
-from alerts.models import Anomaly, AnomalyFeedback
+from alerts.models import Anomaly, AnomalyFeedback, BudgetState
 from alerts.seasons import Episode, Judged
 from costobs.kernel import money
+from costobs.kernel.period import day_of
 from ingest import queries as ingest_queries
 
 SENSITIVITY = {"low": Decimal("1.5"), "normal": Decimal(0), "high": Decimal("-1")}
@@ -159,7 +161,7 @@ def _write(row: Anomaly, one: Finding, look: Look) -> Anomaly | None:
     if is_again or state == "open":
         _tell(row, look)
     elif was_open:
-        _tell_end(row, look)
+        tell_end(row, look.now)
     return row
 
 
@@ -207,7 +209,7 @@ def _close(row: Anomaly, outcome: str, look: Look) -> int:
     row.state, row.outcome, row.closed_at, row.updated_at = "closed", outcome, look.now, look.now
     row.version += 1
     row.save(update_fields=["state", "outcome", "closed_at", "updated_at", "version"])
-    _tell_end(row, look)
+    tell_end(row, look.now)
     return 1
 
 
@@ -217,17 +219,41 @@ def _tell(row: Anomaly, look: Look) -> None:
         return
     if row.told_cost is not None and row.impact_cost < row.told_cost * _GROWN:
         return
-    notice = anomaly_messages.found(anomaly_lines.line(row), now=look.now)
+    notice = anomaly_messages.found(anomaly_lines.line(row), now=look.now, budget=_budget(row, look.now))
     _raise("anomaly", row, notice, look.now)
     row.told_cost = row.impact_cost
     row.save(update_fields=["told_cost"])
 
 
-def _tell_end(row: Anomaly, look: Look) -> None:
+def tell_end(row: Anomaly, now: datetime) -> None:
+    """In its thread, where people were told of it; told of again, it begins anew."""
     if row.told_cost is not None:
-        _raise("anomaly_ended", row, anomaly_messages.ended(anomaly_lines.line(row)), look.now)
+        _raise("anomaly_ended", row, anomaly_messages.ended(anomaly_lines.line(row)), now)
         row.told_cost = None
         row.save(update_fields=["told_cost"])
+
+
+def _budget(row: Anomaly, now: datetime) -> BudgetEnd | None:
+    """The narrowest budget that holds all of this scope, the smallest of these, and how it is forecast to end."""
+    today = day_of(now)
+    # A period of another zone can be a day ahead or behind: the newest that has begun counts.
+    standing = BudgetState.objects.filter(
+        budget__is_active=True, budget__is_sample=False, budget__currency=row.currency,
+        period_start__lte=today, period_end__gt=today,
+    ).select_related("budget")  # fmt: skip
+    holding = [
+        one
+        for one in standing.order_by("period_start", "pk")
+        if all(row.scope.get(name) in values for name, values in one.budget.scope.items() if values)
+    ]
+    if not holding:
+        return None
+    found = max(
+        holding, key=lambda one: (len([each for each in one.budget.scope.values() if each]), -one.budget.amount)
+    )
+    amount, ends = found.amount or found.budget.amount, found.forecast_cost
+    over = None if ends is None or found.is_untrusted or amount <= 0 else (ends - amount) / amount
+    return BudgetEnd(found.budget.name, found.budget.owner_email, over)
 
 
 def _raise(kind: str, row: Anomaly, notice: anomaly_messages.Notice, now: datetime) -> None:

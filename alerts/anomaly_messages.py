@@ -1,6 +1,8 @@
 """What alerts say of anomalies: pure functions to the one anatomy of every alert."""
 
+from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from alerts import anomaly_lines
 from alerts.anomaly_lines import AnomalyLine
@@ -8,10 +10,19 @@ from alerts.rows import Button, Fact, Notice, Offer
 from costobs.kernel import fmt
 from costobs.kernel.period import day_of
 
-__all__ = ["Notice", "ended", "found"]
+__all__ = ["BudgetEnd", "Notice", "ended", "found"]
 
 
-def found(line: AnomalyLine, *, now: datetime) -> Notice:
+@dataclass(frozen=True, slots=True)
+class BudgetEnd:
+    """The budget that an anomaly is paid from; `over` is how far past its amount it is forecast to end, None: not known."""
+
+    name: str
+    owner_email: str
+    over: Decimal | None
+
+
+def found(line: AnomalyLine, *, now: datetime, budget: BudgetEnd | None = None) -> Notice:
     """It opened, or its impact grew by half."""
     name, rate = line.scope_words, fmt.money(line.rate_cost, line.currency)
     since = anomaly_lines.since(line)
@@ -30,6 +41,7 @@ def found(line: AnomalyLine, *, now: datetime) -> Notice:
             Fact("Where", _where(line)),
             Fact("If it goes on", f"+{_money(line, 'if_goes_on_cost')} by {fmt.short_day(line.month_ends.last)}"),
             *([Fact("Coincides with", _coincides(line))] if line.coincidences else []),
+            *_budget_facts(budget),
         ),
         steps=("Nothing was limited: an anomaly only tells. A rung with a trend can act on it.",),
         consequence=f"If it goes on: +{_money(line, 'if_goes_on_cost')} by {fmt.short_day(line.month_ends.last)}.",
@@ -75,6 +87,14 @@ def _offers(line: AnomalyLine) -> tuple[Offer, ...]:
         Offer("anomaly_expected", "Expected", subject, asks=expected),
         Offer("anomaly_mute", "Mute 7 days", subject),
     )
+
+
+def _budget_facts(budget: BudgetEnd | None) -> list[Fact]:
+    if budget is None:
+        return []
+    is_over = budget.over is not None and budget.over > 0
+    ends = f"{budget.name} would end {fmt.percent(budget.over, places=0)} over" if is_over else budget.name
+    return [Fact("Budget", ends), *([Fact("Owner", budget.owner_email)] if budget.owner_email else [])]
 
 
 def path(line: AnomalyLine) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import F
 
-from alerts.anomaly_items import SENSITIVITY, key_of
+from alerts.anomaly_items import SENSITIVITY, key_of, tell_end
 from alerts.causes import GROUPS
 from alerts.models import Anomaly, AnomalyFeedback, OpenItem
 from costobs.audit import record
@@ -86,10 +86,13 @@ def say(
         )  # fmt: skip
         if kind in _CLOSING:
             row.state, row.outcome, row.closed_at = "closed", _CLOSING[kind], row.closed_at or now
+        _save(row, now)
+        if kind in _CLOSING:
+            tell_end(row, now)
+            # Where nobody was told of the end, nothing is left to do all the same.
             OpenItem.objects.filter(thread=f"anomaly:{row.pk}", closed_at=None).update(
                 closed_at=now, version=F("version") + 1
             )
-        _save(row, now)
         _audit(
             f"anomaly.{kind}",
             row,

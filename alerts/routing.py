@@ -1,6 +1,6 @@
 """Which channels get an alert and why, whether it is muted, and until when it can wait: one answer for sending and for pages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from typing import Any
@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo
 from django.db.models import Q
 
 from alerts import topics
-from alerts.models import Alert, Channel, Mute, QuietHours, Route, ThreadPosition
+from alerts.models import Alert, Anomaly, Channel, Mute, QuietHours, Route, ThreadPosition
 
 NO_ROUTES = "No routes are set up, so every alert goes to every channel."
 NO_MATCH = "No route takes it, and what nobody takes goes to every channel."
+_ANOMALY = "anomaly:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,23 @@ def targets(alert: Alert) -> list[Target]:
     return list(first.values())
 
 
+def teams_of(alert: Alert) -> tuple[str, ...]:
+    """The teams that an alert is about: those of its budget, or of its anomaly."""
+    if alert.budget is not None:
+        return tuple(alert.budget.scope.get("team", ()))
+    return anomaly_teams([alert.thread]).get(alert.thread, ())
+
+
+def anomaly_teams(threads: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The team of each of these threads that is an anomaly's and names one."""
+    numbers = [one.removeprefix(_ANOMALY) for one in threads if one.startswith(_ANOMALY)]
+    found = Anomaly.objects.filter(pk__in=[int(one) for one in numbers if one.isdecimal()], scope__has_key="team")
+    return {f"{_ANOMALY}{pk}": (scope["team"],) for pk, scope in found.values_list("pk", "scope")}
+
+
 def _by_routes(alert: Alert, routes: Sequence[Route]) -> list[Target]:
-    matching = [one for one in routes if _takes(one, alert)]
+    teams = teams_of(alert)
+    matching = [one for one in routes if _takes(one, alert, teams)]
     found: list[Target] = []
     owner = alert.budget.owner_email if alert.budget else ""
     for audience in ("owner", "team", "fallback"):
@@ -61,9 +77,8 @@ def _by_routes(alert: Alert, routes: Sequence[Route]) -> list[Target]:
     return [Target(one.channel_id, _reason(one, alert)) for one in routes if one.audience == "fallback"]
 
 
-def _takes(route: Route, alert: Alert) -> bool:
+def _takes(route: Route, alert: Alert, teams: Sequence[str]) -> bool:
     wanted = route.topics or topics.CUSTOM[route.audience]
-    teams = alert.budget.scope.get("team", []) if alert.budget else []
     return (
         alert.audience in wanted
         and topics.at_least(alert.severity, route.least_severity)
@@ -88,15 +103,15 @@ def _reason(route: Route, alert: Alert) -> str:
 
 
 def mute_of(alert: Alert, now: datetime) -> Mute | None:
-    """Who silenced this item, its budget or its team, if somebody did. What is critical cannot be silenced."""
+    """Who silenced this item, its budget or its one team, if somebody did. What is critical cannot be silenced."""
     if alert.severity == "critical" or alert.audience in {"digest", "test"}:
         return None
     about = Q(about="thread", subject=alert.thread)
     if alert.budget is not None:
         about |= Q(about="budget", subject=str(alert.budget.pk))
-        named = alert.budget.scope.get("team", [])
-        if len(named) == 1:
-            about |= Q(about="team", subject=named[0])
+    named = teams_of(alert)
+    if len(named) == 1:
+        about |= Q(about="team", subject=named[0])
     return Mute.objects.filter(about, until__gt=now, muted_at__lte=now, ended_at=None).order_by("-until").first()
 
 

@@ -1,14 +1,15 @@
 """What people were told, where and when, and why each of them: for the log and for the page behind "why am I getting this"."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Prefetch, Q, QuerySet, TextField, Value
+from django.db.models.functions import Cast, Concat
 
 from alerts import routing
 from alerts.channels.base import notice_from
-from alerts.models import Alert, AlertDelivery, OpenItem
+from alerts.models import Alert, AlertDelivery, Anomaly, Budget, OpenItem
 from alerts.rows import Notice
 
 Teams = Sequence[str] | None
@@ -78,13 +79,13 @@ class AlertDetail:
 
 
 def log(*, teams: Teams, state: str = "", topic: str = "", limit: int = 100) -> list[AlertLine]:
-    """The newest alerts; of a viewer bound to teams, those about budgets of these teams."""
+    """The newest alerts; of a viewer bound to teams, those about budgets and anomalies of these teams."""
     rows = _rows(teams)
     if state:
         rows = rows.filter(alertdelivery__state=state).distinct()
     if topic:
         rows = rows.filter(audience=topic)
-    return [_line(one) for one in rows.order_by("-pk")[:limit]]
+    return _lines(rows.order_by("-pk")[:limit])
 
 
 def alert(*, alert_id: int, teams: Teams, now: datetime) -> AlertDetail:
@@ -95,10 +96,10 @@ def alert(*, alert_id: int, teams: Teams, now: datetime) -> AlertDetail:
     mute = routing.mute_of(row, now)
     thread = _rows(teams).filter(thread=row.thread).order_by("pk")[:50]
     return AlertDetail(
-        line=_line(row),
+        line=_lines([row])[0],
         notice=notice_from(row.payload),
         item=_item(row.thread),
-        thread=tuple(_line(one) for one in thread),
+        thread=tuple(_lines(thread)),
         muted_by=mute.muted_by if mute else "",
         muted_until=mute.until if mute else None,
         mute_reason=mute.reason if mute else "",
@@ -119,12 +120,19 @@ def _rows(teams: Teams) -> QuerySet[Alert]:
     if teams is None:
         return rows
     # Every team that the budget names must be the viewer's, and it must name one.
-    return rows.filter(
-        Q(budget__scope__team__contained_by=list(teams)), ~Q(budget__scope__team=[]), budget__scope__has_key="team"
-    )
+    budgets = Budget.objects.filter(~Q(scope__team=[]), scope__team__contained_by=list(teams), scope__has_key="team")
+    anomalies = Anomaly.objects.filter(scope__team__in=[team for team in teams if team])
+    threads = anomalies.values_list(Concat(Value("anomaly:"), Cast("pk", TextField()), output_field=TextField()))
+    return rows.filter(Q(budget__in=budgets) | Q(budget=None, thread__in=threads))
 
 
-def _line(row: Alert) -> AlertLine:
+def _lines(rows: Iterable[Alert]) -> list[AlertLine]:
+    found = list(rows)
+    odd = routing.anomaly_teams({one.thread for one in found})
+    return [_line(one, odd.get(one.thread, ())) for one in found]
+
+
+def _line(row: Alert, teams: tuple[str, ...]) -> AlertLine:
     budget = row.budget
     return AlertLine(
         id=row.pk,
@@ -135,7 +143,7 @@ def _line(row: Alert) -> AlertLine:
         severity=row.severity,
         budget_id=budget.pk if budget else None,
         budget_name=budget.name if budget else "",
-        teams=tuple(budget.scope.get("team", ())) if budget else (),
+        teams=tuple(budget.scope.get("team", ())) if budget else teams,
         thread=row.thread,
         deliveries=tuple(
             DeliveryLine(

@@ -5,12 +5,12 @@ from decimal import Decimal
 
 import pytest
 
-from alerts import anomalies, anomaly_queries, feedback
-from alerts.models import Alert, Anomaly, AnomalyFeedback
+from alerts import anomalies, anomaly_queries, feedback, mutes, routes, routing, subscribe, told
+from alerts.models import Alert, Anomaly, AnomalyFeedback, BudgetState, Channel, OpenItem
 from attribution.models import DailyCost
 from costobs.audit.models import AuditEntry
 from costobs.kernel import money
-from tests.alerts.conftest import Books
+from tests.alerts.conftest import START, Books, make_budget
 
 pytestmark = pytest.mark.django_db
 
@@ -235,3 +235,91 @@ def test_it_is_silent_while_muted_and_says_who_is_on_it(year: Books) -> None:
     (line,) = open_ones()
     assert line.acknowledged_by == "ben@example.com"
     assert not Alert.objects.exists()
+
+
+def test_it_ends_the_thread_when_somebody_decides_and_begins_again_when_that_is_undone(year: Books) -> None:
+    year.spend(LAST, "300", team="search")
+    look()
+    made = said("expected", ends_at=NOW + timedelta(days=7))
+
+    assert [*Alert.objects.order_by("pk").values_list("kind", flat=True)] == ["anomaly", "anomaly_ended"]
+    assert OpenItem.objects.get().closed_at == NOW
+
+    feedback.undo(feedback_id=made, by="ada@example.com", now=NOW)
+    look(NOW + timedelta(minutes=2))
+    assert [*Alert.objects.order_by("pk").values_list("kind", flat=True)] == ["anomaly", "anomaly_ended", "anomaly"]
+    assert OpenItem.objects.get().closed_at is None
+
+
+@pytest.fixture
+def told_of_search(year: Books) -> Alert:
+    """Search leaps with two models, so that the team is the cause."""
+    year.spend(LAST, "300", team="search", model="mistral")
+    look()
+    return Alert.objects.get()
+
+
+def test_it_goes_to_the_channel_of_its_team(told_of_search: Alert) -> None:
+    named = {
+        name: subscribe.create(name=name, kind="email", config={"to": [f"{name}@example.com"]}, by="ada", now=START)
+        for name in ("search", "support", "everyone")
+    }
+    for team in ("search", "support"):
+        routes.add_route(audience="team", channel_id=named[team], team=team, by="ada", now=START)
+    routes.add_route(audience="fallback", channel_id=named["everyone"], by="ada", now=START)
+
+    found = routing.targets(told_of_search)
+
+    assert [Channel.objects.get(pk=one.channel_id).name for one in found] == ["search"]
+
+
+def test_it_keeps_silent_while_its_team_is_muted(told_of_search: Alert) -> None:
+    until = NOW + timedelta(days=1)
+    mutes.mute(about="team", subject="support", until=until, reason="move", by="ada", now=NOW)
+    assert routing.mute_of(told_of_search, NOW) is None
+
+    mutes.mute(about="team", subject="search", until=until, reason="move", by="ada", now=NOW)
+
+    assert routing.mute_of(told_of_search, NOW) is not None
+
+
+def test_it_stands_in_the_log_of_its_lead_alone(told_of_search: Alert) -> None:
+    assert [one.teams for one in told.log(teams=("search",))] == [("search",)]
+    assert told.log(teams=("support",)) == told.log(teams=("",)) == told.log(teams=()) == []
+    Anomaly.objects.update(scope={})
+    assert told.log(teams=("search",)) == []
+    assert [one.teams for one in told.log(teams=None)] == [()]
+
+
+def test_it_names_the_narrowest_budget_its_owner_and_where_it_would_end(year: Books) -> None:
+    for name, scope, ends in (
+        ("All", {}, "1500"),
+        ("Search", {"team": ["search", "x"]}, "1120"),
+        ("Other", {"team": ["support"]}, "9"),
+    ):
+        budget = make_budget(name=name, scope=scope, amount="1000", owner_email=f"{name.lower()}@example.com")
+        BudgetState.objects.create(
+            budget_id=budget, period_start=date(2026, 11, 1), period_end=date(2026, 12, 1), evaluated_at=NOW,
+            spend_cost=900, estimated_cost=0, used_percent=90, state="watch", forecast_cost=Decimal(ends),
+        )  # fmt: skip
+    year.spend(LAST, "300", team="search", model="mistral")
+
+    look()
+
+    facts = {one["label"]: one["value"] for one in Alert.objects.get().payload["facts"]}
+    assert (facts["Budget"], facts["Owner"]) == ("Search would end 12 % over", "search@example.com")
+
+
+def test_it_names_no_end_of_a_budget_whose_figures_are_stale(year: Books) -> None:
+    BudgetState.objects.create(
+        budget_id=make_budget(name="Search", scope={"team": ["search"]}, amount="1000"),
+        period_start=date(2026, 11, 1), period_end=date(2026, 12, 1), evaluated_at=NOW,
+        spend_cost=900, estimated_cost=0, used_percent=90, state="watch", forecast_cost=1120, is_stale=True,
+    )  # fmt: skip
+    year.spend(LAST, "300", team="search", model="mistral")
+
+    look()
+
+    facts = {one["label"]: one["value"] for one in Alert.objects.get().payload["facts"]}
+    assert facts["Budget"] == "Search"
+    assert "Owner" not in facts
