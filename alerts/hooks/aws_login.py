@@ -8,8 +8,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from alerts.hooks.base import BadConfig, Field, PermanentFailure, TemporaryFailure, checked
-from costobs.kernel import http
+from alerts.hooks.base import BadConfig, Field, PermanentFailure, TemporaryFailure, checked, endpoint
 
 SETTINGS = (
     Field("region", "Region", "As eu-central-1.", is_needed=True),
@@ -40,16 +39,10 @@ def check(config: Mapping[str, Any], credentials: Mapping[str, str]) -> None:
 
 def client(service: str, config: Mapping[str, Any], credentials: Mapping[str, str]) -> Any:  # boto3 ships no types
     """A client with short patience. Raises PermanentFailure for an address that must not be called."""
-    url = str(config.get("endpoint_url") or "")
-    if url:
-        try:
-            http.check(url)
-        except http.BlockedAddress as problem:
-            raise PermanentFailure(f"endpoint_url: {problem}") from None
     return boto3.client(
         service,
         region_name=config["region"],
-        endpoint_url=url or None,
+        endpoint_url=endpoint(config) or None,
         aws_access_key_id=credentials.get("access_key_id") or None,
         aws_secret_access_key=credentials.get("secret_access_key") or None,
         config=Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 2, "mode": "standard"}),

@@ -16,9 +16,9 @@ from alerts.hooks.base import (
     Standing,
     TemporaryFailure,
     checked,
+    endpoint,
 )
 from alerts.hooks.machines import run_again, started_again, stopped_by, words_of, would_stop
-from costobs.kernel import http
 from ingest.sources.base import SourceUnavailable
 from ingest.sources.stores import azure_login
 
@@ -177,12 +177,7 @@ def _in_the_clear(config: Mapping[str, Any]) -> dict[str, bool]:
 def _client(config: Mapping[str, Any], credentials: Mapping[str, str]) -> Iterator[Any]:
     from azure.mgmt.compute import ComputeManagementClient
 
-    url = str(config.get("management_url") or _PUBLIC).rstrip("/")
-    if url != _PUBLIC:
-        try:
-            http.check(url)
-        except http.BlockedAddress as problem:
-            raise PermanentFailure(f"management_url: {problem}") from None
+    url = (endpoint(config, "management_url") or _PUBLIC).rstrip("/")
     try:
         credential = azure_login.token_credential(credentials, service=url)
     except SourceUnavailable as problem:

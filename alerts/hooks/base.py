@@ -159,3 +159,14 @@ def checked(field: str, url: str) -> str:
         return http.check(url)
     except http.BlockedAddress as problem:
         raise BadConfig(field, str(problem)) from problem
+
+
+def endpoint(config: Mapping[str, Any], name: str = "endpoint_url") -> str:
+    """The user's own address of a service, checked anew before every use; empty where there is none. Raises PermanentFailure."""
+    url = str(config.get(name) or "")
+    if url:
+        try:
+            http.check(url)
+        except http.BlockedAddress as problem:
+            raise PermanentFailure(f"{name}: {problem}") from None
+    return url

@@ -14,9 +14,9 @@ from alerts.hooks.base import (
     Standing,
     TemporaryFailure,
     checked,
+    endpoint,
 )
 from alerts.hooks.machines import run_again, started_again, stopped_by, words_of, would_stop
-from costobs.kernel import http
 from ingest.sources.base import SourceUnavailable
 from ingest.sources.stores import google_login
 
@@ -165,12 +165,7 @@ def _where(config: Mapping[str, Any]) -> dict[str, str]:
 def _client(name: str, config: Mapping[str, Any], credentials: Mapping[str, str]) -> Any:
     from google.cloud import compute_v1
 
-    url = str(config.get("endpoint_url") or "")
-    if url:
-        try:
-            http.check(url)
-        except http.BlockedAddress as problem:
-            raise PermanentFailure(f"endpoint_url: {problem}") from None
+    url = endpoint(config)
     try:
         own: Any = google_login.credentials(credentials, endpoint_url=url)
     except SourceUnavailable as problem:
