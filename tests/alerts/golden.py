@@ -10,10 +10,10 @@ import orjson
 GOLDEN = Path(__file__).parents[1] / "golden" / "alerts"
 # What the database numbers: pages of budgets, actions and alerts, ids in blocks, subjects of buttons, threads.
 _NUMBERS = (
-    (r"/(budgets|actions|alerts)/\d+/", r"/\1/7/"),
+    (r"/(anomalies|budgets|actions|alerts)/\d+/", r"/\1/7/"),
     (r"alert:\d+", "alert:7"),
     (r"<alert\.\d+@", "<alert.7@"),
-    (r"\b(budget|drift|digest)([:.])\d+([:.])", r"\1\g<2>7\3"),
+    (r"\b(anomaly|budget|drift|digest)([:.])\d+([:.])", r"\1\g<2>7\3"),
     (r'"\d+:v(\d+)"', r'"7:v\1"'),
     (r'"id": \d+', '"id": 7'),
 )

@@ -15,8 +15,8 @@ import orjson
 import pytest
 from django.test import override_settings
 
-from alerts import deliver, escalate, evaluate, execute, mutes, notices, subscribe
-from alerts.models import ActionRun, Alert, AlertDelivery, Budget, Channel, OpenItem, ThreadPosition
+from alerts import anomalies, deliver, escalate, evaluate, execute, feedback, mutes, notices, subscribe
+from alerts.models import ActionRun, Alert, AlertDelivery, Anomaly, Budget, Channel, OpenItem, ThreadPosition
 from costobs.kernel.period import month as month_of
 from tests.alerts.conftest import START, Books, FakeGate, at, climb, make_budget, rung, settle
 from tests.alerts.golden import as_json, same_as_golden
@@ -125,6 +125,29 @@ def test_it_tells_of_a_forecast_over(books: Books, receivers: Receivers) -> None
     told(at(11, 6, 1))
 
     receivers.same("forecast_over")
+
+
+def test_it_tells_of_an_anomaly_and_of_its_end_in_one_thread(books: Books, receivers: Receivers) -> None:
+    make_budget(owner_email="ada@example.com", amount="3000")
+    last = at(20).date()
+    for back in range(56):
+        books.spend(last - timedelta(days=back), str(100 + back % 3), team="search")
+        books.spend(last - timedelta(days=back), str(60 + back % 4), team="support", model="mistral")
+    books.spend(last, "300", team="search")
+    books.complete(at(21, 0))
+    evaluate.run(now=at(21, 6))
+    anomalies.run(now=at(21, 6), is_asked=True)
+
+    told(at(21, 6, 1))
+    receivers.same("anomaly")
+
+    row = Anomaly.objects.get()
+    feedback.say(
+        anomaly_id=row.pk, version=row.version, kind="expected", by="ada@example.com", now=at(21, 7), ends_at=at(28)
+    )
+    told(at(21, 7, 1))
+    receivers.same("anomaly_ended")
+    assert ThreadPosition.objects.values("thread").distinct().count() == 1
 
 
 def test_it_tells_the_story_of_an_action_from_the_question_to_its_end(
