@@ -25,6 +25,7 @@ class Anomalies(APIView):
     permission_classes = [MayRead]
 
     @extend_schema(
+        operation_id="api_v1_anomalies_list",
         parameters=[OpenApiParameter("state", str, enum=list(_STATES), description="Default: both.")],
         responses=OpenApiTypes.OBJECT,
     )
