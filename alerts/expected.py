@@ -57,7 +57,7 @@ def _make(row: Budget, mark: str, at: datetime, *, made_at: datetime | None = No
     today = spans.today(row, at)
     span = spans.current(row, at)
     days = span.days
-    found = _outlook(row, span, at)
+    found = _outlook(row, span, at, is_later=made_at is not None)
     if found is not None and (not found.is_interval or (made_at is not None and found.through != today)):
         found = (
             None  # the naive pace moves with every call, so an evaluation works it out itself; late is not as it was
@@ -74,21 +74,22 @@ def _make(row: Budget, mark: str, at: datetime, *, made_at: datetime | None = No
         budget=row, period_start=span.key_date, through=found.through if found else today, defaults=values
     )
     # A curve is read from the newest only; what was said on a day is its end and its interval.
-    BudgetForecast.objects.filter(budget=row, made_at__lt=stored.made_at).exclude(days=[]).update(days=[])
+    if made_at is None:
+        older = BudgetForecast.objects.filter(budget=row, made_at__lt=stored.made_at).exclude(pk=stored.pk)
+        older.exclude(days=[]).update(days=[])
     return stored.pk
 
 
-def _outlook(row: Budget, span: Span, at: datetime) -> outlook.Outlook | None:
-    """The end of the period from the complete days of the budget's zone, in its currency."""
+def _outlook(row: Budget, span: Span, at: datetime, *, is_later: bool) -> outlook.Outlook | None:
+    """The end of the period from the complete days of the budget's zone, in its currency. `is_later`: the books know more
+    than they did at `at`, so what came on the days that were open then is left out.
+    """
     zone, today = spans.zone_of(row), spans.today(row, at)
     if today not in span.days:
         return None
     known = spend_queries.known_until(scope=spend_scope(row, span.days), now=at)
-    # Days of the zone that have ended when the last complete UTC day did.
-    complete = Days(known, known).start_at.astimezone(zone).date()
-    until = max(complete, today - timedelta(days=outlook.LATE_DAYS))
-    back = forecast.MAX_DAYS if row.zone == "UTC" else _DAYS_BY_THE_HOUR
-    start = min(span.days.start, until - timedelta(days=back))
+    until = max(complete_until(row, known), today - timedelta(days=outlook.LATE_DAYS))
+    start = since(row, span, until)
     window = Window(
         scope=row.scope,
         currency=row.currency,
@@ -99,9 +100,22 @@ def _outlook(row: Budget, span: Span, at: datetime) -> outlook.Outlook | None:
     adjusted = {}
     if spend_queries.is_adjusted():
         adjusted = spend_queries.adjusted_by_day(scope=spend_scope(row, Days(start, today + timedelta(days=1))))
-    return outlook.with_costs(
-        by_day=spent.by_day(window, zone), adjusted=adjusted, period=span.days, until=until, today=today
-    )
+    by_day = spent.by_day(window, zone)
+    if is_later:
+        by_day = {day: cost for day, cost in by_day.items() if day < until}
+        adjusted = {day: cost for day, cost in adjusted.items() if day < until}
+    return outlook.with_costs(by_day=by_day, adjusted=adjusted, period=span.days, until=until, today=today)
+
+
+def complete_until(row: Budget, known: date) -> date:
+    """The first open day of the budget's zone when the UTC days before `known` are complete."""
+    return Days(known, known).start_at.astimezone(spans.zone_of(row)).date()
+
+
+def since(row: Budget, span: Span, until: date) -> date:
+    """The first day of the history of a forecast whose first open day is `until`."""
+    back = forecast.MAX_DAYS if row.zone == "UTC" else _DAYS_BY_THE_HOUR
+    return min(span.days.start, until - timedelta(days=back))
 
 
 _UNKNOWN: dict[str, object] = {
@@ -145,8 +159,7 @@ def _make_past(budgets: Sequence[Budget], now: datetime) -> list[int]:
     extent = spend_queries.extent()
     if extent is None:
         return []
-    today = periods.day_of(now)
-    wanted = {row.pk: list(_checkpoints(row, today)) for row in budgets}
+    wanted = {row.pk: list(_checkpoints(row, spans.today(row, now))) for row in budgets}
     near = {
         day + timedelta(days=off) for days in wanted.values() for _, day in days for off in range(-_NEAR, _NEAR + 1)
     }
@@ -156,8 +169,8 @@ def _make_past(budgets: Sequence[Budget], now: datetime) -> list[int]:
         said.setdefault((budget_id, start), []).append(through)
     made: list[int] = []
     for row in budgets:
-        for days, day in wanted[row.pk]:
-            is_known = any(abs((through - day).days) <= _NEAR for through in said.get((row.pk, days.start), ()))
+        for span, day in wanted[row.pk]:
+            is_known = any(abs((through - day).days) <= _NEAR for through in said.get((row.pk, span.key_date), ()))
             if is_known or day < extent.start + timedelta(days=forecast.MIN_DAYS):
                 continue
             if len(made) >= _SOME:
@@ -166,7 +179,7 @@ def _make_past(budgets: Sequence[Budget], now: datetime) -> list[int]:
     return made
 
 
-def _checkpoints(row: Budget, today: date) -> Iterable[tuple[Days, date]]:
+def _checkpoints(row: Budget, today: date) -> Iterable[tuple[Span, date]]:
     """Days of earlier weeks, months and quarters on which it is worth knowing what was expected."""
     span: Span | None = spans.on(row, today)
     if span is None or len(span.days) < 7:
@@ -176,4 +189,4 @@ def _checkpoints(row: Budget, today: date) -> Iterable[tuple[Days, date]]:
         if span is None:
             return
         for third in (1, 2):
-            yield span.days, span.days.start + timedelta(days=len(span.days) * third // 3)
+            yield span, span.days.start + timedelta(days=len(span.days) * third // 3)

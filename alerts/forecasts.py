@@ -3,12 +3,11 @@
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from alerts import queries, wording
+from alerts import queries, spans, spent, wording
 from alerts.models import Budget, BudgetForecast
 from alerts.rows import Said
-from attribution import queries as spend_queries
+from alerts.spent import Window
 from costobs.kernel import money
-from costobs.kernel import period as periods
 from costobs.kernel.period import Days
 
 _PERIODS = 4
@@ -22,11 +21,13 @@ def said(*, budget_id: int, now: datetime, teams: queries.Teams) -> list[Said]:
     row = Budget.objects.filter(pk=budget_id).first()
     if row is None or not queries.may_see(row, teams):
         raise queries.NotFound(f"there is no budget {budget_id}")
-    today = periods.day_of(now)
+    today = spans.today(row, now)
     rows = BudgetForecast.objects.filter(budget=row, period_end__lte=today, forecast_cost__isnull=False)
     by_period: dict[Days, list[BudgetForecast]] = {}
     for one in rows.order_by("-period_start", "through"):
-        by_period.setdefault(Days(one.period_start, one.period_end), []).append(one)
+        days = spans.keyed(row, one.period_start, now).days
+        if days.end == one.period_end:  # the budget began or ended elsewhere when it was made
+            by_period.setdefault(days, []).append(one)
     shown = list(by_period.items())[:_PERIODS]
     if not shown:
         return []
@@ -45,7 +46,9 @@ def _chosen(days: Days, kept: list[BudgetForecast]) -> list[BudgetForecast]:
 
 
 def _actual(row: Budget, days: Days) -> dict[date, Decimal]:
-    return {one.day: one.cost for one in spend_queries.spend_by_day(scope=queries.spend_scope(row, days))}
+    zone = spans.zone_of(row)
+    starts_at, ends_at = spans.midnight(days.start, zone), spans.midnight(days.end, zone)
+    return spent.by_day(Window(row.scope, row.currency, starts_at, ends_at, ends_at), zone)
 
 
 def _said(row: Budget, days: Days, one: BudgetForecast, actual: dict[date, Decimal]) -> Said:

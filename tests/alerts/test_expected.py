@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from alerts import budgets, evaluate, expected, forecasts, queries
+from alerts import budgets, evaluate, expected, forecasts, queries, spent
 from alerts.models import BudgetForecast, BudgetState
 from alerts.rows import BudgetTerms
+from alerts.spent import Window
 from costobs.kernel.period import Days, month
 from tests.alerts.conftest import Books, at, at_once, make_books, make_budget, rung
 
@@ -252,3 +254,49 @@ def test_it_looks_ahead_to_where_a_budget_ends_within_its_period(history: Books)
     row = BudgetForecast.objects.get(is_later=False)
     assert row.period_end == date(2026, 11, 21)
     assert row.forecast_cost is not None and abs(row.forecast_cost - whole(Days(at(1).date(), date(2026, 11, 21)))) < 5
+
+
+def make_all() -> None:
+    """Until nothing is left to do, which it must come to."""
+    assert any(not expected.run(now=at(11)) for _ in range(20))
+
+
+def test_it_keeps_the_curve_of_now_while_it_works_out_what_earlier_periods_lack(history: Books) -> None:
+    numbers = [make_budget(name=f"Week {number}", period="week") for number in range(5)]
+    make_all()
+    BudgetForecast.objects.filter(is_later=True).delete()
+
+    expected.run(now=at(11) + timedelta(minutes=1))
+
+    assert BudgetForecast.objects.filter(is_later=True).exists()
+    now = BudgetForecast.objects.filter(is_later=False)
+    assert now.count() == len(numbers) and not now.filter(days=[]).exists()
+
+
+def test_it_does_not_know_the_day_itself_when_it_works_out_an_earlier_one(history: Books) -> None:
+    make_budget(period="week")
+    make_all()
+    later = BudgetForecast.objects.filter(is_later=True).order_by("through")
+    before = list(later.values_list("through", "forecast_cost"))
+    for through, _ in before:
+        history.spend(through, "5000")
+
+    BudgetForecast.objects.all().delete()
+    make_all()
+
+    first = before[0][0]
+    assert before and later.get(through=first).forecast_cost == before[0][1]
+
+
+def test_it_compares_what_was_said_with_the_days_of_the_zone(history: Books) -> None:
+    number = make_budget(period="week", terms=BudgetTerms(zone="America/New_York", starts_on=date(2026, 10, 21)))
+    make_all()
+
+    found = forecasts.said(budget_id=number, now=at(11), teams=None)
+
+    oldest = found[-1]
+    assert oldest.days == Days(date(2026, 10, 21), date(2026, 10, 26))  # it began on a Wednesday
+    zone = ZoneInfo("America/New_York")
+    window = Window({"team": ["search"]}, "USD", at(1) - timedelta(days=30), at(11), at(11))
+    by_day = spent.by_day(window, zone)
+    assert oldest.actual_cost == sum(cost for day, cost in by_day.items() if day in oldest.days)
