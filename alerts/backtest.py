@@ -5,20 +5,20 @@ A forecast of a past day is made from the days before it. Nobody approves anythi
 or a shutdown would have kept from being spent stays spent: the hours are the ones that were.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from zoneinfo import ZoneInfo
 
 from django.db import transaction
 
-from alerts import blast, brakes, ladder, queries, replay, triggers, wording
+from alerts import blast, brakes, expected, ladder, queries, replay, spans, wording
 from alerts.models import Budget, Rung
-from alerts.refusals import Refused, refused
-from alerts.replay import Event, Moment, Step
-from alerts.triggers.base import Sight
-from attribution import forecast, outlook
+from alerts.pasts import Past, utc_days
+from alerts.refusals import Refused, refused, rerouted
+from alerts.replay import Event, Step
 from attribution import queries as spend_queries
 from costobs.kernel import fmt, money
 from costobs.kernel import period as periods
@@ -28,10 +28,9 @@ MOST_DAYS = 366
 
 
 class NotTestable(ValueError):
-    """This kind of budget is not tested on the past; the message says which are."""
+    """The budget did not run on the days asked for; the message says when it does."""
 
 
-_HOUR = timedelta(hours=1)
 _SECOND = timedelta(seconds=1)
 
 ASSUMPTIONS = (
@@ -42,9 +41,13 @@ ASSUMPTIONS = (
     (
         "Refused are the requests of an hour beyond the limit of one gate, spread evenly over its minutes, at their average cost"
         " by list prices; calls of own models without a price cost nothing. Limits on output tokens and on requests at a time"
-        " refuse nothing here."
+        " refuse nothing here. Requests that a reroute would have sent elsewhere are counted; what that saves is not known."
     ),
-    "Each period has the amount of today, without what was prorated, carried over or borrowed.",
+    (
+        "Each period has the amount as it is now, by days where the budget has only a part of it, with what was carried over"
+        " and borrowed there where that was written down, else without."
+    ),
+    "Days, periods and exchange rates are the budget's own; a rolling budget has its window of each of these days.",
     "No source was late and nothing was paused; maintenance windows, quiet hours and the reach of actions are as they are now.",
     "Whether a scope was idle is not played: steps on idleness do nothing here.",
 )
@@ -60,9 +63,11 @@ class Tested:
 
 @dataclass(frozen=True, slots=True)
 class PeriodPlayed:
-    """One period (or the part of it in these days) with what it came to."""
+    """One period (or the part of it in these days) with what it came to; of a rolling budget one window beside the other."""
 
     days: Days
+    starts_at: datetime
+    ends_at: datetime
     label: str
     amount: Decimal
     actual_cost: Decimal  # until the last day that was played
@@ -72,16 +77,22 @@ class PeriodPlayed:
     def used_percent(self) -> Decimal:
         return ladder.percent_of(self.actual_cost, self.amount)
 
+    def holds(self, event: Event) -> bool:
+        """Whether the event was in it."""
+        return self.starts_at <= event.at < self.ends_at
+
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
-    """What would have happened on `days`; `events` in order of time, superseded ones with them."""
+    """What would have happened on `days` of the zone; `events` in order of time, superseded ones with them."""
 
     name: str
     currency: str
+    zone: str
     days: Days
     events: tuple[Event, ...]
     refusals: Mapping[int, Refused]  # by id of the event
+    rerouted: Mapping[int, int]  # requests, by id of the event
     periods: tuple[PeriodPlayed, ...]
     false_alarms: tuple[Event, ...]  # on a forecast, in a period that then ended within its budget
 
@@ -100,14 +111,17 @@ class Backtest:
         return sum(one.requests for one in self.refusals.values())
 
     @property
+    def rerouted_requests(self) -> int:
+        return sum(self.rerouted.values())
+
+    @property
     def refused_cost(self) -> Decimal:
         return money.total(one.cost for one in self.refusals.values())
 
     def started_on(self, action: str) -> list[date]:
         """The days on which an action was applied without asking."""
-        return sorted(
-            {periods.day_of(one.at) for one in self.events if one.step.action == action and one.state == "running"}
-        )
+        begun = [one.at for one in self.events if one.step.action == action and one.state == "running"]
+        return sorted({at.astimezone(ZoneInfo(self.zone)).date() for at in begun})
 
     @property
     def asked(self) -> int:
@@ -136,39 +150,50 @@ def of_draft(save: Callable[[], int | None], *, budget_id: int | None = None) ->
 
 
 def run(*, tested: Tested, days: int, now: datetime) -> Backtest:
-    """The ladder on the last `days` complete days before `now`, hour by hour. Raises ValueError for a number of days that is
-    not between 1 and 366. Nothing is written.
+    """The ladder on the last `days` complete days of its zone before `now`, hour by hour. Raises ValueError for a number of
+    days that is not between 1 and 366, NotTestable where the budget did not run on them. Nothing is written.
     """
     if not 1 <= days <= MOST_DAYS:
         raise ValueError(f"expected 1 to {MOST_DAYS} days, found {days}")
-    today = periods.day_of(now)
     row = tested.budget
-    if row.period == "rolling" or row.zone != "UTC":
-        kind = "is rolling" if row.period == "rolling" else f"has its days in {row.zone}"
-        raise NotTestable(
-            f"expected a budget of UTC days, weeks, months or quarters to test on the past, found one that {kind}"
-        )
-    scope = queries.spend_scope(row, Days(today, today))
-    until = min(today, spend_queries.known_until(scope=scope, now=now))
-    played = Days(until - timedelta(days=days), until)
-    past = _Past(tested, played)
+    played = _played(row, days, now)
+    past = Past(row, tested.steps, played)
     events = replay.play(
         steps=tested.steps,
         moments=past.moments(),
+        until=past.ends_at - _SECOND,
         criticality=row.criticality,
         brake=partial(_brake, row),
         is_too_wide=partial(_is_too_wide, row),
     )
-    found = _periods(row, past, played)
+    found = tuple(_periods(past))
+    refusals, moved = _refusals(past, events)
     return Backtest(
         name=row.name,
         currency=row.currency,
+        zone=row.zone,
         days=played,
         events=tuple(events),
-        refusals=_refusals(row, events, played),
+        refusals=refusals,
+        rerouted=moved,
         periods=found,
-        false_alarms=_false_alarms(events, found),
+        false_alarms=_false_alarms(past, events, found),
     )
+
+
+def _played(row: Budget, days: int, now: datetime) -> Days:
+    """The last complete days. Raises NotTestable."""
+    today = periods.day_of(now)
+    known = spend_queries.known_until(scope=queries.spend_scope(row, Days(today, today)), now=now)
+    until = min(spans.today(row, now), expected.complete_until(row, min(today, known)))
+    played = Days(until - timedelta(days=days), until)
+    begins_late = row.starts_on is not None and row.starts_on >= played.end
+    if begins_late or (row.ends_on is not None and row.ends_on <= played.start):
+        when = f"begins on {row.starts_on}" if begins_late else f"ended before {row.ends_on}"
+        raise NotTestable(
+            f"expected a budget that ran on some of the days from {played.start} to {played.last}, found one that {when}"
+        )
+    return played
 
 
 def sentence(found: Backtest) -> str:
@@ -185,6 +210,8 @@ def sentence(found: Backtest) -> str:
     if found.refusals:
         worth = fmt.money(found.refused_cost, found.currency, mode="kpi")
         parts.append(f"refused {fmt.integer(found.refused_requests)} requests worth {worth}")
+    if found.rerouted_requests:
+        parts.append(f"sent {fmt.integer(found.rerouted_requests)} requests elsewhere")
     alarms = len(found.false_alarms)
     parts.append(f"{alarms or 'no'} false alarm{'' if alarms == 1 else 's'}")
     return (
@@ -198,124 +225,6 @@ def _listed(days: Sequence[date]) -> str:
     if len(days) > len(shown):
         return f"{', '.join(shown)} and {len(days) - len(shown)} more days"
     return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
-
-
-class _Past:
-    """The hours of a budget's scope and what was expected on each of their days."""
-
-    def __init__(self, tested: Tested, played: Days) -> None:
-        self.row, self.played = tested.budget, played
-        self.steps = [(step, triggers.KINDS[step.trigger]()) for step in tested.steps]
-        self.is_forecast = any(step.trigger == "forecast" for step in tested.steps)
-        first = periods.budget_period(self.row.period, played.start).start
-        self.loaded = Days(min(first, played.start), played.end)
-        asked = queries.spend_scope(self.row, self.loaded)
-        self._read_hours()
-        history = Days(self.loaded.start - timedelta(days=forecast.MAX_DAYS), played.end)
-        wide = asked.during(history)
-        self.by_day = {one.day: one.cost for one in spend_queries.spend_by_day(scope=wide)} if self.is_forecast else {}
-        self.adjusted = spend_queries.adjusted_by_day(scope=wide) if self.is_forecast else {}
-
-    def _read_hours(self) -> None:
-        """Spend by the hour, and the calls, as far back as a step looks."""
-        back = [ahead for step, kind in self.steps if (ahead := kind.needs_hours(step.config)) is not None]
-        calls = [ahead for step, kind in self.steps if (ahead := kind.needs_calls(step.config)) is not None]
-        self.hours_back, self.calls_back = max(back, default=timedelta(0)), max(calls, default=timedelta(0))
-        days = Days(min(self.loaded.start, periods.day_of(self.played.start_at - self.hours_back)), self.loaded.end)
-        scope = queries.spend_scope(self.row, days)
-        self.hours = {one.hour: one.cost for one in spend_queries.spend_by_hour(scope=scope)}
-        since, until = self.played.start_at - self.calls_back, self.played.end_at
-        found = spend_queries.usage_by_hour(scope=scope, since=since, until=until) if calls else []
-        self.calls = {one.hour: one.estimated_cost for one in found}
-
-    def moments(self) -> Iterator[Moment]:
-        """An evaluation a second before the end of each hour."""
-        spent, period = Decimal(0), Days(date.min, date.min)
-        for day in self.loaded:
-            if day not in period:
-                period, spent = periods.budget_period(self.row.period, day), Decimal(0)
-            ahead = self._ahead(period, day) if day in self.played else None
-            complete = spent
-            start = Days(day, day + timedelta(days=1)).start_at
-            for hour in (start + number * _HOUR for number in range(24)):
-                spent = money.EXACT.add(spent, self.hours.get(hour, Decimal(0)))
-                if day in self.played:
-                    expected = self._forecast(ahead, period, day, complete, spent)
-                    seen = self._sight(hour + _HOUR - _SECOND, period, spent, expected, is_naive=ahead is None)
-                    yield self._moment(seen, period)
-
-    def _sight(self, now: datetime, period: Days, spent: Decimal, expected: Decimal | None, *, is_naive: bool) -> Sight:
-        return Sight(
-            now=now,
-            zone=self.row.zone,
-            amount=self.row.amount,
-            starts_at=period.start_at,
-            ends_at=period.end_at,
-            spend_cost=spent,
-            forecast_cost=expected,
-            is_naive=is_naive,
-            hours=_recent(self.hours, now, self.hours_back),
-            calls=_recent(self.calls, now, self.calls_back),
-        )
-
-    def _moment(self, seen: Sight, period: Days) -> Moment:
-        """What each step measures, in percent; what is not measured here is unknown."""
-        untils = {step.id: kind.until(step.config, seen.zone, seen.now) for step, kind in self.steps}
-        return Moment(
-            at=seen.now,
-            period_start=period.start,
-            ends_at=period.end_at,
-            levels={
-                step.id: kind.level(step.config, seen, is_enforcing=step.action in ladder.ENFORCING)
-                for step, kind in self.steps
-            },
-            untils={number: until for number, until in untils.items() if until is not None},
-        )
-
-    def cost(self, days: Days) -> Decimal:
-        """What the hours of these days cost."""
-        return money.total(cost for hour, cost in self.hours.items() if days.start_at <= hour < days.end_at)
-
-    def _ahead(self, period: Days, day: date) -> outlook.Outlook | None:
-        """What was expected in the morning of a day, from the days before it."""
-        if not self.is_forecast:
-            return None
-        known = {one: cost for one, cost in self.by_day.items() if one < day}
-        adjusted = {one: cost for one, cost in self.adjusted.items() if one < day}
-        found = outlook.with_costs(by_day=known, adjusted=adjusted, period=period, until=day, today=day)
-        return found if found is not None and found.is_interval else None
-
-    def _forecast(
-        self, ahead: outlook.Outlook | None, period: Days, day: date, complete: Decimal, spent: Decimal
-    ) -> Decimal | None:
-        """The forecast of an evaluation: the morning's, lifted by what the day has cost, or the naive pace."""
-        if not self.is_forecast:
-            return None
-        corrected = money.total(cost for one, cost in self.adjusted.items() if one in period and one < day)
-        today = self.adjusted.get(day, Decimal(0))
-        if ahead is not None:
-            moved = [
-                outlook.OutlookDay(one.day, one.expected + today, one.low + today, one.high + today)
-                for one in ahead.days
-            ]
-            return outlook.lifted(moved, today=day, spent_cost=spent)[-1].expected
-        pace = ladder.naive_pace(
-            days=period,
-            complete=period.until(day),
-            complete_cost=complete - corrected,
-            spend_cost=spent,
-            adjusted_cost=corrected + today,
-        )
-        return None if pace is None else pace.forecast_cost
-
-
-def _recent(costs: Mapping[datetime, Decimal], now: datetime, back: timedelta) -> list[tuple[datetime, Decimal]] | None:
-    """The hours that begin in the time before `now`, in order; None where nobody looks back."""
-    if not back:
-        return None
-    first = (now - back).replace(minute=0, second=0, microsecond=0) + _HOUR
-    hours = (first + number * _HOUR for number in range(int((now - first) // _HOUR) + 1))
-    return [(hour, costs[hour]) for hour in hours if hour in costs]
 
 
 def _brake(row: Budget, at: datetime) -> replay.Brake:
@@ -336,33 +245,58 @@ def _is_too_wide(row: Budget, step: Step, at: datetime) -> bool:
     return blast.reach(budget=row, now=at).is_too_wide(max_share_percent=share, max_keys=keys)
 
 
-def _periods(row: Budget, past: _Past, played: Days) -> tuple[PeriodPlayed, ...]:
-    found, day = [], played.start
-    while day < played.end:
-        days = periods.budget_period(row.period, day)
-        label = wording.period(row.period, days)
-        actual = past.cost(Days(days.start, min(days.end, played.end)))
-        found.append(PeriodPlayed(days, label, row.amount, actual, days.end <= played.end))
-        day = days.end
-    return tuple(found)
+def _periods(past: Past) -> Iterable[PeriodPlayed]:
+    """The periods of these days; of a rolling budget the windows that lie beside each other, back from the last."""
+    row, played = past.row, past.played
+    if row.period == spans.ROLLING:
+        length = row.rolling_days or 1
+        ends = range(len(played) % length or length, len(played) + 1, length)
+        lasts = [played.start + timedelta(days=end - 1) for end in ends]
+        found = [spans.on(row, last) for last in lasts]
+    else:
+        found, span = [], spans.on(row, played.start)
+        while span.days.start < played.end:
+            found.append(span)
+            following = spans.after(row, span)
+            if following is None:
+                break
+            span = following
+    for span in found:
+        yield PeriodPlayed(
+            days=span.days,
+            starts_at=span.starts_at,
+            ends_at=span.ends_at,
+            label=wording.period(row.period, span.days),
+            amount=past.amount(span),
+            actual_cost=past.cost(span.days.until(played.end)),
+            is_over=span.days.end <= played.end,
+        )
 
 
-def _false_alarms(events: Sequence[Event], played: Sequence[PeriodPlayed]) -> tuple[Event, ...]:
-    kept = {one.days.start for one in played if one.is_over and one.actual_cost <= one.amount}
-    return tuple(
-        event
-        for event in events
-        if event.state != "superseded" and event.period_start in kept and replay.is_warning(event.step)
-    )
+def _false_alarms(past: Past, events: Sequence[Event], played: Sequence[PeriodPlayed]) -> tuple[Event, ...]:
+    warnings = [one for one in events if one.state != "superseded" and replay.is_warning(one.step)]
+    if past.row.period == spans.ROLLING:
+        return tuple(one for one in warnings if _stayed_within(past, one))
+    kept = [one for one in played if one.is_over and one.actual_cost <= one.amount]
+    return tuple(event for event in warnings if any(one.holds(event) for one in kept))
 
 
-def _refusals(row: Budget, events: Sequence[Event], played: Days) -> dict[int, Refused]:
+def _stayed_within(past: Past, event: Event) -> bool:
+    """Of a rolling budget: whether no window of the days until it had turned over passed the amount."""
+    first = event.at.astimezone(past.zone).date()
+    days = Days(first, first + timedelta(days=past.row.rolling_days or 1))
+    windows = (spans.on(past.row, day) for day in days)
+    return days.end <= past.played.end and all(past.cost(one.days) <= past.amount(one) for one in windows)
+
+
+def _refusals(past: Past, events: Sequence[Event]) -> tuple[dict[int, Refused], dict[int, int]]:
+    """What would have been refused, and how many requests would have been answered elsewhere."""
     if not any(event.state == "running" and event.step.action in ladder.ENFORCING for event in events):
-        return {}
-    calls = spend_queries.usage_by_hour(
-        scope=queries.spend_scope(row, played), since=played.start_at, until=played.end_at
-    )
-    return refused(events=events, calls=calls, until=played.end_at)
+        return {}, {}
+    scope = queries.spend_scope(past.row, utc_days(past.starts_at, past.ends_at))
+    calls = spend_queries.usage_by_hour(scope=scope, since=past.starts_at, until=past.ends_at)
+    until = past.ends_at
+    return refused(events=events, calls=calls, until=until), rerouted(events=events, calls=calls, until=until)
 
 
 def _step(rung: Rung) -> Step:

@@ -30,7 +30,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What an evaluation at `at` finds; `period_start` names the period and `ends_at` is its end.
+    """What an evaluation at `at` finds; `period_start` names the period and `ends_at` is when what starts
+    now ends at the latest: with the period.
 
     `levels` has by id of the step what its trigger measures, in percent; None is unknown. `untils` has for those in their
     scheduled hours when these end.
@@ -41,6 +42,7 @@ class Moment:
     ends_at: datetime
     levels: Mapping[int, Decimal | None]
     untils: Mapping[int, datetime] = field(default_factory=dict)
+    is_rolling: bool = False  # its period has no next one, so a step is armed again when the window has turned over
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class _Run:
     state: str
     under_since: datetime | None = None
     is_rearmed: bool = False
+    turns_at: datetime | None = None  # of a rolling budget: when its window has turned over since
 
 
 @dataclass(slots=True)
@@ -92,12 +95,14 @@ def play(
     *,
     steps: Sequence[Step],
     moments: Iterable[Moment],
+    until: datetime | None = None,
     criticality: str = "normal",
     brake: Callable[[datetime], Brake] = lambda at: Brake(),
     is_too_wide: Callable[[Step, datetime], bool] = lambda step, at: False,
 ) -> list[Event]:
     """Every run that the steps would have started at these moments, in order of time; those not ended have no end.
 
+    `until` is up to when the clock went on after the last moment: a budget may end before the days that are played do.
     `brake` says what held the ladder back at a moment, `is_too_wide` whether an action would hit more than an automatic one
     may; both are asked only where something would start.
     """
@@ -106,6 +111,8 @@ def play(
     for moment in moments:
         _end_by_clock(played, moment.at)
         _climb(played, moment)
+    if until is not None:
+        _end_by_clock(played, until)
     return played.events
 
 
@@ -120,6 +127,7 @@ def _end_by_clock(played: _Ladder, now: datetime) -> None:
         if run.state in ladder.OPEN and ends is not None and ends <= now:
             run.state = "expired" if run.state == "waiting_approval" else "ended"
             run.event.ended_at, run.event.ended_by = ends, "clock"
+            run.is_rearmed = run.is_rearmed or (run.turns_at is not None and run.turns_at <= now)
 
 
 def _climb(played: _Ladder, moment: Moment) -> None:
@@ -194,7 +202,7 @@ def _start(played: _Ladder, step: Step, firing: decisions.Firing, moment: Moment
         ended_at=moment.at if is_over else None,
         ended_by="ladder" if is_over else "",
     )
-    run = _Run(event, firing.state)
+    run = _Run(event, firing.state, turns_at=moment.ends_at if moment.is_rolling else None)
     played.events.append(event)
     played.runs.append(run)
     played.newest[step.id, moment.period_start] = run

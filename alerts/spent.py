@@ -4,7 +4,7 @@ Days of a budget begin at midnight of its zone. Where that is midnight in UTC, t
 at its edges are read by the hour. An hour belongs to the day in which it begins.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -158,18 +158,36 @@ def spent(windows: Mapping[int, Window]) -> dict[int, Spent]:
 
 def by_day(window: Window, zone: ZoneInfo) -> dict[date, Decimal]:
     """The same spend by the days of a zone, what came in other currencies at its rate; days without any are absent."""
+    return _converted(window, lambda scope: _dated(scope, window, zone))
+
+
+def by_hour(window: Window) -> dict[datetime, Decimal]:
+    """The same spend by hour, what came in other currencies at the rate of its UTC day; hours without any are absent."""
+
+    def hours(scope: SpendScope) -> Iterable[tuple[date, datetime, Decimal]]:
+        for one in spend_queries.spend_by_hour(scope=scope):
+            if window.starts_at <= one.hour < window.ends_at:
+                yield periods.day_of(one.hour), one.hour, one.cost
+
+    return _converted(window, hours)
+
+
+def _converted[At: date](
+    window: Window, read: Callable[[SpendScope], Iterable[tuple[date, At, Decimal]]]
+) -> dict[At, Decimal]:
+    """What `read` finds (UTC day, when, cost) in each currency, summed in that of the window."""
     filters = tuple(Filter(name, tuple(window.scope[name])) for name in window.dimensions)
     days = Days(periods.day_of(window.starts_at), _first_day(window.ends_at))
-    found: dict[date, list[Decimal]] = {}
+    found: dict[At, list[Decimal]] = {}
     for currency in {window.currency, *spend_queries.currencies_of(days=days)}:
         scope = SpendScope(days, filters, "effective", currency, teams=None)
         known = (
             _no_rates(days) if currency == window.currency else _Reader(False).rates_of(currency, window.currency, days)
         )
-        for day, at, cost in _dated(scope, window, zone):
+        for day, at, cost in read(scope):
             if (rate := known.get(day)) is not None:
                 found.setdefault(at, []).append(money.EXACT.multiply(cost, rate.value))
-    return {day: money.total(costs) for day, costs in sorted(found.items())}
+    return {at: money.total(costs) for at, costs in sorted(found.items())}
 
 
 def blended(window: Window, extra: Sequence[str]) -> list[tuple[tuple[str, ...], Decimal, Decimal]]:

@@ -239,7 +239,8 @@ def _line(line: BudgetLine) -> dict[str, Any]:
         name: _amount(getattr(line, name))
         for name in (
             "spend_cost", "estimated_cost", "unpriced_cost", "converted_cost", "base_amount", "carried_cost", "borrowed_cost",
-            "forecast_cost", "variance_cost", "used_percent", "elapsed_percent",
+            "forecast_cost", "forecast_low_cost", "forecast_high_cost", "forecast_error_percent", "variance_cost",
+            "used_percent", "elapsed_percent",
         )
     }  # fmt: skip
     return {

@@ -145,7 +145,7 @@ def _events(found: Backtest, csv_url: str) -> Table:
         Column("What happened", wide=True),
         Column("Level", numeric=True, title="Used, or forecast where the step looks at it, in percent of the budget"),
         Column("Until"),
-        Column("Refused", numeric=True),
+        Column("Refused", numeric=True, title="Requests refused, or sent elsewhere by a reroute"),
         Column("Worth", numeric=True),
     ]
     return Table(
@@ -166,9 +166,16 @@ def _cells(event: Event, found: Backtest) -> list[Cell]:
         Cell(f"{wording.action(event.step.action, event.step.config)}: {_STATES[event.state]}", note=false),
         Cell(fmt.percent(event.level / 100)),
         Cell(_end(event)),
-        Cell(fmt.integer(refused.requests) if refused else ""),
+        _requests(event, found),
         Cell(fmt.money(refused.cost, found.currency) if refused else ""),
     ]
+
+
+def _requests(event: Event, found: Backtest) -> Cell:
+    if event.id in found.rerouted:
+        return Cell(fmt.integer(found.rerouted[event.id]), note="rerouted, saving not known")
+    refused = found.refusals.get(event.id)
+    return Cell(fmt.integer(refused.requests) if refused else "")
 
 
 def _looks_at(event: Event) -> str:
@@ -204,12 +211,17 @@ def _periods(found: Backtest) -> Table:
         )
         for one in found.periods[:120]
     ]
-    more = f" {len(found.periods) - 120} more periods are not shown." if len(found.periods) > 120 else ""
-    return Table("Periods of these days", columns, rows, note=f"Measured against the amount as it is now.{more}")
+    more = f" {len(found.periods) - 120} more are not shown." if len(found.periods) > 120 else ""
+    return Table(
+        "Periods of these days",
+        columns,
+        rows,
+        note=f"Days of {found.zone}, measured against the amounts of now.{more}",
+    )
 
 
 def _taken(told: Sequence[Event], period: PeriodPlayed) -> int:
-    return sum(1 for event in told if event.period_start == period.days.start)
+    return sum(1 for event in told if period.holds(event))
 
 
 def _verdict(period: PeriodPlayed) -> str:
@@ -221,7 +233,7 @@ def _verdict(period: PeriodPlayed) -> str:
 def _csv(found: Backtest) -> HttpResponse:
     columns = [
         "budget", "at", "percent", "looks_at", "action", "state", "level_percent", "period_start", "episode", "ended_at",
-        "ended_by", "refused_requests", "refused_cost", "currency", "false_alarm",
+        "ended_by", "refused_requests", "refused_cost", "currency", "false_alarm", "rerouted_requests",
     ]  # fmt: skip
     rows = [_csv_row(event, found) for event in found.events]
     return csv_file.response(name=f"backtest-{found.days.start}-{found.days.last}.csv", columns=columns, rows=rows)
@@ -234,4 +246,5 @@ def _csv_row(event: Event, found: Backtest) -> list[csv_file.Value]:
         found.name, event.at, event.step.percent, _looks_at(event), event.step.action, event.state, event.level,
         event.period_start, event.episode, ended, event.ended_by, refused.requests if refused else None,
         refused.cost if refused else None, found.currency, "yes" if event in found.false_alarms else "no",
+        found.rerouted.get(event.id),
     ]  # fmt: skip

@@ -113,8 +113,14 @@ def rung(
 
 
 def make_budget(*rungs: budgets.RungSpec, name: str = "Search answers", amount: str = "1000", **given: object) -> int:
-    values: dict[str, object] = {"scope": {"team": ["search"]}, "currency": "USD", "period": "month", **given}
-    return budgets.create(name=name, amount=amount, rungs=rungs, by="ada@example.com", now=START, **values)  # type: ignore[arg-type]  # given by the tests
+    values: dict[str, object] = {
+        "scope": {"team": ["search"]},
+        "currency": "USD",
+        "period": "month",
+        "now": START,
+        **given,
+    }
+    return budgets.create(name=name, amount=amount, rungs=rungs, by="ada@example.com", **values)  # type: ignore[arg-type]  # given by the tests
 
 
 def make_gate(name: str = ONE_GATE, source_id: int = 900) -> int:

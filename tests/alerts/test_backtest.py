@@ -75,14 +75,18 @@ def moments() -> Iterator[datetime]:
         yield at - timedelta(seconds=1)
 
 
-def live(log: Source) -> dict[int, str]:
-    """The stream hour by hour through the real steps, with a gate; the state every run began in, by its id."""
+def live(log: Source, since: datetime = STREAM.start_at, until: datetime = STREAM.end_at) -> dict[int, str]:
+    """The stream hour by hour through the real steps, with a gate; the state every run began in, by its id. Only between
+    the two moments somebody evaluates.
+    """
     gate, began = FakeGate(make_gate()), {}
     for now in moments():
         if now.hour in HOURS:
             call(log, now.date(), now.hour)
             world.settle()
         complete(log, now)
+        if not since <= now < until:
+            continue
         expected.run(now=now)
         evaluate.run(now=now)
         measure.run(now=now)
@@ -148,6 +152,61 @@ def test_it_says_what_the_live_path_did_on_the_same_stream(log: Source) -> None:
     fired = set(ActionRun.objects.values_list("rung__trigger", flat=True))
     assert fired == {"actual", "forecast", "burn_rate", "trend", "schedule"}
     assert BudgetForecast.objects.exclude(method="").count() >= len(STREAM)
+
+
+def test_it_says_what_the_live_path_did_in_the_days_of_a_zone_over_a_change_of_its_clocks(log: Source) -> None:
+    since, until = world.at(5, day=date(2026, 3, 2)), world.at(4, day=date(2026, 3, 12))  # clocks go on on the 8th
+    terms = BudgetTerms(
+        zone="America/New_York",
+        starts_on=date(2026, 3, 3),
+        ends_on=date(2026, 3, 12),
+        is_prorated=True,
+        rollover="both",
+    )
+    number = make_budget(*LADDER, period="week", amount="900", terms=terms, now=STREAM.start_at)
+
+    began = live(log, since, until)
+    found = played(number, days=10)
+
+    facts = facts_of_runs(began)
+    assert facts_of_events(found) == facts
+    assert found.days == Days(date(2026, 3, 2), date(2026, 3, 12))
+    # Six of seven days, then three of seven with what the first week overran.
+    first, second = found.periods
+    assert (first.days, first.amount) == (Days(date(2026, 3, 3), date(2026, 3, 9)), Decimal("771.43"))
+    assert second.days == Days(date(2026, 3, 9), date(2026, 3, 12))
+    assert second.amount == max(Decimal(0), Decimal("385.71") + first.amount - first.actual_cost)
+    assert {fact[0].hour for fact in facts if fact[1] == 100 and fact[2] == "throttle"} == {5}  # Saturday begins there
+    assert {fact[3] for fact in facts} == {date(2026, 3, 2), date(2026, 3, 9)}
+
+
+def test_it_plays_a_rolling_budget_with_its_window_of_each_day(log: Source) -> None:
+    number = make_budget(
+        *LADDER, period="rolling", amount="700", terms=BudgetTerms(rolling_days=3), now=STREAM.start_at
+    )
+
+    began = live(log)
+    found = played(number)
+
+    facts = facts_of_runs(began)
+    assert facts_of_events(found) == facts
+    assert len({fact[0] for fact in facts if fact[2] == "throttle"}) > 1
+    assert [len(one.days) for one in found.periods] == [3] * 4
+    assert {one.amount for one in found.periods} == {Decimal(700)}
+
+
+def test_it_calls_a_warning_of_a_rolling_budget_false_where_no_window_passed_its_amount(log: Source) -> None:
+    steps = rung("50", "notify", on="forecast")
+    kept = make_budget(steps, period="rolling", amount="900", terms=BudgetTerms(rolling_days=7))
+    passed = make_budget(steps, name="Passed", period="rolling", amount="500", terms=BudgetTerms(rolling_days=7))
+
+    found = [
+        backtest.run(tested=backtest.of_budget(budget_id=number, teams=None), days=28, now=HISTORY.end_at)
+        for number in (kept, passed)
+    ]
+
+    assert [len(one.events) > 0 for one in found] == [True, True]
+    assert [len(one.false_alarms) > 0 for one in found] == [True, False]
 
 
 def test_it_counts_alerts_throttles_requests_refused_and_false_alarms(log: Source) -> None:
@@ -240,14 +299,21 @@ def test_it_refuses_a_number_of_days_it_cannot_play(days: int, log: Source) -> N
         played(make_budget(), days=days)
 
 
-def test_it_says_which_budgets_it_cannot_test(log: Source) -> None:
-    number = make_budget(terms=BudgetTerms(zone="Europe/Berlin"))
+@pytest.mark.parametrize(
+    ("terms", "why"),
+    [
+        (BudgetTerms(starts_on=date(2026, 3, 2)), "begins on 2026-03-02"),
+        (BudgetTerms(starts_on=date(2025, 1, 1), ends_on=date(2026, 2, 3)), "ended before 2026-02-03"),
+    ],
+)
+def test_it_says_where_a_budget_did_not_run_on_the_days(terms: BudgetTerms, why: str, log: Source) -> None:
+    number = make_budget(terms=terms)
 
-    with pytest.raises(backtest.NotTestable, match="days in Europe/Berlin"):
-        played(number)
+    with pytest.raises(backtest.NotTestable, match=f"2026-02-15 to 2026-03-01, found one that {why}"):
+        backtest.run(tested=backtest.of_budget(budget_id=number, teams=None), days=15, now=HISTORY.end_at)
 
 
-def event(action: str, *, at: datetime, until: datetime | None, **config: int) -> replay.Event:
+def event(action: str, *, at: datetime, until: datetime | None, **config: int | str) -> replay.Event:
     step = replay.Step(1, Decimal(100), action, config, "automatic", None)
     return replay.Event(0, step, at, at.date(), 1, "running", Decimal(100), None, until, "")
 
@@ -278,3 +344,18 @@ def test_it_refuses_what_is_beyond_the_limit_of_a_minute(config: dict[str, int],
     )
 
     assert found[0] == refusals.Refused(requests, Decimal(12) * requests / 1200)
+
+
+def test_it_counts_what_a_reroute_sends_elsewhere_and_nothing_refused() -> None:
+    calls = [HourUsage(world.at(hour), (), Decimal(8), 40, 1000) for hour in (9, 10, 11)]
+    moved = event("reroute", at=world.at(10) + timedelta(minutes=29, seconds=59), until=None, to_model="small")
+    step = replay.Step(2, Decimal(120), "shutdown", {}, "automatic", None)
+    stopped = replay.Event(
+        1, step, world.at(11) - timedelta(seconds=1), moved.period_start, 1, "running", Decimal(120), None
+    )
+
+    alone = refusals.rerouted(events=[moved], calls=calls, until=world.at(20))
+    both = refusals.rerouted(events=[moved, stopped], calls=calls, until=world.at(20))
+
+    assert (alone, both) == ({0: 60}, {0: 20})
+    assert refusals.refused(events=[moved], calls=calls, until=world.at(20)) == {}

@@ -48,6 +48,7 @@ def _document(found: backtest.Backtest) -> dict[str, Any]:
         "from": found.days.start.isoformat(),
         "to": found.days.last.isoformat(),
         "currency": found.currency,
+        "zone": found.zone,
         "sentence": backtest.sentence(found),
         "notified": found.notified,
         "asked": found.asked,
@@ -55,6 +56,7 @@ def _document(found: backtest.Backtest) -> dict[str, Any]:
         "shut_down_on": [day.isoformat() for day in found.started_on("shutdown")],
         "refused_requests": found.refused_requests,
         "refused_cost": money.text(found.refused_cost),
+        "rerouted_requests": found.rerouted_requests,
         "false_alarms": len(found.false_alarms),
         "events": [_event(event, found) for event in found.events],
         "periods": [
@@ -86,5 +88,6 @@ def _event(event: Event, found: backtest.Backtest) -> dict[str, Any]:
         "ended_by": event.ended_by,
         "refused_requests": refused.requests if refused else None,
         "refused_cost": money.text(refused.cost) if refused else None,
+        "rerouted_requests": found.rerouted.get(event.id),
         "false_alarm": event in found.false_alarms,
     }
