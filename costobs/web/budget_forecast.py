@@ -96,7 +96,8 @@ def _how(found: BudgetDetail) -> str:
     """Of the caption: what the forecast is made of and how good it was."""
     ahead = found.ahead
     if ahead is None:
-        return ""
+        no_end = " A rolling window has no end to look ahead to, so it has the naive pace and no forecast."
+        return no_end if found.line.period == "rolling" else ""
     error = forecast_words.past_error(ahead.error_percent, ahead.pace_error_percent)
     return (
         f" Forecast: {ahead.method} of {ahead.history_days} days; sums of {ahead.tested_days} days {error},"

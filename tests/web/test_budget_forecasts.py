@@ -1,10 +1,11 @@
 """Forecasts and backtests in the browser: interval, method and past error, what was said, and ladders on the past."""
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
 import time_machine
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
@@ -44,6 +45,27 @@ def test_it_names_the_naive_pace_where_no_forecast_was_made(ada: Client, ledger:
     kpi = reading.kpi(response.context["kpis"], "Forecast at end")
     assert kpi.note.startswith("Naive pace")
     assert "80 %)" not in kpi.compare
+
+
+def test_it_says_that_a_rolling_window_has_no_forecast(ada: Client, ledger: Ledger) -> None:
+    Budget.objects.filter(pk=ledger.search_budget_id).update(period="rolling", rolling_days=30)
+    expected.run(now=NOW)
+    evaluate.run(now=NOW)
+
+    response = reading.shown(ada, reverse("budget", args=[ledger.search_budget_id]))
+
+    assert "A rolling window has no end to look ahead to" in response.context["burn_up"].caption
+    assert not BudgetForecast.objects.filter(budget_id=ledger.search_budget_id).exists()
+
+
+def test_it_gives_programs_the_interval_of_a_budget(ada: Client, forecast: Ledger) -> None:
+    found = ada.get(reverse("api_budget", args=[forecast.search_budget_id])).json()["now"]
+
+    state = BudgetState.objects.get(budget_id=forecast.search_budget_id, evaluated_at=NOW)
+    assert state.forecast_low_cost is not None and state.forecast_high_cost is not None
+    assert Decimal(found["forecast_low_cost"]) == state.forecast_low_cost
+    assert Decimal(found["forecast_high_cost"]) == state.forecast_high_cost
+    assert Decimal(found["forecast_error_percent"]) == state.forecast_error_percent
 
 
 def test_it_shows_expected_and_between_in_the_list_and_in_its_csv(ada: Client, forecast: Ledger) -> None:
@@ -143,6 +165,31 @@ def test_it_keeps_the_form_and_its_mistakes_when_a_draft_cannot_be_tested(ada: C
 
     assert response.status_code == 400
     assert "Nothing was saved" in reading.words(response) and 'value="Triage"' in response.content.decode()
+
+
+def test_it_tests_a_rolling_budget_in_its_zone(ada: Client, ledger: Ledger) -> None:
+    Budget.objects.filter(pk=ledger.search_budget_id).update(period="rolling", rolling_days=30, zone="Asia/Kolkata")
+
+    response = reading.shown(ada, reverse("budget_backtest", args=[ledger.search_budget_id]))
+
+    assert response.context["heading"].startswith("On the 90 days to ")
+    assert "Days of Asia/Kolkata" in response.context["periods"].note
+    assert len(response.context["periods"].rows) == 3
+
+
+def test_it_says_on_page_form_and_command_line_where_a_budget_did_not_run(
+    ada: Client, ledger: Ledger, clock: None
+) -> None:
+    Budget.objects.filter(pk=ledger.search_budget_id).update(starts_on=date(2027, 1, 1))
+    url = reverse("budget_backtest", args=[ledger.search_budget_id])
+
+    page = ada.get(url, follow=True)
+    typed = ada.post(reverse("budget_new"), {**FORM, "starts_on": "2027-01-01", "test": "90"})
+
+    assert "found one that begins on 2027-01-01" in reading.words(page)
+    assert typed.status_code == 400 and "found one that begins on 2027-01-01" in reading.words(typed)
+    with pytest.raises(CommandError, match="begins on 2027-01-01"):
+        call_command("backtest", "Search answers")
 
 
 def test_it_tests_a_change_and_leaves_the_budget_as_it_is(ada: Client, ledger: Ledger) -> None:
