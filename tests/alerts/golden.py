@@ -13,7 +13,7 @@ _NUMBERS = (
     (r"/(anomalies|budgets|actions|alerts)/\d+/", r"/\1/7/"),
     (r"alert:\d+", "alert:7"),
     (r"<alert\.\d+@", "<alert.7@"),
-    (r"\b(anomaly|budget|drift|digest)([:.])\d+([:.])", r"\1\g<2>7\3"),
+    (r"\b(anomaly|budget|drift|digest)([:.])\d+\b", r"\1\g<2>7"),
     (r'"\d+:v(\d+)"', r'"7:v\1"'),
     (r'"id": \d+', '"id": 7'),
 )
