@@ -2,18 +2,15 @@
 
 import asyncio
 import contextlib
-import functools
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-
-import aiohttp
-import yarl
 
 from costobs_gate import answers, routes
 from costobs_gate.asgi_types import Message, Receive, Scope, Send
 from costobs_gate.exchange import NOTHING_USED
 from costobs_gate.proxy import wire
+from costobs_gate.proxy.client import Answer, Broken, Client, Late, Unreached, UpstreamError
 from costobs_gate.proxy.upstreams import Upstream
 from costobs_gate.proxy.ways import Ways
 from costobs_gate.routes import Forward
@@ -23,8 +20,9 @@ log = logging.getLogger("costobs_gate")
 ELSEWHERE = frozenset({429, 503})  # an upstream that has no room now; another one may
 WHOLE_BYTES = 1024 * 1024  # an answer of a known size up to this is passed on in one piece
 LEARN_SECONDS = 30.0
+EVENTS = b"text/event-stream"
 LISTEN_SECONDS = 0.02  # before it is worth to notice that a client leaves
-KEPT_SECONDS = 4.0  # uvicorn, and vLLM with it, closes what is idle for five
+LEARN_TIMEOUT_SECONDS = 10.0
 
 
 class UpstreamBroke(Exception):
@@ -37,8 +35,8 @@ class Proxy:
     def __init__(self, upstreams: Sequence[Upstream], *, connect_seconds: float, idle_seconds: float) -> None:
         self.ways = Ways(upstreams)
         self.count: Callable[[str, str], None] = lambda _upstream, _reason: None
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds, sock_read=idle_seconds)
-        self._session: aiohttp.ClientSession | None = None
+        self._connect_seconds, self._idle_seconds = connect_seconds, idle_seconds
+        self._client: Client | None = None
         self._learning: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,28 +56,21 @@ class Proxy:
             if message["type"] == "lifespan.startup":
                 self._open()
             elif message["type"] == "lifespan.shutdown":
-                await self._close()
+                self._close()
             await send({"type": message["type"] + ".complete"})
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_SECONDS, ttl_dns_cache=30)
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                timeout=self._timeout,
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers={"User-Agent", "Accept", "Accept-Encoding", "Content-Type"},
-            )
+    def _open(self) -> Client:
+        if self._client is None:
+            self._client = Client(connect_seconds=self._connect_seconds, idle_seconds=self._idle_seconds)
             self._learning = asyncio.create_task(self._learn())
-        return self._session
+        return self._client
 
-    async def _close(self) -> None:
+    def _close(self) -> None:
         if self._learning is not None:
             self._learning.cancel()
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     async def _until_gone(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve; when the client leaves, the upstream is let go at once, so that it stops computing."""
@@ -117,66 +108,56 @@ class Proxy:
         while True:
             upstream = self.ways.upstreams[forward.target.upstream]
             try:
-                response = await self._ask(upstream, scope, forward)
-            except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
-                following = forward.fallback("unreachable") if _is_unreached(error) else None
+                answer = await self._ask(upstream, scope, forward)
+            except UpstreamError as error:
+                following = forward.fallback("unreachable") if isinstance(error, Unreached) else None
                 if following is None:
                     await self._failed(upstream, error, send)
                     return
             else:
-                following = forward.fallback(str(response.status)) if response.status in ELSEWHERE else None
+                following = forward.fallback(str(answer.status)) if answer.status in ELSEWHERE else None
                 if following is None:
-                    await self._pass(upstream, response, send)
+                    await self._pass(upstream, answer, send)
                     return
-                response.close()
+                answer.close()
             self.count(upstream.name, "overflowed")
             forward = following
 
-    async def _ask(self, upstream: Upstream, scope: Scope, forward: Forward) -> aiohttp.ClientResponse:
-        url = wire.address(upstream, scope["path"], scope.get("query_string", b""), forward.model)
-        return await self._open().request(
-            scope["method"],
-            _url(url),
-            data=forward.body or None,
-            headers=wire.request_headers(scope["headers"], upstream),
-            allow_redirects=False,
-        )
+    async def _ask(self, upstream: Upstream, scope: Scope, forward: Forward) -> Answer:
+        method, body = scope["method"], forward.body
+        asked = wire.target(upstream, scope["path"], scope.get("query_string", b""), forward.model)
+        head = wire.head(method, asked, scope["headers"], upstream, len(body))
+        return await self._open().ask(upstream.origin, head, body, has_no_body=method == "HEAD")
 
-    async def _pass(self, upstream: Upstream, response: aiohttp.ClientResponse, send: Send) -> None:
+    async def _pass(self, upstream: Upstream, answer: Answer, send: Send) -> None:
         try:
-            if response.status >= 500:
+            if answer.status >= 500:
                 self.count(upstream.name, "status")
-            is_stream = response.content_type == "text/event-stream"
-            start = {
-                "type": "http.response.start",
-                "status": response.status,
-                "headers": wire.response_headers(response.raw_headers),
-            }
-            size = response.content_length
-            try:
-                if size is not None and size <= WHOLE_BYTES and not is_stream:
-                    content = await response.read()
-                    await send(start)
-                    await send({"type": "http.response.body", "body": content, "more_body": False})
+            is_stream = answer.header(b"content-type").startswith(EVENTS)
+            headers = wire.response_headers(answer.headers)
+            start = {"type": "http.response.start", "status": answer.status, "headers": headers}
+            if not is_stream and answer.size is not None and answer.size <= WHOLE_BYTES:
+                try:
+                    content = await answer.read()
+                except UpstreamError as error:
+                    await self._failed(upstream, error, send)
                     return
-            except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-                await self._failed(upstream, error, send)
+                await send(start)
+                await send({"type": "http.response.body", "body": content, "more_body": False})
                 return
             await send(start)
-            await self._stream(upstream, response, send, is_stream=is_stream)
+            await self._stream(upstream, answer, send, is_stream=is_stream)
         finally:
-            # Nothing happens when it was read to its end; else the connection is closed, and the upstream notices.
-            response.close()
+            # Nothing happens when it came to its end; else the connection is closed, and the upstream notices.
+            answer.close()
 
-    async def _stream(
-        self, upstream: Upstream, response: aiohttp.ClientResponse, send: Send, *, is_stream: bool
-    ) -> None:
+    async def _stream(self, upstream: Upstream, answer: Answer, send: Send, *, is_stream: bool) -> None:
         try:
-            async for chunk in response.content.iter_any():
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+            while piece := await answer.piece():
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except (Late, Broken) as error:
             self.count(upstream.name, "broken")
-            log.warning("upstream %s broke off an answer: %s", upstream.name, type(error).__name__)
+            log.warning("upstream %s broke off an answer: %s", upstream.name, error)
             if not is_stream:
                 raise UpstreamBroke(upstream.name) from None
             event = b"\n\ndata: " + json.dumps({"error": _error(upstream, "broke off its answer")}).encode() + b"\n\n"
@@ -184,12 +165,11 @@ class Proxy:
             return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _failed(self, upstream: Upstream, error: Exception, send: Send) -> None:
+    async def _failed(self, upstream: Upstream, error: UpstreamError, send: Send) -> None:
         """502 or 504 for the client; the reason stays here, it may name hosts inside."""
-        is_late = isinstance(error, asyncio.TimeoutError) and not _is_unreached(error)
-        unreached = _is_unreached(error)
+        is_late, unreached = isinstance(error, Late), isinstance(error, Unreached)
         self.count(upstream.name, "timeout" if is_late else "connect" if unreached else "broken")
-        log.warning("upstream %s failed: %s", upstream.name, type(error).__name__)
+        log.warning("upstream %s failed: %s", upstream.name, error)
         words = "did not answer in time" if is_late else "cannot be reached" if unreached else "broke off its answer"
         body = json.dumps({"error": _error(upstream, words)}).encode()
         start: Message = {
@@ -236,34 +216,29 @@ class Proxy:
         """Ask an upstream what it serves. One that does not say may serve anything."""
         if upstream.kind == "azure":
             return  # it lists the models of the region, not the deployments of this resource
-        url, asked = yarl.URL(f"{upstream.url}/v1/models", encoded=True), wire.request_headers((), upstream)
+        head = wire.head("GET", f"{upstream.path}/v1/models", (), upstream, 0)
         try:
-            timeout = aiohttp.ClientTimeout(total=10)
-            async with self._open().get(url, headers=asked, allow_redirects=False, timeout=timeout) as response:
-                content = await response.read() if response.status == 200 else b"{}"
+            content = await asyncio.wait_for(self._listing(upstream, head), LEARN_TIMEOUT_SECONDS)
             entries = wire.models_in(json.loads(content))
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
-            log.warning("upstream %s does not say what it serves: %s", upstream.name, type(error).__name__)
+        except (OSError, asyncio.TimeoutError, ValueError) as error:
+            log.warning("upstream %s does not say what it serves: %s", upstream.name, error or type(error).__name__)
             self.ways.learn(upstream.name, None)
             return
         found = frozenset(str(entry["id"]) for entry in entries)
         self.ways.learn(upstream.name, found)
 
-
-@functools.lru_cache(maxsize=1024)
-def _url(text: str) -> yarl.URL:
-    return yarl.URL(text, encoded=True)
+    async def _listing(self, upstream: Upstream, head: bytes) -> bytes:
+        answer = await self._open().ask(upstream.origin, head, b"")
+        try:
+            return await answer.read() if answer.status == 200 else b"{}"
+        finally:
+            answer.close()
 
 
 def _first(ways: Ways) -> routes.Target:
     target = ways.target(None, None)
     assert target is not None
     return target
-
-
-def _is_unreached(error: Exception) -> bool:
-    """Whether it never got to the upstream: nothing was computed there."""
-    return isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
 
 
 def _error(upstream: Upstream, words: str) -> dict[str, object]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from costobs_gate.config import ConfigError, secret
+from costobs_gate.proxy.client import Origin, origin
 
 KINDS = ("vllm", "openai", "anthropic", "azure")
 PROVIDERS = {"vllm": "self_hosted", "openai": "openai", "anthropic": "anthropic", "azure": "azure_openai"}
@@ -34,6 +35,14 @@ class Upstream:
     key: str = field(default="", repr=False)
     models: frozenset[str] | None = None  # None: what its /v1/models says
     overflow: Overflow | None = None
+    origin: Origin = field(init=False)
+    path: str = field(init=False)  # before the paths of the API; nearly always empty
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "origin", origin(self.url))
+        object.__setattr__(
+            self, "path", urllib.parse.quote(urllib.parse.urlsplit(self.url).path, safe="/%:@!$&'()*+,;=")
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +115,7 @@ def _url(name: str, url: str) -> str:
     try:
         parts = urllib.parse.urlsplit(url)
         has_port = parts.port is None or parts.port > 0
+        parts.netloc.encode("idna")
     except ValueError as error:
         raise ConfigError(f"--upstream {name}=…: not an address: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname or not has_port:

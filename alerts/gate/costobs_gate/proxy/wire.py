@@ -1,6 +1,7 @@
 """What goes over the wire to an upstream and back: addresses, and headers that belong to one hop only."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import quote
 
 from costobs_gate import headers, paths
 from costobs_gate.asgi_types import RawHeaders
@@ -24,37 +25,45 @@ NOT_FORWARDED = HOP_BY_HOP | headers.CREDENTIALS | {b"host", b"content-length", 
     b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip",
     b"x-costobs-feature"}  # fmt: skip
 NOT_RETURNED = HOP_BY_HOP | {b"set-cookie", b"strict-transport-security", b"alt-svc"}
-ANTHROPIC_VERSION = "2023-06-01"
+ANTHROPIC_VERSION = b"2023-06-01"
 
 
-def address(upstream: Upstream, path: str, query: bytes, model: str | None) -> str:
-    """Where a request goes. Azure's paths hold the model; they are turned into plain ones for everybody else."""
+def target(upstream: Upstream, path: str, query: bytes, model: str | None) -> str:
+    """What to ask an upstream for. Azure's paths hold the model; they are turned into plain ones for everybody else."""
+    if upstream.kind != "azure" and path in paths.METERED:
+        return _with(upstream.path + path, query)
     deployment = paths.AZURE.fullmatch(path)
-    plain = path[len("/openai") :] if path.startswith("/openai/v1/") else path
+    plain = quote(path[len("/openai") :] if path.startswith("/openai/v1/") else path, safe="/:@!$&'()*+,;=")
     if upstream.kind != "azure":
-        if deployment:
-            return f"{upstream.url}/v1/{deployment[2]}"
-        return _with(f"{upstream.url}{plain}", query)
+        return upstream.path + (f"/v1/{deployment[2]}" if deployment else _with(plain, query))
     if deployment:
-        return _with(f"{upstream.url}/openai/deployments/{model or deployment[1]}/{deployment[2]}", query)
-    return _with(f"{upstream.url}/openai{plain}", query)
+        name = quote(model or deployment[1], safe="")
+        return _with(f"{upstream.path}/openai/deployments/{name}/{deployment[2]}", query)
+    return _with(f"{upstream.path}/openai{plain}", query)
 
 
-def request_headers(raw: Iterable[tuple[bytes, bytes]], upstream: Upstream) -> list[tuple[str, str]]:
-    """The headers for an upstream: its own key in place of the client's, nothing of the hop before."""
-    pairs = list(raw)
-    dropped = NOT_FORWARDED | _named(pairs)
-    kept = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs if name not in dropped]
-    kept.append(("accept-encoding", "identity"))  # what is compressed cannot be metered as it passes
-    if upstream.kind == "anthropic":
-        if not any(name == "anthropic-version" for name, _ in kept):
-            kept.append(("anthropic-version", ANTHROPIC_VERSION))
-        kept += [("x-api-key", upstream.key)] if upstream.key else []
-    elif upstream.key:
-        kept.append(
-            ("api-key", upstream.key) if upstream.kind == "azure" else ("authorization", f"Bearer {upstream.key}")
-        )
-    return kept
+def head(method: str, asked: str, raw: Sequence[tuple[bytes, bytes]], upstream: Upstream, length: int) -> bytes:
+    """The head of a request to an upstream: its own key in place of the client's, nothing of the hop before.
+
+    What clients sent has been through a parser that lets no line end into a header or a query.
+    """
+    dropped = _named(raw)
+    lines = [f"{method} {asked} HTTP/1.1".encode("latin-1"), *_own_lines(upstream)]
+    lines += [b"%b: %b" % pair for pair in raw if pair[0] not in NOT_FORWARDED and pair[0] not in dropped]
+    if upstream.kind == "anthropic" and not any(name == b"anthropic-version" for name, _ in raw):
+        lines.append(b"anthropic-version: " + ANTHROPIC_VERSION)
+    if length or method in ("POST", "PUT", "PATCH"):
+        lines.append(b"content-length: %d" % length)
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _own_lines(upstream: Upstream) -> tuple[bytes, ...]:
+    """What every request to an upstream says. What is compressed cannot be metered as it passes."""
+    lines = [b"host: " + upstream.origin.authority, b"accept-encoding: identity"]
+    if upstream.key:
+        name = {"anthropic": "x-api-key: ", "azure": "api-key: "}.get(upstream.kind, "authorization: Bearer ")
+        lines.append(f"{name}{upstream.key}".encode("latin-1"))
+    return tuple(lines)
 
 
 def response_headers(raw: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
