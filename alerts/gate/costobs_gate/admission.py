@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from costobs_gate.counters import Counters
 from costobs_gate.policy import Key, Rule
@@ -12,7 +13,7 @@ DEFAULT_RETRY_AFTER = 30
 LONGEST_CHAIN = 8  # reroutes that follow each other
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Request:
     """What rules can see of a request. Compared by identity: two equal requests are two requests."""
 
@@ -38,8 +39,7 @@ class Ticket:
     abort: Callable[[str], None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Admitted (perhaps with a cap on output tokens and a priority), or refused by a rule."""
 
     refused_by: Rule | None = None
@@ -49,8 +49,7 @@ class Decision:
     ticket: Ticket | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reroute:
+class Reroute(NamedTuple):
     """Where the rules send a request; `rules` are the ids of those that did, in order."""
 
     model: str | None

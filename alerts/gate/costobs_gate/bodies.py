@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from costobs_gate.compact import encode as _encode
 
@@ -13,8 +13,7 @@ BYTES_PER_TOKEN = 4  # of English text; an estimate is corrected as soon as the 
 USUAL_OUTPUT = 256  # output tokens of a request that names no limit
 
 
-@dataclass(frozen=True, slots=True)
-class Rewritten:
+class Rewritten(NamedTuple):
     """A body ready to be forwarded, and whether the client must not see the usage chunk that the gate asked for."""
 
     raw: bytes
@@ -46,8 +45,7 @@ def runs_in_background(document: Mapping[str, object] | None) -> bool:
     return document is not None and bool(document.get("background"))
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(NamedTuple):
     """What the policy changes in a body. None leaves it as the client sent it, but for `priority`, which is taken out."""
 
     max_tokens: int | None = None

@@ -176,7 +176,7 @@ class Call:
         self._release()
         self._reserved = found
         if found is not None and found.max_tokens is not None:
-            self._decision = replace(self._decision, max_tokens=found.max_tokens)
+            self._decision = self._decision._replace(max_tokens=found.max_tokens)
         return None
 
     def _release(self) -> None:
@@ -289,8 +289,10 @@ class Call:
         return self._decision.ticket
 
     def _leave(self) -> None:
-        if self._ticket is not None:
-            self._runtime.admission.leave(self._ticket, used=self._used, monotonic=time.monotonic())
+        ticket = self._decision.ticket
+        if ticket is not None:
+            ticket.abort = None  # it holds this call: a ring that only the search for garbage could open
+            self._runtime.admission.leave(ticket, used=self._used, monotonic=time.monotonic())
 
     def _model(self) -> str | None:
         return self._path_model or bodies.model_of(self._document)

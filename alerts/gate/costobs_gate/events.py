@@ -2,8 +2,8 @@
 
 import functools
 import os
-from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import NamedTuple
 
 from costobs_gate.config import Config
 from costobs_gate.headers import Headers
@@ -15,8 +15,7 @@ UNKNOWN_MODEL = "unknown"
 Event = dict[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """How a request ended."""
 
     outcome: str  # ok, error, refused, cancelled
@@ -26,8 +25,7 @@ class Ending:
     ttft_ms: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(NamedTuple):
     """Who serves a request. Empty: the server that the gate stands in, the model that was asked for."""
 
     provider: str = ""

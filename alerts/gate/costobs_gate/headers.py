@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from costobs_gate.asgi_types import RawHeaders
 
@@ -22,8 +22,7 @@ TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 LONGEST_NOTE = 256  # ids and names of clients are notes on an event, not a place to store data
 
 
-@dataclass(frozen=True, slots=True)
-class Headers:
+class Headers(NamedTuple):
     """What the gate reads of a request. A header sent twice counts only where that is harmless."""
 
     credentials: tuple[str, ...] = ()

@@ -3,8 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 SEPARATOR = re.compile(rb"\r?\n\r?\n")
 HELD_BYTES = 8 * 1024 * 1024  # an event without an end: stop reading, keep forwarding
@@ -24,8 +23,7 @@ DELTA_EVENTS = (
 NOTHING: Mapping[str, object] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """Tokens of one request. Input includes cached tokens; output includes reasoning tokens."""
 
     input_tokens: int = 0

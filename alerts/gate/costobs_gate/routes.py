@@ -5,16 +5,14 @@ In a model server there is one place and no routes.
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 NEVER = sys.maxsize  # requests at once: a target that no number of them fills
 FORWARD = "costobs.forward"  # in the ASGI scope: the Forward of a metered request
 MODELS = "costobs.models"  # in the ASGI scope: the models that the key of another request may use (None: all)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One upstream and the name that the model has there (None: the one that was asked for)."""
 
     upstream: str = ""
@@ -25,8 +23,7 @@ class Target:
     cap_field: str = "max_tokens"  # how a limit of output tokens is written where the client wrote none
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(NamedTuple):
     """What the proxy needs beyond the request itself."""
 
     target: Target

@@ -17,6 +17,7 @@ from costobs_gate.asgi import Gate
 from costobs_gate.config import ConfigError, from_environment
 from costobs_gate.proxy import upstreams
 from costobs_gate.proxy.app import Proxy
+from costobs_gate.proxy.corked import CorkedProtocol
 from costobs_gate.proxy.upstreams import Options, Upstream
 
 log = logging.getLogger("costobs_gate")
@@ -143,7 +144,7 @@ def _work(asked: argparse.Namespace, found: Sequence[Upstream], listener: socket
     config = uvicorn.Config(
         gate,
         loop="uvloop",
-        http="httptools",
+        http=CorkedProtocol,
         ws="none",
         lifespan="on",
         log_level="warning",

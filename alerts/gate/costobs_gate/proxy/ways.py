@@ -1,6 +1,6 @@
 """Which upstream serves which model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from costobs_gate.proxy.upstreams import Upstream
 from costobs_gate.routes import NEVER, Target
@@ -12,23 +12,22 @@ class Ways:
     def __init__(self, upstreams: Sequence[Upstream]) -> None:
         self.upstreams = {one.name: one for one in upstreams}
         self.models: dict[str, frozenset[str] | None] = {one.name: one.models for one in upstreams}
+        self._targets = {one.name: _target(one, None) for one in upstreams}
+        self._beyond = {one.name: _beyond(one, self.upstreams) for one in upstreams}
         self._away: set[str] = set()
 
     def target(self, model: str | None, upstream: str | None) -> Target | None:
         """A named upstream serves whatever it is sent; else the first that has the model, or may have it."""
         if upstream is not None and upstream in self.upstreams:
-            return _target(self.upstreams[upstream], None)
+            return self._targets[upstream]
         if model is None or len(self.upstreams) == 1:
-            return _target(next(iter(self.upstreams.values())), None)
+            return next(iter(self._targets.values()))
         known = [name for name, models in self.models.items() if models is not None and model in models]
         possible = known or [name for name, models in self.models.items() if models is None]
-        return _target(self.upstreams[possible[0]], None) if possible else None
+        return self._targets[possible[0]] if possible else None
 
     def overflow(self, target: Target) -> tuple[int, Target] | None:
-        way = self.upstreams[target.upstream].overflow
-        if way is None:
-            return None
-        return NEVER if way.at is None else way.at, _target(self.upstreams[way.upstream], way.model)
+        return self._beyond[target.upstream]
 
     def is_ready(self) -> bool:
         return len(self._away) < len(self.upstreams)
@@ -41,6 +40,13 @@ class Ways:
         self._away.discard(name)
         if self.upstreams[name].models is None:
             self.models[name] = models
+
+
+def _beyond(upstream: Upstream, others: Mapping[str, Upstream]) -> tuple[int, Target] | None:
+    way = upstream.overflow
+    if way is None:
+        return None
+    return NEVER if way.at is None else way.at, _target(others[way.upstream], way.model)
 
 
 def _target(upstream: Upstream, model: str | None) -> Target:
