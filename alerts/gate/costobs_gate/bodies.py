@@ -1,9 +1,9 @@
 """Request bodies: what the gate reads in them, and the few fields that it changes."""
 
-import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from costobs_gate.compact import decode as _decode
 from costobs_gate.compact import encode as _encode
 
 COMPLETIONS_DEFAULT = 16  # max_tokens of /v1/completions when none is named (OpenAI's reference, and vLLM)
@@ -23,7 +23,7 @@ class Rewritten(NamedTuple):
 def read(raw: bytes) -> dict[str, object] | None:
     """The JSON object of a request; None when it is not one (multipart, malformed): only the model server can tell."""
     try:
-        document = json.loads(raw)
+        document = _decode(raw)
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None

@@ -336,9 +336,14 @@ class Call:
         self._runtime.spool.settle(events.settled(self._event, ending, refused_by=refused_by))
         if reading.known:
             self._used = reading.input_tokens + reading.output_tokens
-        metrics.add("costobs_gate_requests_total", team=team, outcome=ending.outcome)
-        metrics.add("costobs_gate_tokens_total", reading.input_tokens, team=team, direction="input")
-        metrics.add("costobs_gate_tokens_total", reading.output_tokens, team=team, direction="output")
+        of_team = ("team", team)
+        metrics.add_all(
+            (
+                ("costobs_gate_requests_total", 1, (("outcome", ending.outcome), of_team)),
+                ("costobs_gate_tokens_total", reading.input_tokens, (("direction", "input"), of_team)),
+                ("costobs_gate_tokens_total", reading.output_tokens, (("direction", "output"), of_team)),
+            )
+        )
         if not reading.known:
             metrics.add("costobs_gate_usage_unknown_total", team=team)
 

@@ -62,8 +62,12 @@ def admitted(
 ) -> Event:
     """The event as it stands at admission: nothing used yet, usage not known."""
     attributes: Event = {"key": key.key_id, "team": key.team}
-    optional = {"feature": feature, "environment": config.environment or None, "user_agent": headers.user_agent}
-    attributes.update({name: value for name, value in optional.items() if value is not None})
+    if feature is not None:
+        attributes["feature"] = feature
+    if config.environment:
+        attributes["environment"] = config.environment
+    if headers.user_agent is not None:
+        attributes["user_agent"] = headers.user_agent
     event: Event = {
         "event_id": event_id,
         "occurred_at": now.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z"),

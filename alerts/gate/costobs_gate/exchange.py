@@ -104,7 +104,12 @@ class Exchange:
 
     async def send(self, message: Message) -> None:
         """Pass a message on, read on the way."""
-        await self._let_others()
+        now = time.perf_counter()
+        if now - self._yielded > YIELD_SECONDS:
+            # A server that computes faster than it writes never waits: without this, nobody else would come to their
+            # turn, and an abort only after the last piece.
+            self._yielded = now
+            await asyncio.sleep(0)
         if self.aborted:
             raise ClientGone("the request was aborted")
         if message["type"] == "http.response.start":
@@ -126,15 +131,6 @@ class Exchange:
             # Servers of newer ASGI versions say so that the client has gone.
             self._disconnected = True
             raise
-
-    async def _let_others(self) -> None:
-        """A server that computes faster than it writes never waits: without this, nobody else would come to their turn, and
-        an abort only after the last piece.
-        """
-        now = time.perf_counter()
-        if now - self._yielded > YIELD_SECONDS:
-            self._yielded = now
-            await asyncio.sleep(0)
 
     def close(self, *, failed: bool) -> None:
         """The server is done with the request. Without a complete answer, what was seen is a lower bound."""

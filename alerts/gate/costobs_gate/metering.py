@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
+from costobs_gate import compact
+
 SEPARATOR = re.compile(rb"\r?\n\r?\n")
 HELD_BYTES = 8 * 1024 * 1024  # an event without an end: stop reading, keep forwarding
 KEPT_BYTES = 32 * 1024 * 1024  # a larger answer is forwarded, and metered from its tail or not at all
@@ -162,7 +164,7 @@ def _reading(counts: Mapping[str, int], *, known: bool, model: str | None) -> Re
 
 def _object(raw: bytes) -> Mapping[str, object]:
     try:
-        document = json.loads(raw)
+        document = compact.decode(raw)
     except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}

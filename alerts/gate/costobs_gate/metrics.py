@@ -3,7 +3,7 @@
 import bisect
 import itertools
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 COUNTERS: Mapping[str, str] = {
     "costobs_gate_requests_total": "Metered requests by team and outcome (ok, error, cancelled, refused).",
@@ -52,6 +52,13 @@ class Metrics:
         with self._guard:
             series = self._values[name]
             series[key] = series.get(key, 0) + amount
+
+    def add_all(self, changes: Iterable[tuple[str, int, Labels]]) -> None:
+        """Add to several counters at once: name, amount, and the labels in the order of their names."""
+        with self._guard:
+            for name, amount, key in changes:
+                series = self._values[name]
+                series[key] = series.get(key, 0) + amount
 
     def observe(self, seconds: float) -> None:
         """Add one request to the histogram of added time; called from the event loop only."""

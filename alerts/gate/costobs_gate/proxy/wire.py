@@ -1,6 +1,6 @@
 """What goes over the wire to an upstream and back: addresses, and headers that belong to one hop only."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from costobs_gate import headers, paths
@@ -47,9 +47,9 @@ def head(method: str, asked: str, raw: Sequence[tuple[bytes, bytes]], upstream: 
 
     What clients sent has been through a parser that lets no line end into a header or a query.
     """
-    dropped = _named(raw)
+    dropped = _with_named(NOT_FORWARDED, raw)
     lines = [f"{method} {asked} HTTP/1.1".encode("latin-1"), *_own_lines(upstream)]
-    lines += [b"%b: %b" % pair for pair in raw if pair[0] not in NOT_FORWARDED and pair[0] not in dropped]
+    lines += [b"%b: %b" % pair for pair in raw if pair[0] not in dropped]
     if upstream.kind == "anthropic" and not any(name == b"anthropic-version" for name, _ in raw):
         lines.append(b"anthropic-version: " + ANTHROPIC_VERSION)
     if length or method in ("POST", "PUT", "PATCH"):
@@ -66,11 +66,10 @@ def _own_lines(upstream: Upstream) -> tuple[bytes, ...]:
     return tuple(lines)
 
 
-def response_headers(raw: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
-    """The headers for the client."""
-    pairs = [(name.lower(), value) for name, value in raw]
-    dropped = NOT_RETURNED | _named(pairs)
-    return [(name, value) for name, value in pairs if name not in dropped]
+def response_headers(raw: RawHeaders) -> RawHeaders:
+    """The headers for the client; names come and go in lower case."""
+    dropped = _with_named(NOT_RETURNED, raw)
+    return [pair for pair in raw if pair[0] not in dropped]
 
 
 def models_in(document: object) -> list[Mapping[str, object]]:
@@ -83,10 +82,12 @@ def models_in(document: object) -> list[Mapping[str, object]]:
     )
 
 
-def _named(pairs: Iterable[tuple[bytes, bytes]]) -> set[bytes]:
-    """The headers that `Connection` names belong to this hop as well."""
-    listed = b",".join(value for name, value in pairs if name == b"connection")
-    return {part.strip().lower() for part in listed.split(b",") if part.strip()} if listed else set()
+def _with_named(dropped: frozenset[bytes], pairs: Sequence[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    """What `Connection` names belongs to this hop as well."""
+    listed = [value for name, value in pairs if name == b"connection"]
+    if not listed:
+        return dropped
+    return dropped | {part.strip().lower() for part in b",".join(listed).split(b",")}
 
 
 def _with(url: str, query: bytes) -> str:
