@@ -1,7 +1,8 @@
-"""The gate as a proxy: beside the model itself, and beside a bare pass-through of the same client library.
+"""The gate as a proxy: beside the model itself, and beside a bare pass-through under uvicorn with aiohttp.
 
-Four processes: a model that does nothing, the gate before it, the pass-through before it, and the client here. Rounds of
-each come in random order, so what else the machine does meets all alike.
+Five processes: a model that does nothing, before it the gate, the pass-through, the same pass-through with the gate's own
+client and way to write, and the client here. Rounds of each come in random order, so what else the machine does meets
+all alike.
 """
 
 import asyncio
@@ -26,6 +27,8 @@ ROUND = 50
 AT_ONCE = 16
 SECONDS = 3.0
 ROUNDS = 4
+GATE = "gate as a proxy"
+CORKED = "costobs_gate.proxy.corked:CorkedProtocol"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -35,9 +38,11 @@ def measure(costobs: str, requests: int) -> None:
         model = stack.enter_context(_uvicorn("bench.gate_proxy:model", {}))
         upstream = f"http://127.0.0.1:{model.port}"
         bare = stack.enter_context(_uvicorn("bench.gate_proxy:bare", {"BENCH_UPSTREAM": upstream}))
+        lean = stack.enter_context(_uvicorn("bench.gate_proxy:lean", {"BENCH_UPSTREAM": upstream}, http=CORKED))
         directory = stack.enter_context(tempfile.TemporaryDirectory())
         gate = stack.enter_context(_gate(costobs, directory, upstream))
-        asyncio.run(_run({"model itself": model, "bare pass-through": bare, "gate as a proxy": gate}, requests))
+        servers = {"model itself": model, "bare pass-through": bare, "bare, the gate's client": lean, GATE: gate}
+        asyncio.run(_run(servers, requests))
 
 
 class Running:
@@ -60,14 +65,14 @@ async def _run(servers: dict[str, Running], requests: int) -> None:
     for _ in range(max(1, requests // ROUND)):
         for name in random.sample(list(servers), len(servers)):
             times[name] += await _latencies(servers[name].port, KEY, 200)
-        refused += await _latencies(servers["gate as a proxy"].port, BLOCKED, 429)
+        refused += await _latencies(servers[GATE].port, BLOCKED, 429)
     base = times["model itself"]
     print(f"\n{'as a proxy':<24}{'requests':>9}{'p50/p99 ms':>18}{'added p50/p99 ms':>22}")
     for name, found in times.items():
         added = f"{_at(found, 50) - _at(base, 50):+.3f} / {_at(found, 99) - _at(base, 99):+.3f}"
         print(f"{name:<24}{len(found):>9}{_at(found, 50):>10.3f} / {_at(found, 99):.3f}{added:>22}")
     print(f"{'429 end to end':<24}{len(refused):>9}{_at(refused, 50):>10.3f} / {_at(refused, 99):.3f}")
-    await _throughput({name: servers[name] for name in ("bare pass-through", "gate as a proxy")})
+    await _throughput({name: server for name, server in servers.items() if name != "model itself"})
 
 
 async def _throughput(servers: dict[str, Running]) -> None:
@@ -82,8 +87,9 @@ async def _throughput(servers: dict[str, Running]) -> None:
     print(f"\n{AT_ONCE} at once: requests/s, and processor time of the one process for a request")
     for name in servers:
         print(f"{name:<24}{statistics.median(rates[name]):>9.0f} /s{statistics.median(costs[name]):>9.0f} us")
-    bare, gate = (statistics.median(rates[name]) for name in ("bare pass-through", "gate as a proxy"))
-    print(f"gate : bare = {gate / bare:.2f}")
+    gate = statistics.median(rates.pop(GATE))
+    for name, found in rates.items():
+        print(f"gate : {name} = {gate / statistics.median(found):.2f}")
 
 
 async def _latencies(port: int, key: str, status: int) -> list[float]:
@@ -142,8 +148,8 @@ def _at(times: list[float], percent: int) -> float:
 
 
 @contextmanager
-def _uvicorn(app: str, more: dict[str, str]) -> Iterator[Running]:
-    options = ["--loop", "uvloop", "--http", "httptools", "--log-level", "error", "--no-access-log", "--ws", "none"]
+def _uvicorn(app: str, more: dict[str, str], *, http: str = "httptools") -> Iterator[Running]:
+    options = ["--loop", "uvloop", "--http", http, "--log-level", "error", "--no-access-log", "--ws", "none"]
     with _started(["-m", "uvicorn", app, *options], more) as running:
         yield running
 
@@ -202,7 +208,7 @@ _SESSION: list[Any] = []
 
 
 async def bare(scope: Any, receive: Any, send: Any) -> None:
-    """A pass-through that does nothing else: the same server and the same client library as the gate's."""
+    """A pass-through that does nothing else: the same server as the gate's, and a client library that many use."""
     import aiohttp
 
     if scope["type"] == "lifespan":
@@ -220,6 +226,27 @@ async def bare(scope: Any, receive: Any, send: Any) -> None:
         content = await answer.read()
         kept = [(name.lower(), value) for name, value in answer.raw_headers if name.lower() not in (b"connection",)]
     await send({"type": "http.response.start", "status": answer.status, "headers": kept})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def lean(scope: Any, receive: Any, send: Any) -> None:
+    """The same with the gate's client: what is left of the gate's cost is what it does for the request."""
+    from costobs_gate.proxy import client
+
+    if scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+        return
+    body = await _body(receive)
+    if not _SESSION:
+        _SESSION.append(client.Client(connect_seconds=5, idle_seconds=600))
+        _SESSION.append(client.origin(os.environ["BENCH_UPSTREAM"]))
+    kept = [name + b": " + value + b"\r\n" for name, value in scope["headers"] if name != b"connection"]
+    answer = await _SESSION[0].ask(
+        _SESSION[1], b"POST %b HTTP/1.1\r\n%b\r\n" % (scope["raw_path"], b"".join(kept)), body
+    )
+    content = await answer.read()
+    headers = [pair for pair in answer.headers if pair[0] != b"connection"]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
 
 

@@ -1,23 +1,17 @@
 """The Kubernetes hook: its real client library against a server that checks each request against the published schema."""
 
-import ssl
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from kubernetes.config import incluster_config
 
 from alerts.hooks.base import BadConfig, Change, PermanentFailure, TemporaryFailure
 from alerts.hooks.kubernetes import Kubernetes
 from tests.servers import kubernetes
+from tests.servers.certificates import self_signed
 from tests.servers.kubernetes import PAUSED, TOKEN, Cluster
 
 HOOK = Kubernetes()
@@ -283,7 +277,7 @@ def test_it_knows_that_somebody_scaled_it_by_hand(cluster: Cluster) -> None:
 
 def test_it_trusts_the_ca_that_it_was_given_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COSTOBS_PRIVATE_HOSTS", "127.0.0.1")
-    pem, context = _self_signed(tmp_path / "server.pem")
+    pem, context = self_signed(tmp_path / "server.pem")
     with kubernetes.started(context) as cluster:
         given = config(cluster)
 
@@ -293,7 +287,7 @@ def test_it_trusts_the_ca_that_it_was_given_and_no_other(tmp_path: Path, monkeyp
 
 
 def test_it_uses_the_service_account_of_its_own_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pem, context = _self_signed(tmp_path / "server.pem")
+    pem, context = self_signed(tmp_path / "server.pem")
     (tmp_path / "ca.crt").write_text(pem)
     (tmp_path / "token").write_text(TOKEN)
     monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
@@ -303,22 +297,3 @@ def test_it_uses_the_service_account_of_its_own_pod(tmp_path: Path, monkeypatch:
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", cluster.url.rpartition(":")[2])
 
         assert HOOK.look({"namespace": "chat", "name": "vllm"}, {}).units == 3
-
-
-def _self_signed(path: Path) -> tuple[str, ssl.SSLContext]:
-    """A certificate of 127.0.0.1 that signs itself, and a server's context with it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    start = datetime(2020, 1, 1, tzinfo=UTC)
-    made = x509.CertificateBuilder(name, name, key.public_key(), 1, start, start + timedelta(days=36_500))
-    made = made.add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-    made = made.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    made = made.add_extension(identifier, critical=False)
-    pem = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    plain = serialization.NoEncryption()
-    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    path.write_bytes(pem + secret)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    return pem.decode(), context
