@@ -17,21 +17,27 @@ class Stream:
     """A long stream, read in a thread."""
 
     def __init__(self, url: str, *, is_heavy: bool = False) -> None:
-        self.status, self.text, self._url, self._is_heavy = 0, "", url, is_heavy
+        self.status, self._url, self._is_heavy = 0, url, is_heavy
+        self._pieces: list[str] = []
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
+    @property
+    def text(self) -> str:
+        """What has come so far."""
+        return "".join(self._pieces)
+
     def has_begun(self) -> bool:
-        return "data: " in self.text
+        return bool(self._pieces)
 
     def wait(self) -> None:
         self._thread.join(240)
         assert not self._thread.is_alive(), "a stream did not end within 240 s"
 
     def _read(self) -> None:
-        # Much, so that it is still being computed when the server is told to stop; in small pieces, so that writing them does
-        # not take both cores from who brings the order.
-        body = {**_question(vllm_server.MODEL, 900), "n": 8, "stream": True}
+        # Much, so that it is still being computed when the server is told to stop: of 64 answers eight run at once. In small
+        # pieces, so that writing them does not take both cores from who brings the order.
+        body = {**_question(vllm_server.MODEL, 900), "n": 64, "stream": True}
         if self._is_heavy:
             body |= {"n": 2, "logprobs": True, "top_logprobs": 20}
         with httpx.stream(
@@ -39,7 +45,7 @@ class Stream:
         ) as answer:
             self.status = answer.status_code
             for piece in answer.iter_text():
-                self.text += piece
+                self._pieces.append(piece)
 
 
 def check(url: str, costobs: CostobsServer, say: Say) -> None:
