@@ -51,8 +51,11 @@ class Process:
         return leases.answer(source_id=self.source_id, asked=leases.parse(document), now=now)
 
 
+COLUMNS = {"default_max_tokens", "ends_on", "is_prorated", "on_unreachable", "starts_on", "zone"}
+
+
 def make_hard(amount: str = "100", **given: object) -> int:
-    fields = {name: given.pop(name) for name in list(given) if name in {"on_unreachable", "default_max_tokens"}}
+    fields = {name: given.pop(name) for name in list(given) if name in COLUMNS}
     budget_id = make_budget(amount=amount, **given)  # type: ignore[arg-type]
     Budget.objects.filter(pk=budget_id).update(is_hard=True, **fields)
     return budget_id
@@ -276,6 +279,35 @@ def test_it_takes_the_amount_of_the_evaluated_period(books: Books) -> None:
 
     found = account(budget_id, at(2))
     assert (found.limit_cost, found.ends_at) == (Decimal(130), at(30, 23))
+
+
+def test_it_knows_the_period_of_a_budget_before_it_was_ever_evaluated_there(books: Books) -> None:
+    process, budget_id = Process(make_gate()), make_hard(period="day", zone="Asia/Tokyo")
+
+    (lease,) = process.ask(at(2, 16), budget_id, "10")["leases"]
+
+    found = account(budget_id, at(2, 16))
+    assert (found.starts_at, found.ends_at) == (at(2, 15), at(3, 15))
+    assert lease["ends_in_seconds"] == 23 * 3600
+
+
+def test_it_lends_the_part_of_a_prorated_period_before_it_was_ever_evaluated(books: Books) -> None:
+    process = Process(make_gate())
+    budget_id = make_hard("90", is_prorated=True, starts_on=date(2026, 11, 21))
+
+    process.ask(at(22), budget_id, "1")
+
+    found = account(budget_id, at(22))
+    assert (found.limit_cost, found.starts_at) == (Decimal(30), at(21, 0))
+
+
+def test_it_holds_a_budget_only_while_it_runs(books: Books) -> None:
+    budget_id = make_hard(starts_on=date(2026, 11, 10), ends_on=date(2026, 11, 20), zone="Asia/Tokyo")
+    moments = (at(9, 14), at(9, 15), at(19, 14), at(19, 15))
+
+    held = [[row.pk for row in reckoning.hard_budgets(now=now, is_sample=False)] for now in moments]
+
+    assert held == [[], [budget_id], [budget_id], []]
 
 
 def test_it_lends_nothing_of_a_budget_in_a_currency_without_a_rate(books: Books) -> None:
