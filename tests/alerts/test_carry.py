@@ -11,7 +11,7 @@ from django.conf import settings
 
 from alerts import budgets, carry, execute, policy, resources
 from alerts.hooks.webhook import Webhook
-from alerts.models import ActionRun, Alert, Budget, Gate, Resource, ResourceChange
+from alerts.models import ActionRun, Alert, Budget, Gate, ProtectedScope, Resource, ResourceChange
 from attribution.models import DailyCost
 from costobs.audit.models import AuditEntry
 from tests.alerts.carrying import NOW, Clock, add, ask, calls, change, draft, fire, scaler, shut
@@ -278,6 +278,21 @@ def test_it_keeps_what_protected_calls_go_through(books: Books, gate: FakeGate, 
     calls(books, "search", 99)
     calls(books, "support", 1)
     Budget.objects.filter(pk=shut(books).budget_id).update(protected=[{"team": ["support"]}])
+
+    clock.rounds(4, gate=gate, inflight=0)
+
+    assert (change().state, scaler.units) == ("refused", 3)
+    assert "calls of team support, which is protected" in change().error
+
+
+def test_it_keeps_what_calls_go_through_that_are_protected_from_every_budget(
+    books: Books, gate: FakeGate, scaler: Scaler, clock: Clock
+) -> None:
+    add(scaler)
+    calls(books, "search", 99)
+    calls(books, "support", 1)
+    shut(books)
+    ProtectedScope.objects.create(scope={"team": ["support"]}, reason="contract", created_by="ada", created_at=NOW)
 
     clock.rounds(4, gate=gate, inflight=0)
 
