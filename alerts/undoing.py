@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from alerts import changes, resource_alerts
-from alerts.hooks.base import Change, ResourceHook, Standing
+from alerts.hooks.base import Change, ResourceHook, Standing, merged
 from alerts.models import Resource, ResourceChange
 
 # How long a restored resource may take to start before nobody waits for it any more.
@@ -96,7 +96,11 @@ def _handed_over(change: ResourceChange, now: datetime) -> bool:
         if upper is None:
             return False
         mine = changes.planned(change)
-        theirs = {**upper.change, "before": dict(mine.before), "from_units": mine.from_units}
+        theirs = {
+            **upper.change,
+            "before": merged(mine.before, upper.change.get("before") or {}),
+            "from_units": mine.from_units,
+        }
         words = f"change {upper.pk} holds it still, and gives back what was before both"
         by = change.ended_by or _who(change, now)
         if _take_over(upper, theirs) and changes.note(change, state="undone", ended_at=now, ended_by=by, error=words):

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from costobs.kernel import http
 
+TOUCHED = "touched"
+
 
 class BadConfig(ValueError):
     """The configuration is not right; `field` is the setting or credential it is about."""
@@ -96,8 +98,25 @@ class Change:
     loses: str  # what is lost by it: in-flight requests after 60 s, the content of the instance store; empty: nothing
     resume_words: str  # what resuming costs: image and weights are read again, about 4 minutes
     resume_seconds: int | None
-    before: Mapping[str, Any] = field(default_factory=dict)  # Standing.details when it was planned
+    # Standing.details when it was planned. Where a kind names the parts that it changes under `touched`, only these are restored.
+    before: Mapping[str, Any] = field(default_factory=dict)
     key: str = ""  # names this change and no other, however often it is sent; given when it is written down
+
+
+def merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """What a change restores that lies on top of another one, which has ended: all that either of them changed."""
+    touched = {*lower.get(TOUCHED, ()), *upper.get(TOUCHED, ())}
+    return {**lower, TOUCHED: sorted(touched)} if TOUCHED in lower and TOUCHED in upper else without_touched(lower)
+
+
+def without_touched(before: Mapping[str, Any]) -> dict[str, Any]:
+    """The details alone."""
+    return {name: value for name, value in before.items() if name != TOUCHED}
+
+
+def touches(change: Change, part: str) -> bool:
+    """Whether a change took a part, which it then restores; one of before this was noted restores all."""
+    return part in change.before.get(TOUCHED, (part,))
 
 
 class ResourceHook(ABC):
