@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from costobs.kernel import http
 
-TOUCHED = "touched"
+# Names in Change.before beside the details of the standing: the parts that a change takes, and what it sets them to.
+TOUCHED, AIM = "touched", "to"
 
 
 class BadConfig(ValueError):
@@ -104,14 +105,14 @@ class Change:
 
 
 def merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """What a change restores that lies on top of another one, which has ended: all that either of them changed."""
-    touched = {*lower.get(TOUCHED, ()), *upper.get(TOUCHED, ())}
-    return {**lower, TOUCHED: sorted(touched)} if TOUCHED in lower and TOUCHED in upper else without_touched(lower)
-
-
-def without_touched(before: Mapping[str, Any]) -> dict[str, Any]:
-    """The details alone."""
-    return {name: value for name, value in before.items() if name != TOUCHED}
+    """`before` of a change that lies on top of another one, which has ended: what was there before both, all that either of
+    them took, and still its own aim."""
+    found = {name: value for name, value in lower.items() if name not in {TOUCHED, AIM}}
+    if AIM in upper:
+        found[AIM] = upper[AIM]
+    if TOUCHED in lower and TOUCHED in upper:
+        found[TOUCHED] = sorted({*lower[TOUCHED], *upper[TOUCHED]})
+    return found
 
 
 def touches(change: Change, part: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from botocore.exceptions import ClientError
 
 from alerts.hooks import aws_login
-from alerts.hooks.base import Change, Field, PermanentFailure, ResourceHook, Standing
+from alerts.hooks.base import AIM, Change, Field, PermanentFailure, ResourceHook, Standing
 
 _GRANT = (
     "sagemaker:DescribeEndpoint, sagemaker:UpdateEndpointWeightsAndCapacities, sagemaker:DeleteEndpoint,"
@@ -76,7 +76,7 @@ class SageMaker(ResourceHook):
             loses = "Calls fail until it is made again; its own scaling policies are gone with it"
             resume, seconds = "The endpoint is made again from its configuration: about 10 minutes", 600
         else:
-            before["to"] = _fewer(standing.details["counts"], to_units)
+            before[AIM] = _fewer(standing.details["counts"], to_units)
             words = f"Scale the endpoint {config['endpoint']} from {standing.units} to {to_units} instances"
             loses, resume, seconds = "", "Instances are added and load the model: about 8 minutes", 480
         return Change(standing.units, to_units, words, loses, resume, seconds, before)
@@ -87,7 +87,7 @@ class SageMaker(ResourceHook):
         elif change.to_units == 0:
             self._delete(config, credentials)
         else:
-            self._scale(change.before["to"], config, credentials)
+            self._scale(change.before[AIM], config, credentials)
 
     def undo(self, change: Change, config: Mapping[str, Any], credentials: Mapping[str, str]) -> None:
         if config.get("component"):
