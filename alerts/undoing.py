@@ -43,10 +43,11 @@ def step(change: ResourceChange, now: datetime) -> bool:
     plan = changes.planned(change)
     standing = hook.look(resource.config, credentials)
     changes.saw(resource, standing, now)
-    if change.restored_at is None or _is_ours(hook, plan, standing):
+    is_half = change.restored_at is not None and hook.is_half_undone(plan, standing)
+    if change.restored_at is None or is_half or _is_ours(hook, plan, standing):
         if hook.is_undone(plan, standing):
             return _settled(change, standing, now)
-        if not _is_ours(hook, plan, standing) and change.verified_at is not None:
+        if not is_half and not _is_ours(hook, plan, standing) and change.verified_at is not None:
             return leave(change, standing, now)
         hook.undo(plan, resource.config, credentials)
         changes.note(change, restored_at=now, next_at=now, error="")

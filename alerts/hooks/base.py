@@ -172,6 +172,10 @@ class ResourceHook(ABC):
         """Whether it is what it was before, by what the resource says itself."""
         return standing.units == change.from_units
 
+    def is_half_undone(self, change: Change, standing: Standing) -> bool:
+        """Whether `undo` did its first step and has another one to do; for kinds that cannot restore all at once."""
+        return False
+
 
 def checked(field: str, url: str) -> str:
     """A user-given address that may be called. Raises BadConfig."""

@@ -237,6 +237,25 @@ def test_sagemaker_it_deletes_the_endpoint_and_makes_the_same_one_again(aws: S3)
     assert driven.look().details["configuration"] == before.details["configuration"] == "chat-small-config"
 
 
+def test_sagemaker_it_gives_the_new_endpoint_the_instances_that_it_had(aws: S3) -> None:
+    driven = endpoint(aws, "chat-grown", blue=1, green=1)
+    grown = [{"VariantName": "blue", "DesiredInstanceCount": 3}]
+    aws.client("sagemaker").update_endpoint_weights_and_capacities(
+        EndpointName="chat-grown", DesiredWeightsAndCapacities=grown
+    )
+    change = driven.plan(to_units=0)
+    driven.apply(change)
+
+    driven.hook.undo(change, driven.config, driven.credentials)
+    first = driven.look()
+    driven.undo(change)
+
+    assert driven.hook.is_half_undone(change, first)
+    assert driven.look().details["counts"] == {"blue": 3, "green": 1}
+    assert driven.hook.is_undone(change, driven.look())
+    assert not driven.hook.is_half_undone(change, driven.look())
+
+
 def test_sagemaker_it_takes_instances_from_the_largest_variant(aws: S3) -> None:
     driven = endpoint(aws, "chat-two", blue=3, green=1)
 
