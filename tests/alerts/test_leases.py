@@ -13,11 +13,12 @@ from django.test import Client
 
 from alerts import gates, lease_lines, leases, policy, reckoning
 from alerts.lease_lines import AccountLine
-from alerts.models import Budget, BudgetState, GatePrice, Lease, LeaseAccount
+from alerts.models import Budget, BudgetState, Gate, GatePrice, Lease, LeaseAccount
 from attribution.models import DailyCost
 from costobs.access import tokens
-from ingest.models import AttributeSet, Source
+from ingest.models import AttributeSet, Offering, Source
 from ingest.price import set_override
+from tests.alerts.carrying import NOW, calls
 from tests.alerts.conftest import Books, FakeGate, at, at_once, make_budget, make_gate
 
 pytestmark = pytest.mark.django_db
@@ -356,6 +357,31 @@ def test_it_tells_gates_of_hard_budgets_and_prices(books: Books) -> None:
     assert {one["model"]: (Decimal(one["input"]), Decimal(one["output"])) for one in document["prices"]} == {
         name: (Decimal("0.000002"), Decimal("0.000008")) for name in ("*", "llama")
     }
+
+
+def test_it_tells_gates_what_models_cost_that_their_calls_overflow_to(books: Books) -> None:
+    gate = FakeGate(make_gate(source_id=books.source.pk))
+    make_hard()
+    calls(books, "search", 99)
+    make_gate("api", source_id=901)
+    Gate.objects.filter(name="api").update(provider="anthropic")
+    Offering.objects.update(provider="openai")
+    for provider, model, each in (("openai", "gpt-mini", 30), ("anthropic", "gpt-mini", 20), ("openai", "llama", 90)):
+        set_override(
+            provider=provider, model=model, valid_from=date(2026, 1, 1), set_by="ada", now=at(1),
+            prices={"input": Decimal(each), "output": Decimal(each)},
+        )  # fmt: skip
+    own = {"input": Decimal(2), "output": Decimal(8)}
+    set_override(
+        provider="self_hosted", model="llama", valid_from=date(2026, 1, 1), prices=own, set_by="ada", now=at(1)
+    )
+    leases.run(now=NOW)
+
+    gate.ask(NOW)
+
+    found = {one["model"]: Decimal(one["output"]) for one in orjson.loads(gate.body)["prices"]}
+    assert found["gpt-mini"] == Decimal("0.00003")  # the dearer of the two
+    assert (found["llama"], found["*"]) == (Decimal("0.000008"), Decimal("0.000008"))  # its own
 
 
 def test_it_prices_own_models_without_any_price_at_the_declared_reference(books: Books) -> None:
