@@ -69,7 +69,7 @@ def read(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
         session_id=_note(values.get(b"x-session-id")),
         trace_id=_trace_id(values.get(b"traceparent", "")),
         user_agent=_note((values.get(b"user-agent") or "").partition(" ")[0]),
-        content_length=int(length) if length.isdigit() else 0,
+        content_length=int(length) if length.isdecimal() else 0,
         is_encoded=values.get(b"content-encoding", "").lower() not in ("", "identity"),
         forwarded=not _FORWARDS.isdisjoint(values),
         from_page=b"origin" in values,
