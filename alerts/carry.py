@@ -179,6 +179,7 @@ def _plan(change: ResourceChange, now: datetime) -> bool:
         to_units=plan.to_units,
         currency=budget.currency if budget else settings.COSTOBS_CURRENCY,
         now=now,
+        are_units_alike=hook.are_units_alike,
     )
     return changes.note(
         change,

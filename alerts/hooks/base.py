@@ -131,6 +131,7 @@ class ResourceHook(ABC):
     title: ClassVar[str]
     settings: ClassVar[Sequence[Field]]
     secrets: ClassVar[Sequence[Field]] = ()
+    are_units_alike: ClassVar[bool] = True  # so that fewer of them save their part
     now: datetime | None = None  # when it is called, for kinds that sign what they send; set by whoever calls
 
     def check(self, config: Mapping[str, Any], credentials: Mapping[str, str]) -> None:

@@ -39,6 +39,7 @@ class LiteLLM(ResourceHook):
 
     kind: ClassVar = "litellm"
     title: ClassVar = "LiteLLM"
+    are_units_alike: ClassVar = False
     settings: ClassVar = (
         Field("url", "Address of the proxy", "Without /v1.", is_needed=True),
         Field("team_id", "Team", "The team's id in LiteLLM; or a key below."),
