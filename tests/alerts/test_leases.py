@@ -324,6 +324,7 @@ def test_it_lends_nothing_of_a_budget_in_a_currency_without_a_rate(books: Books)
     [
         ([], "an object"),
         ({"process": "", "sequence": 1}, "process"),
+        ({"process": "1-\x00", "sequence": 1}, "process"),
         ({"process": "x", "sequence": -1}, "sequence"),
         ({"process": "x", "sequence": 2**62}, "sequence"),
         ({"process": "x", "sequence": 1, "held": {}}, "held"),
@@ -337,6 +338,29 @@ def test_it_lends_nothing_of_a_budget_in_a_currency_without_a_rate(books: Books)
 def test_it_refuses_what_no_gate_says(document: object, said: str) -> None:
     with pytest.raises(leases.BadReport, match=said):
         leases.parse(document)
+
+
+def test_it_takes_no_report_of_a_sample_gate_about_real_money(books: Books) -> None:
+    process, budget_id = Process(make_gate()), make_hard()
+    (lease,) = process.ask(at(2), budget_id, "30")["leases"]
+    make_gate("sample", source_id=901)
+    Gate.objects.filter(name="sample").update(is_sample=True)
+    other = Process(901, "2-two")
+
+    said = other.ask(at(2), budget_id, "1", **{f"a{lease['account']}": amounts(settled="99")})
+
+    assert said == {"leases": [], "closed": [lease["account"]]}
+    assert account(budget_id, at(2)).settled_cost == 0
+
+
+def test_it_reads_the_books_again_after_its_clock_was_set_back(books: Books) -> None:
+    process, budget_id = Process(make_gate()), make_hard()
+    process.ask(at(2, 12), budget_id, "1")
+    books.spend(at(2).date(), "60")
+
+    process.ask(at(2, 11), budget_id, "1")
+
+    assert account(budget_id, at(2, 11)).other_cost == 60
 
 
 def test_it_tells_gates_of_hard_budgets_and_prices(books: Books) -> None:
