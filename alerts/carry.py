@@ -146,7 +146,7 @@ def _refusal(change: ResourceChange, now: datetime) -> str:
         return ""
     if resource.is_sample != run_.budget.is_sample:
         return "sample budgets meet sample resources only"
-    kept = worth.protected(resource=resource.scope, scopes=run_.budget.protected, now=now)
+    kept = worth.protected(resource=resource.scope, scopes=[*brakes.protected(), *run_.budget.protected], now=now)
     return kept or worth.refusal(
         resource=resource.scope,
         is_dedicated=resource.is_dedicated,
@@ -179,6 +179,7 @@ def _plan(change: ResourceChange, now: datetime) -> bool:
         to_units=plan.to_units,
         currency=budget.currency if budget else settings.COSTOBS_CURRENCY,
         now=now,
+        are_units_alike=hook.are_units_alike,
     )
     return changes.note(
         change,

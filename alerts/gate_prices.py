@@ -13,6 +13,7 @@ from costobs.kernel import money
 from costobs.kernel import period as periods
 from costobs.kernel.period import Days
 from costobs.kernel.scope import Filter, SpendScope
+from ingest import queries as ingest_queries
 from ingest import reference_prices
 from ingest.reference_prices import ANY_MODEL, TokenPrice
 
@@ -24,16 +25,28 @@ _MILLION = Decimal(1_000_000)
 
 def refresh(*, now: datetime) -> int:
     """Brings the prices up to date for the providers behind gates, where they are older than ten minutes."""
-    changed = 0
-    for provider in sorted(set(Gate.objects.values_list("provider", flat=True))):
-        if not GatePrice.objects.filter(provider=provider, known_at__gt=now - _FRESH).exists():
-            changed += _refresh(provider, now)
-    return changed
+    gates = list(Gate.objects.values_list("provider", "source_id"))
+    own = {provider for provider, _ in gates}
+    if not _old(own, now):
+        return 0
+    # A proxy overflows to providers that only its calls tell of.
+    served = ingest_queries.providers_of(source_ids=[source for _, source in gates], since=now - _MEASURED)
+    return sum(_refresh(provider, now) for provider in _old(own | served, now))
+
+
+def _old(providers: set[str], now: datetime) -> list[str]:
+    fresh = GatePrice.objects.filter(provider__in=providers, known_at__gt=now - _FRESH)
+    return sorted(providers - set(fresh.values_list("provider", flat=True).distinct()))
 
 
 def known(*, provider: str) -> list[GatePrice]:
-    """The prices of a provider, by model."""
-    return list(GatePrice.objects.filter(provider=provider).order_by("model"))
+    """The prices of a provider, by model; and of models that it has no price for, the dearest of another provider's."""
+    found: dict[str, GatePrice] = {}
+    for row in GatePrice.objects.order_by("-output_price", "-input_price", "provider"):
+        is_own = row.provider == provider
+        if is_own or (row.model != ANY_MODEL and row.model not in found):
+            found[row.model] = row
+    return [found[model] for model in sorted(found)]
 
 
 def _refresh(provider: str, now: datetime) -> int:

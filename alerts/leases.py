@@ -57,8 +57,8 @@ def parse(document: object) -> Asked:
     if not isinstance(document, Mapping):
         raise BadReport("expected an object with process, sequence, held and wants")
     process, sequence = document.get("process"), document.get("sequence")
-    if not isinstance(process, str) or not 0 < len(process) <= 100:
-        raise BadReport(f"process: expected a name of 1 to 100 characters, found {process!r}"[:200])
+    if not isinstance(process, str) or not 0 < len(process) <= 100 or not process.isprintable():
+        raise BadReport(f"process: expected a name of 1 to 100 printable characters, found {process!r}"[:200])
     if isinstance(sequence, bool) or not isinstance(sequence, int) or not 0 <= sequence < grants.FINAL:
         raise BadReport(f"sequence: expected a whole number, found {sequence!r}"[:200])
     is_final = document.get("final") is True
@@ -88,7 +88,7 @@ def answer(*, source_id: int | None, asked: Asked, now: datetime) -> dict[str, A
         raise NotAGate("this token belongs to no gate; make one with: costobs gate create")
     accounts = _accounts(gate, asked, now)
     with transaction.atomic():
-        locked = _lock({*asked.held, *accounts.values()})
+        locked = _lock({*asked.held, *accounts.values()}, is_sample=gate.is_sample)
         taken = _take(gate, asked, locked, now)
         leases = [
             _lend(gate, asked.process, locked[accounts[want.budget_id]], want, now)
@@ -140,7 +140,8 @@ def _open(row: Any, now: datetime) -> int:
     found = reckoning.period(row, now)
     of_period = LeaseAccount.objects.filter(budget=row, starts_at=found.starts_at, ends_at=found.ends_at)
     known = of_period.first()
-    is_fresh = known is not None and known.reckoned_at is not None and known.reckoned_at > now - _RECKONED
+    # Long ago, or after a clock was set back, in the future.
+    is_fresh = known is not None and known.reckoned_at is not None and abs(now - known.reckoned_at) < _RECKONED
     if known is not None and is_fresh:
         if known.limit_cost != found.limit:
             of_period.update(limit_cost=found.limit)
@@ -160,12 +161,16 @@ def _open(row: Any, now: datetime) -> int:
     return account.pk
 
 
-def _lock(ids: set[int]) -> dict[int, LeaseAccount]:
-    """These accounts, locked in the order of their ids until the transaction ends, which is then on the disk."""
+def _lock(ids: set[int], *, is_sample: bool | None = None) -> dict[int, LeaseAccount]:
+    """These accounts, locked in the order of their ids until the transaction ends, which is then on the disk; with
+    `is_sample`, only those of sample budgets or only the others.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL synchronous_commit = on")
-    rows = LeaseAccount.objects.select_for_update().filter(pk__in=ids).order_by("pk")
-    return {row.pk: row for row in rows}
+    rows = LeaseAccount.objects.select_for_update(of=("self",)).filter(pk__in=ids)
+    if is_sample is not None:
+        rows = rows.filter(budget__is_sample=is_sample)
+    return {row.pk: row for row in rows.order_by("pk")}
 
 
 def _take(gate: Gate, asked: Asked, locked: Mapping[int, LeaseAccount], now: datetime) -> dict[int, Lease]:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from django.conf import settings
 from django.db.models import Q
 
-from alerts import brakes, grants
+from alerts import brakes, grants, spans, terms
 from alerts.models import Budget, BudgetState, Gate
 from attribution import queries as spend_queries
 from attribution import rates
@@ -48,32 +48,33 @@ class Spent:
 
 
 def hard_budgets(*, now: datetime, is_sample: bool) -> list[Budget]:
-    """The hard budgets that gates can hold now, by id: a gate resolves their scope, and they have a period of their own. None
-    while the break-glass pause holds.
+    """The hard budgets that gates can hold now, by id: a gate resolves their scope, and they run in a period of their own.
+    None while the break-glass pause holds.
     """
     if brakes.pause(now=now) is not None:
         return []
     rows = Budget.objects.filter(
         Q(paused_until=None) | Q(paused_until__lte=now), is_active=True, is_hard=True, is_sample=is_sample
     ).exclude(period=ROLLING)
-    return [row for row in rows.order_by("pk") if GATE_NAMES.keys() >= row.scope.keys()]
+    known = [row for row in rows.order_by("pk") if GATE_NAMES.keys() >= row.scope.keys()]
+    return [row for row in known if spans.standing(row, now) == "running"]
 
 
 def period(row: Budget, now: datetime) -> Period:
-    """The period that holds now; by the last evaluation, else by the calendar of UTC."""
-    today = periods.day_of(now)
+    """The period that holds now: as it was last evaluated, else, in its first minute, by the terms of the budget."""
     state = (
         BudgetState.objects.filter(
-            Q(starts_at__lte=now, ends_at__gt=now) | Q(starts_at=None, period_start__lte=today, period_end__gt=today),
+            Q(starts_at__lte=now, ends_at__gt=now) | Q(starts_at=None, period_start=spans.current(row, now).key_date),
             budget=row,
         )
         .order_by("-evaluated_at")
         .first()
     )
-    days = periods.budget_period(row.period, today) if state is None else Days(state.period_start, state.period_end)
-    starts_at = days.start_at if state is None or state.starts_at is None else state.starts_at
-    ends_at = days.end_at if state is None or state.ends_at is None else state.ends_at
-    amount = row.amount if state is None or state.amount is None else state.amount
+    if state is None or state.starts_at is None or state.ends_at is None or state.amount is None:
+        term = terms.term(row, now)
+        amount, starts_at, ends_at = term.amount, term.starts_at, term.ends_at
+    else:
+        amount, starts_at, ends_at = state.amount, state.starts_at, state.ends_at
     return Period(
         starts_at, ends_at, _own(amount, row, now) or grants.ZERO, None if state is None else state.spend_cost
     )

@@ -25,6 +25,7 @@ log = logging.getLogger("costobs.alerts")
 _LONGEST = 100
 _MOST_SECONDS = 3600
 _MOST_VALUES = 100
+_MOST_UNITS = 1_000_000
 # Settings that say where credentials go; those that end in `url` do, too.
 _PLACES = ("server", "account", "project", "region", "tenant_id", "subscription_id", "workload_identity")
 
@@ -153,6 +154,7 @@ def trial(*, resource_id: int, to_units: int, now: datetime) -> Trial:
         to_units=min(to_units, standing.units),
         currency=settings.COSTOBS_CURRENCY,
         now=now,
+        are_units_alike=hook.are_units_alike,
     )
     return Trial(
         standing_words=standing.words,
@@ -170,8 +172,8 @@ def trial(*, resource_id: int, to_units: int, now: datetime) -> Trial:
 
 def request(*, resource_id: int, to_units: int, by: str, now: datetime, reason: str = "") -> int:
     """Asks for a change without a budget, until somebody undoes it; its id. Raises Invalid, NotFound, Held."""
-    if to_units < 0:
-        raise Invalid({"to_units": f"expected 0 units or more, found {to_units}"})
+    if not 0 <= to_units <= _MOST_UNITS:
+        raise Invalid({"to_units": f"expected 0 to {_MOST_UNITS:,} units, found {to_units:,}"})
     with transaction.atomic():
         row, _stored = _locked(resource_id)
         if row.is_protected:

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from alerts import changes, resource_alerts
-from alerts.hooks.base import Change, ResourceHook, Standing
+from alerts.hooks.base import Change, ResourceHook, Standing, merged
 from alerts.models import Resource, ResourceChange
 
 # How long a restored resource may take to start before nobody waits for it any more.
@@ -43,10 +43,11 @@ def step(change: ResourceChange, now: datetime) -> bool:
     plan = changes.planned(change)
     standing = hook.look(resource.config, credentials)
     changes.saw(resource, standing, now)
-    if change.restored_at is None or _is_ours(hook, plan, standing):
+    is_half = change.restored_at is not None and hook.is_half_undone(plan, standing)
+    if change.restored_at is None or is_half or _is_ours(hook, plan, standing):
         if hook.is_undone(plan, standing):
             return _settled(change, standing, now)
-        if not _is_ours(hook, plan, standing) and change.verified_at is not None:
+        if not is_half and not _is_ours(hook, plan, standing) and change.verified_at is not None:
             return leave(change, standing, now)
         hook.undo(plan, resource.config, credentials)
         changes.note(change, restored_at=now, next_at=now, error="")
@@ -96,7 +97,11 @@ def _handed_over(change: ResourceChange, now: datetime) -> bool:
         if upper is None:
             return False
         mine = changes.planned(change)
-        theirs = {**upper.change, "before": dict(mine.before), "from_units": mine.from_units}
+        theirs = {
+            **upper.change,
+            "before": merged(mine.before, upper.change.get("before") or {}),
+            "from_units": mine.from_units,
+        }
         words = f"change {upper.pk} holds it still, and gives back what was before both"
         by = change.ended_by or _who(change, now)
         if _take_over(upper, theirs) and changes.note(change, state="undone", ended_at=now, ended_by=by, error=words):

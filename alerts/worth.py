@@ -83,13 +83,22 @@ def protected(*, resource: Scope, scopes: Sequence[Scope], now: datetime) -> str
 
 
 def saving(
-    *, resource: Scope, kept_cost: Decimal | None, from_units: int, to_units: int, currency: str, now: datetime
+    *,
+    resource: Scope,
+    kept_cost: Decimal | None,
+    from_units: int,
+    to_units: int,
+    currency: str,
+    now: datetime,
+    are_units_alike: bool = True,
 ) -> Saving:
     """Effective cost of the last seven complete UTC days, by seven, times the part of the units that goes, less what stays
     paid: capacity bought for a term, and what the resource names itself (disks of a stopped machine).
     """
     if not resource:
         return Saving(None, "it has no scope, so its cost cannot be told from the rest")
+    if to_units and not are_units_alike:
+        return Saving(None, "a limit saves what it will refuse, which nobody knows before")
     today = periods.day_of(now)
     days = Days(today - timedelta(days=DAYS), today)
     scope = SpendScope(days, _filters(resource), "effective", currency, teams=None)

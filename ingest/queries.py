@@ -246,6 +246,12 @@ def kind_of(*, source_id: int) -> str:
     return Source.objects.filter(pk=source_id).values_list("kind", flat=True).first() or ""
 
 
+def providers_of(*, source_ids: Sequence[int], since: datetime) -> set[str]:
+    """The providers whose models served calls that these sources reported."""
+    rows = UsageHour.objects.filter(source_id__in=source_ids, hour__gte=since)
+    return set(rows.values_list("offering__provider", flat=True).distinct())
+
+
 def webhook_secret(*, source_id: int, kind: str) -> str:
     """What a webhook to an active source of this kind has to be signed with; "" where none is set."""
     source = Source.objects.filter(pk=source_id, kind=kind, is_active=True).first()

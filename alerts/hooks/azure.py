@@ -18,7 +18,7 @@ from alerts.hooks.base import (
     checked,
     endpoint,
 )
-from alerts.hooks.machines import run_again, started_again, stopped_by, words_of, would_stop
+from alerts.hooks.machines import run_again, stands, started_again, stopped_by, words_of, would_stop
 from ingest.sources.base import SourceUnavailable
 from ingest.sources.stores import azure_login
 
@@ -118,6 +118,11 @@ class Azure(ResourceHook):
                     client.virtual_machines.begin_start(
                         config["resource_group"], name, polling=False, **_in_the_clear(config)
                     )
+
+    def is_applied(self, change: Change, standing: Standing) -> bool:
+        if "states" in standing.details:
+            return stands(change, standing, _RUNNING)
+        return super().is_applied(change, standing)
 
     def is_undone(self, change: Change, standing: Standing) -> bool:
         if "states" in standing.details:

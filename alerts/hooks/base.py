@@ -8,6 +8,9 @@ from typing import Any, ClassVar
 
 from costobs.kernel import http
 
+# Names in Change.before beside the details of the standing: the parts that a change takes, and what it sets them to.
+TOUCHED, AIM = "touched", "to"
+
 
 class BadConfig(ValueError):
     """The configuration is not right; `field` is the setting or credential it is about."""
@@ -96,8 +99,25 @@ class Change:
     loses: str  # what is lost by it: in-flight requests after 60 s, the content of the instance store; empty: nothing
     resume_words: str  # what resuming costs: image and weights are read again, about 4 minutes
     resume_seconds: int | None
-    before: Mapping[str, Any] = field(default_factory=dict)  # Standing.details when it was planned
+    # Standing.details when it was planned. Where a kind names the parts that it changes under `touched`, only these are restored.
+    before: Mapping[str, Any] = field(default_factory=dict)
     key: str = ""  # names this change and no other, however often it is sent; given when it is written down
+
+
+def merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """`before` of a change that lies on top of another one, which has ended: what was there before both, all that either of
+    them took, and still its own aim."""
+    found = {name: value for name, value in lower.items() if name not in {TOUCHED, AIM}}
+    if AIM in upper:
+        found[AIM] = upper[AIM]
+    if TOUCHED in lower and TOUCHED in upper:
+        found[TOUCHED] = sorted({*lower[TOUCHED], *upper[TOUCHED]})
+    return found
+
+
+def touches(change: Change, part: str) -> bool:
+    """Whether a change took a part, which it then restores; one of before this was noted restores all."""
+    return part in change.before.get(TOUCHED, (part,))
 
 
 class ResourceHook(ABC):
@@ -111,6 +131,7 @@ class ResourceHook(ABC):
     title: ClassVar[str]
     settings: ClassVar[Sequence[Field]]
     secrets: ClassVar[Sequence[Field]] = ()
+    are_units_alike: ClassVar[bool] = True  # so that fewer of them save their part
     now: datetime | None = None  # when it is called, for kinds that sign what they send; set by whoever calls
 
     def check(self, config: Mapping[str, Any], credentials: Mapping[str, str]) -> None:
@@ -151,6 +172,10 @@ class ResourceHook(ABC):
     def is_undone(self, change: Change, standing: Standing) -> bool:
         """Whether it is what it was before, by what the resource says itself."""
         return standing.units == change.from_units
+
+    def is_half_undone(self, change: Change, standing: Standing) -> bool:
+        """Whether `undo` did its first step and has another one to do; for kinds that cannot restore all at once."""
+        return False
 
 
 def checked(field: str, url: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from alerts.hooks import aws_login
 from alerts.hooks.base import BadConfig, Change, Field, PermanentFailure, ResourceHook, Standing
-from alerts.hooks.machines import run_again, started_again, stopped_by, words_of, would_stop
+from alerts.hooks.machines import run_again, stands, started_again, stopped_by, words_of, would_stop
 
 _INSTANCE = re.compile(r"i-[0-9a-f]{8,17}")
 _GONE = frozenset(("terminated", "shutting-down"))
@@ -82,6 +82,9 @@ class Ec2(ResourceHook):
         if names:
             with aws_login.told(f"start {', '.join(names)}", grant=_GRANT):
                 aws_login.client("ec2", config, credentials).start_instances(InstanceIds=names)
+
+    def is_applied(self, change: Change, standing: Standing) -> bool:
+        return stands(change, standing, _UP)
 
     def is_undone(self, change: Change, standing: Standing) -> bool:
         return run_again(change, standing, _UP)

@@ -60,17 +60,26 @@ class Ec2Group(ResourceHook):
         )
 
     def apply(self, change: Change, config: Mapping[str, Any], credentials: Mapping[str, str]) -> None:
-        to = change.to_units
-        least = min(change.before["MinSize"], to)
-        self._set({"MinSize": least, "MaxSize": to, "DesiredCapacity": to}, config, credentials)
+        self._set(_held(change), config, credentials)
 
     def undo(self, change: Change, config: Mapping[str, Any], credentials: Mapping[str, str]) -> None:
         self._set(change.before, config, credentials)
 
+    def is_applied(self, change: Change, standing: Standing) -> bool:
+        return dict(standing.details) == _held(change) and standing.is_settled
+
     def is_undone(self, change: Change, standing: Standing) -> bool:
-        return dict(standing.details) == dict(change.before)
+        # How many it wants between the two is its own scaling's to say again.
+        sizes, before = standing.details, change.before
+        are_bounds = all(sizes[name] == before[name] for name in ("MinSize", "MaxSize"))
+        return are_bounds and (sizes["DesiredCapacity"] > 0) == (before["DesiredCapacity"] > 0)
 
     def _set(self, sizes: Mapping[str, Any], config: Mapping[str, Any], credentials: Mapping[str, str]) -> None:
         with aws_login.told(f"scale the group {config['group']}", grant=_GRANT):
             client = aws_login.client("autoscaling", config, credentials)
             client.update_auto_scaling_group(AutoScalingGroupName=config["group"], **sizes)
+
+
+def _held(change: Change) -> dict[str, int]:
+    to = change.to_units
+    return {"MinSize": min(change.before["MinSize"], to), "MaxSize": to, "DesiredCapacity": to}

@@ -16,7 +16,7 @@ from alerts.hooks.base import (
     checked,
     endpoint,
 )
-from alerts.hooks.machines import run_again, started_again, stopped_by, words_of, would_stop
+from alerts.hooks.machines import run_again, stands, started_again, stopped_by, words_of, would_stop
 from ingest.sources.base import SourceUnavailable
 from ingest.sources.stores import google_login
 
@@ -108,6 +108,11 @@ class Gce(ResourceHook):
         for name in names:
             with _told(f"start {name}"):
                 client.start(instance=name, timeout=_SECONDS, **where)
+
+    def is_applied(self, change: Change, standing: Standing) -> bool:
+        if "states" in standing.details:
+            return stands(change, standing, _RUNNING)
+        return super().is_applied(change, standing)
 
     def is_undone(self, change: Change, standing: Standing) -> bool:
         if "states" in standing.details:

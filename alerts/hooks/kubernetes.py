@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from alerts.hooks.base import (
+    TOUCHED,
     BadConfig,
     Change,
     Field,
@@ -12,12 +13,14 @@ from alerts.hooks.base import (
     ResourceHook,
     Standing,
     checked,
+    touches,
 )
 from alerts.hooks.kubernetes_calls import cluster as connected
 
 PAUSED_REPLICAS = "autoscaling.keda.sh/paused-replicas"
 PAUSED = "autoscaling.keda.sh/paused"
 _KEDA_MOST = 100  # KEDA's own ceiling where a ScaledObject names none
+_REPLICAS, _BOUNDS, _PAUSE = "replicas", "bounds", "pause"  # what a change takes, and gives back
 _KINDS = ("deployment", "statefulset")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
@@ -94,12 +97,13 @@ class Kubernetes(ResourceHook):
         if to_units < 0:
             raise PermanentFailure(f"expected 0 replicas or more, found {to_units}")
         owner, what = _owner(standing.details), _what(config)
+        before = {**standing.details, TOUCHED: [_touched(standing.details, to_units)]}
         seconds = int(config["resume_seconds"]) if config.get("resume_seconds") else None
         if to_units == 0:
             words = f"Scale {what} from {standing.units} to 0 replicas"
             words += f" and pause {owner}, which would scale it up again" if owner.startswith("ScaledObject") else ""
             loses = "Every request in its pods that did not end while it drained, and what the pods keep in memory"
-            return Change(standing.units, 0, words, loses, _resume(seconds), seconds, standing.details)
+            return Change(standing.units, 0, words, loses, _resume(seconds), seconds, before)
         words = f"Scale {what} from {standing.units} to {to_units} replicas"
         if owner:
             limits = standing.details["scaled_object"] or standing.details["autoscaler"]
@@ -107,7 +111,7 @@ class Kubernetes(ResourceHook):
                 f"Lower the maximum of {owner} on {what} from {_most(standing.details, limits)} to {to_units} replicas"
             )
         loses = "Requests wait longer when there are more than the rest can take"
-        return Change(standing.units, to_units, words, loses, _resume(seconds), seconds, standing.details)
+        return Change(standing.units, to_units, words, loses, _resume(seconds), seconds, before)
 
     def is_there(self, standing: Standing, to_units: int) -> bool:
         scaled_object, autoscaler = standing.details["scaled_object"], standing.details["autoscaler"]
@@ -138,15 +142,18 @@ class Kubernetes(ResourceHook):
         scaled_object, autoscaler = change.before.get("scaled_object"), change.before.get("autoscaler")
         with connected(config, credentials) as cluster:
             if scaled_object:
-                annotations = {PAUSED_REPLICAS: scaled_object["paused_replicas"], PAUSED: scaled_object["paused"]}
-                spec = _named({"min": scaled_object["min"], "max": scaled_object["max"]}, "ReplicaCount")
-                patch = {"metadata": {"annotations": annotations}, "spec": spec}
+                patch: dict[str, Any] = {}
+                if touches(change, _PAUSE):
+                    patch["metadata"] = {"annotations": {PAUSED_REPLICAS: scaled_object["paused_replicas"]}}
+                if touches(change, _BOUNDS):
+                    bounds = {"min": scaled_object["min"], "max": scaled_object["max"]}
+                    patch["spec"] = _named(bounds, "ReplicaCount")
                 cluster.patch_scaled_object(scaled_object["name"], patch)
                 return
-            if autoscaler:
+            if autoscaler and touches(change, _BOUNDS):
                 spec = _named({"min": autoscaler["min"], "max": autoscaler["max"]}, "Replicas")
                 cluster.patch_autoscaler(autoscaler["name"], {"spec": spec})
-            if not autoscaler or cluster.replicas() == 0:
+            if touches(change, _REPLICAS) and (not autoscaler or cluster.replicas() == 0):
                 # At 0 the autoscaler is off; above, it decides.
                 cluster.set_replicas(change.from_units)
 
@@ -155,21 +162,34 @@ class Kubernetes(ResourceHook):
         if change.to_units == 0:
             is_held = not scaled_object or scaled_object["paused_replicas"] == "0"
             return is_held and standing.units == 0 and standing.is_settled
-        if scaled_object or autoscaler:
-            most = _most(standing.details, scaled_object or autoscaler)
-            return most <= change.to_units and standing.units <= change.to_units
+        if owner := scaled_object or autoscaler:
+            before = change.before.get("scaled_object" if scaled_object else "autoscaler")
+            if before is None:  # it came since
+                return _most(standing.details, owner) <= change.to_units and standing.units <= change.to_units
+            wanted = {**before, **_lowered(before, change.to_units, _KEDA_MOST if scaled_object else change.to_units)}
+            return all(owner[name] == wanted[name] for name in ("min", "max")) and standing.units <= change.to_units
         return standing.units == min(change.to_units, change.from_units) and standing.is_settled
 
     def is_undone(self, change: Change, standing: Standing) -> bool:
-        before = change.before
-        for owner in ("scaled_object", "autoscaler"):
-            if standing.details[owner] != before.get(owner):
+        names = [
+            *(["min", "max"] if touches(change, _BOUNDS) else []),
+            *(["paused_replicas"] * touches(change, _PAUSE)),
+        ]
+        for kind in ("scaled_object", "autoscaler"):
+            before, now = change.before.get(kind), standing.details[kind]
+            if before and (now is None or any(before.get(name) != now.get(name) for name in ("name", *names))):
                 return False
-        if before.get("scaled_object"):
-            return True  # how many run is KEDA's to say again
-        if before.get("autoscaler"):
+        if change.before.get("scaled_object") or not touches(change, _REPLICAS):
+            return True  # how many run is the autoscaler's to say again
+        if change.before.get("autoscaler"):
             return (standing.units > 0) == (change.from_units > 0)
         return standing.units == change.from_units
+
+
+def _touched(details: Mapping[str, Any], to_units: int) -> str:
+    if details["scaled_object"]:
+        return _BOUNDS if to_units else _PAUSE
+    return _BOUNDS if details["autoscaler"] and to_units else _REPLICAS
 
 
 def _limits(owner: Mapping[str, Any], least: str, most: str) -> dict[str, Any]:

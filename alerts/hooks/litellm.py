@@ -7,6 +7,8 @@ import httpx
 import orjson
 
 from alerts.hooks.base import (
+    AIM,
+    TOUCHED,
     BadConfig,
     Change,
     Field,
@@ -15,11 +17,13 @@ from alerts.hooks.base import (
     Standing,
     TemporaryFailure,
     checked,
+    touches,
 )
 from costobs.kernel import http
 
 OPEN, LIMITED, BLOCKED = 2, 1, 0
 _MOST_BYTES = 4 << 20
+_BLOCK, _RATES = "block", "limits"  # what a change takes, and gives back
 _LIMITS = ("rpm_limit", "tpm_limit")
 
 
@@ -35,6 +39,7 @@ class LiteLLM(ResourceHook):
 
     kind: ClassVar = "litellm"
     title: ClassVar = "LiteLLM"
+    are_units_alike: ClassVar = False
     settings: ClassVar = (
         Field("url", "Address of the proxy", "Without /v1.", is_needed=True),
         Field("team_id", "Team", "The team's id in LiteLLM; or a key below."),
@@ -80,32 +85,43 @@ class LiteLLM(ResourceHook):
             raise PermanentFailure(
                 f"{what} can be blocked (0) or, with limits in its settings, limited (1); found {to_units}"
             )
-        return Change(standing.units, to_units, words, loses, "Nothing is to be started: at once", 1, standing.details)
+        before = {**standing.details, TOUCHED: [_RATES if to_units else _BLOCK]}
+        if to_units:
+            before[AIM] = _lowered(standing.details, config)
+        return Change(standing.units, to_units, words, loses, "Nothing is to be started: at once", 1, before)
 
     def apply(self, change: Change, config: Mapping[str, Any], credentials: Mapping[str, str]) -> None:
         what, name, key = _subject(config)
         if change.to_units == BLOCKED:
             _call(config, credentials, "POST", f"/{what}/block", json={key: name})
             return
-        # Never above a limit that was there.
-        lowered = {
-            limit: value if change.before.get(limit) is None else min(value, change.before[limit])
-            for limit, value in _wanted(config).items()
-        }
-        _call(config, credentials, "POST", f"/{what}/update", json={key: name, **lowered})
+        _call(config, credentials, "POST", f"/{what}/update", json={key: name, **_lowered(change.before, config)})
 
     def undo(self, change: Change, config: Mapping[str, Any], credentials: Mapping[str, str]) -> None:
         what, name, key = _subject(config)
         now, before = self.look(config, credentials).details, change.before
         limits = {limit: before.get(limit) for limit in _LIMITS if now[limit] != before.get(limit)}
-        if limits:
+        if limits and touches(change, _RATES):
             _call(config, credentials, "POST", f"/{what}/update", json={key: name, **limits})
-        if now["is_blocked"] != before["is_blocked"]:
+        if now["is_blocked"] != before["is_blocked"] and touches(change, _BLOCK):
             act = "block" if before["is_blocked"] else "unblock"
             _call(config, credentials, "POST", f"/{what}/{act}", json={key: name})
 
+    def is_applied(self, change: Change, standing: Standing) -> bool:
+        aim = change.before.get(AIM) or {}
+        return super().is_applied(change, standing) and all(standing.details[name] == aim[name] for name in aim)
+
     def is_undone(self, change: Change, standing: Standing) -> bool:
-        return dict(standing.details) == dict(change.before)
+        names = [*(["is_blocked"] * touches(change, _BLOCK)), *(_LIMITS if touches(change, _RATES) else ())]
+        return all(standing.details[name] == change.before.get(name) for name in names)
+
+
+def _lowered(before: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, int]:
+    """The limits to set: never above one that was there."""
+    return {
+        limit: value if before.get(limit) is None else min(value, before[limit])
+        for limit, value in _wanted(config).items()
+    }
 
 
 def _subject(config: Mapping[str, Any]) -> tuple[str, str, str]:

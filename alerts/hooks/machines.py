@@ -53,6 +53,13 @@ def stopped_by(change: Change, running: Sequence[str]) -> list[str]:
     return _up(change.before["states"], running)[change.to_units :]
 
 
+def stands(change: Change, standing: Standing, running: Sequence[str]) -> bool:
+    """Whether the machines that the change stops stand still, and as many run as it left."""
+    states: Mapping[str, str] = standing.details["states"]
+    is_one_up = any(states.get(name) in running for name in stopped_by(change, running))
+    return not is_one_up and standing.units == change.to_units and standing.is_settled
+
+
 def started_again(change: Change, standing: Standing, running: Sequence[str], *, stopped: str) -> list[str]:
     """Of the machines that ran before the change, those that stand still now and can be started."""
     states: Mapping[str, str] = standing.details["states"]

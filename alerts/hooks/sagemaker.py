@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from botocore.exceptions import ClientError
 
 from alerts.hooks import aws_login
-from alerts.hooks.base import Change, Field, PermanentFailure, ResourceHook, Standing
+from alerts.hooks.base import AIM, Change, Field, PermanentFailure, ResourceHook, Standing
 
 _GRANT = (
     "sagemaker:DescribeEndpoint, sagemaker:UpdateEndpointWeightsAndCapacities, sagemaker:DeleteEndpoint,"
@@ -76,7 +76,7 @@ class SageMaker(ResourceHook):
             loses = "Calls fail until it is made again; its own scaling policies are gone with it"
             resume, seconds = "The endpoint is made again from its configuration: about 10 minutes", 600
         else:
-            before["to"] = _fewer(standing.details["counts"], to_units)
+            before[AIM] = _fewer(standing.details["counts"], to_units)
             words = f"Scale the endpoint {config['endpoint']} from {standing.units} to {to_units} instances"
             loses, resume, seconds = "", "Instances are added and load the model: about 8 minutes", 480
         return Change(standing.units, to_units, words, loses, resume, seconds, before)
@@ -87,15 +87,21 @@ class SageMaker(ResourceHook):
         elif change.to_units == 0:
             self._delete(config, credentials)
         else:
-            self._scale(change.before["to"], config, credentials)
+            self._scale(change.before[AIM], config, credentials)
 
     def undo(self, change: Change, config: Mapping[str, Any], credentials: Mapping[str, str]) -> None:
         if config.get("component"):
             self._copies(change.from_units, config, credentials)
         elif change.to_units == 0:
-            self._create(change.before["configuration"], config, credentials)
+            self._make_again(change, config, credentials)
         else:
             self._scale(change.before["counts"], config, credentials)
+
+    def is_half_undone(self, change: Change, standing: Standing) -> bool:
+        # It begins with the counts of its configuration, which may not be those it had.
+        details, before = standing.details, change.before
+        is_same = details.get("exists") and details["configuration"] == before.get("configuration")
+        return bool(change.to_units == 0 and is_same and standing.is_settled and details["counts"] != before["counts"])
 
     def _component(self, config: Mapping[str, Any], credentials: Mapping[str, str]) -> Standing:
         name = config["component"]
@@ -130,12 +136,15 @@ class SageMaker(ResourceHook):
                 if _NOT_THERE not in str(problem.response.get("Error", {}).get("Message", "")):
                     raise
 
-    def _create(self, configuration: str, config: Mapping[str, Any], credentials: Mapping[str, str]) -> None:
-        if self.look(config, credentials).details["exists"]:
+    def _make_again(self, change: Change, config: Mapping[str, Any], credentials: Mapping[str, str]) -> None:
+        standing = self.look(config, credentials)
+        if self.is_half_undone(change, standing):
+            self._scale(change.before["counts"], config, credentials)
+        if standing.details["exists"]:
             return
         with aws_login.told(f"make the endpoint {config['endpoint']} again", grant=_GRANT):
             aws_login.client("sagemaker", config, credentials).create_endpoint(
-                EndpointName=config["endpoint"], EndpointConfigName=configuration
+                EndpointName=config["endpoint"], EndpointConfigName=change.before["configuration"]
             )
 
 

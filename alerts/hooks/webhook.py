@@ -24,6 +24,7 @@ from costobs.kernel import http
 SHORTEST = 16
 _MOST_BYTES = 1 << 20
 _MOST_WORDS = 300
+_MOST_UNITS = 1_000_000
 
 
 class Webhook(ResourceHook):
@@ -142,8 +143,10 @@ def _standing(content: bytes) -> Standing:
     except orjson.JSONDecodeError:
         raise PermanentFailure("expected the standing as JSON, found something else; see the manual") from None
     units = found.get("units") if isinstance(found, dict) else None
-    if not isinstance(units, int) or isinstance(units, bool) or units < 0:
+    if not isinstance(units, int) or isinstance(units, bool) or not 0 <= units <= _MOST_UNITS:
         raise PermanentFailure("expected `units` as a whole number in the answer, found none; see the manual")
+    if b"\\u0000" in content:
+        raise PermanentFailure("expected text in the answer, found a NUL character, which no text can keep")
     details = found.get("details", {})
     if not isinstance(details, dict):
         raise PermanentFailure("expected `details` as an object in the answer; see the manual")

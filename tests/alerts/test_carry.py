@@ -11,12 +11,12 @@ from django.conf import settings
 
 from alerts import budgets, carry, execute, policy, resources
 from alerts.hooks.webhook import Webhook
-from alerts.models import ActionRun, Alert, Budget, Gate, Resource, ResourceChange
+from alerts.models import ActionRun, Alert, Budget, Gate, ProtectedScope, Resource, ResourceChange
 from attribution.models import DailyCost
 from costobs.audit.models import AuditEntry
 from tests.alerts.carrying import NOW, Clock, add, ask, calls, change, draft, fire, scaler, shut
 from tests.alerts.conftest import Books, FakeGate, at_once, make_books, make_budget, make_gate, rung
-from tests.servers import child, kubernetes
+from tests.servers import child, kubernetes, litellm_admin
 from tests.servers.scaler import SECRET, Scaler
 
 __all__ = ["scaler"]
@@ -278,6 +278,21 @@ def test_it_keeps_what_protected_calls_go_through(books: Books, gate: FakeGate, 
     calls(books, "search", 99)
     calls(books, "support", 1)
     Budget.objects.filter(pk=shut(books).budget_id).update(protected=[{"team": ["support"]}])
+
+    clock.rounds(4, gate=gate, inflight=0)
+
+    assert (change().state, scaler.units) == ("refused", 3)
+    assert "calls of team support, which is protected" in change().error
+
+
+def test_it_keeps_what_calls_go_through_that_are_protected_from_every_budget(
+    books: Books, gate: FakeGate, scaler: Scaler, clock: Clock
+) -> None:
+    add(scaler)
+    calls(books, "search", 99)
+    calls(books, "support", 1)
+    shut(books)
+    ProtectedScope.objects.create(scope={"team": ["support"]}, reason="contract", created_by="ada", created_at=NOW)
 
     clock.rounds(4, gate=gate, inflight=0)
 
@@ -598,3 +613,29 @@ def test_it_ties_the_most_replicas_of_an_autoscaler_to_the_budget(
         assert set(ResourceChange.objects.values_list("state", flat=True)) == {"undone"}
         assert cluster.wrong == []
         assert kubernetes.TOKEN not in str(list(ResourceChange.objects.values()))
+
+
+def test_it_promises_no_saving_of_a_limit_whose_units_are_not_alike(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COSTOBS_PRIVATE_HOSTS", "127.0.0.1")
+    for day in range(3, 10):
+        books.spend(NOW.date().replace(day=day), "100")
+    with litellm_admin.started() as proxy:
+        made = resources.Draft(
+            name="search", hook="litellm", scope={"team": ["search"]}, credentials={"admin_key": litellm_admin.ADMIN_KEY},
+            config={"url": proxy.url, "team_id": litellm_admin.TEAM, "requests_per_minute": "10"},
+        )  # fmt: skip
+        id_ = resources.create(draft=made, by="dana@example.com", now=NOW)
+
+        limited, blocked = (resources.trial(resource_id=id_, to_units=units, now=NOW) for units in (1, 0))
+
+    assert (limited.saves_cost, limited.saves_words) == (
+        None, "a limit saves what it will refuse, which nobody knows before"
+    )  # fmt: skip
+    assert blocked.saves_cost == Decimal(100)
+
+
+def test_it_refuses_units_that_nothing_has(scaler: Scaler) -> None:
+    with pytest.raises(resources.Invalid, match="expected 0 to 1,000,000 units"):
+        resources.request(resource_id=add(scaler), to_units=2**31, by="dana@example.com", now=NOW)

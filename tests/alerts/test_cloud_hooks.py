@@ -119,6 +119,19 @@ def test_ec2_it_stops_instances_and_starts_the_same_ones_again(aws: S3) -> None:
     assert driven.hook.is_undone(change, driven.look())
 
 
+def test_ec2_it_sees_that_somebody_runs_another_one_instead(aws: S3) -> None:
+    names = instances(aws, 2)
+    driven = of_ec2(aws, names)
+    change = driven.plan(to_units=1)
+    driven.apply(change)
+
+    aws.client("ec2").start_instances(InstanceIds=[names[1]])
+    aws.client("ec2").stop_instances(InstanceIds=[names[0]])
+
+    assert driven.look().units == change.to_units
+    assert not driven.hook.is_applied(change, driven.look())
+
+
 def test_ec2_it_refuses_members_of_a_group_which_would_replace_them(aws: S3) -> None:
     names = instances(aws, 1, TagSpecifications=[{
         "ResourceType": "instance", "Tags": [{"Key": "aws:autoscaling:groupName", "Value": "vllm"}],
@@ -174,6 +187,28 @@ def test_ec2_group_it_holds_a_group_down_and_restores_all_three_sizes(aws: S3) -
     assert driven.hook.is_undone(change, driven.look())
 
 
+def test_ec2_group_it_sees_that_somebody_changed_its_bounds(aws: S3) -> None:
+    driven = group_of(aws, "vllm-bounds")
+    change = driven.plan(to_units=2)
+    driven.apply(change)
+    assert driven.hook.is_applied(change, driven.look())
+
+    aws.client("autoscaling").update_auto_scaling_group(AutoScalingGroupName="vllm-bounds", MaxSize=4)
+
+    assert not driven.hook.is_applied(change, driven.look())
+
+
+def test_ec2_group_it_is_restored_although_its_own_scaling_wants_another_size_again(aws: S3) -> None:
+    driven = group_of(aws, "vllm-scaled")
+    change = driven.plan(to_units=0)
+    driven.apply(change)
+    driven.undo(change)
+
+    aws.client("autoscaling").set_desired_capacity(AutoScalingGroupName="vllm-scaled", DesiredCapacity=5)
+
+    assert driven.hook.is_undone(change, driven.look())
+
+
 def endpoint(aws: S3, name: str, **counts: int) -> Driven:
     client = aws.client("sagemaker")
     role = "arn:aws:iam::123456789012:role/sagemaker"
@@ -200,6 +235,25 @@ def test_sagemaker_it_deletes_the_endpoint_and_makes_the_same_one_again(aws: S3)
     assert (gone.units, gone.words) == (0, "There is no endpoint chat-small")
     assert driven.hook.is_applied(change, gone)
     assert driven.look().details["configuration"] == before.details["configuration"] == "chat-small-config"
+
+
+def test_sagemaker_it_gives_the_new_endpoint_the_instances_that_it_had(aws: S3) -> None:
+    driven = endpoint(aws, "chat-grown", blue=1, green=1)
+    grown = [{"VariantName": "blue", "DesiredInstanceCount": 3}]
+    aws.client("sagemaker").update_endpoint_weights_and_capacities(
+        EndpointName="chat-grown", DesiredWeightsAndCapacities=grown
+    )
+    change = driven.plan(to_units=0)
+    driven.apply(change)
+
+    driven.hook.undo(change, driven.config, driven.credentials)
+    first = driven.look()
+    driven.undo(change)
+
+    assert driven.hook.is_half_undone(change, first)
+    assert driven.look().details["counts"] == {"blue": 3, "green": 1}
+    assert driven.hook.is_undone(change, driven.look())
+    assert not driven.hook.is_half_undone(change, driven.look())
 
 
 def test_sagemaker_it_takes_instances_from_the_largest_variant(aws: S3) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kubernetes.config import incluster_config
 
-from alerts.hooks.base import BadConfig, Change, PermanentFailure, TemporaryFailure
+from alerts.hooks.base import BadConfig, Change, PermanentFailure, TemporaryFailure, merged
 from alerts.hooks.kubernetes import Kubernetes
 from tests.servers import kubernetes
 from tests.servers.certificates import self_signed
@@ -144,6 +144,57 @@ def test_it_switches_an_autoscaler_off_at_zero_and_on_again(cluster: Cluster) ->
     undone(cluster, change)
     assert cluster.replicas == 3
     assert "minReplicas" not in cluster.autoscaler["spec"]
+
+
+def test_it_restores_the_pause_only_and_not_the_bounds_that_somebody_changed_meanwhile(cluster: Cluster) -> None:
+    cluster.scaled_object = kubernetes.scaled_object(minReplicaCount=2, maxReplicaCount=8)
+    change = applied(cluster, 0)
+    cluster.scaled_object["spec"]["maxReplicaCount"] = 20
+    cluster.scaled_object["metadata"]["annotations"]["autoscaling.keda.sh/paused"] = "true"
+
+    assert HOOK.is_applied(change, HOOK.look(config(cluster), SECRETS))
+    undone(cluster, change)
+
+    assert cluster.scaled_object["spec"]["maxReplicaCount"] == 20
+    assert cluster.scaled_object["metadata"]["annotations"] == {
+        "team": "search", "autoscaling.keda.sh/paused": "true"
+    }  # fmt: skip
+
+
+def test_it_restores_the_replicas_only_and_not_the_bounds_of_an_autoscaler_that_it_did_not_touch(
+    cluster: Cluster,
+) -> None:
+    cluster.autoscaler, cluster.replicas = kubernetes.autoscaler(2, 8), 5
+    change = applied(cluster, 0)
+    cluster.autoscaler["spec"]["maxReplicas"] = 20
+
+    undone(cluster, change)
+
+    assert cluster.autoscaler["spec"]["maxReplicas"] == 20
+    assert cluster.replicas > 0
+
+
+def test_it_sees_that_somebody_lowered_a_ceiling_further(cluster: Cluster) -> None:
+    cluster.autoscaler, cluster.replicas = kubernetes.autoscaler(1, 8), 6
+    change = applied(cluster, 4)
+
+    cluster.autoscaler["spec"]["maxReplicas"] = cluster.replicas = 2
+
+    assert not HOOK.is_applied(change, HOOK.look(config(cluster), SECRETS))
+
+
+def test_it_restores_what_two_changes_took_when_the_first_has_ended_before(cluster: Cluster) -> None:
+    cluster.scaled_object = kubernetes.scaled_object(minReplicaCount=2, maxReplicaCount=8)
+    cluster.replicas = 6
+    ceiling = applied(cluster, 3)
+    stop = applied(cluster, 0)
+    both = replace(stop, from_units=ceiling.from_units, before=merged(ceiling.before, stop.before))
+
+    assert HOOK.is_applied(both, HOOK.look(config(cluster), SECRETS))
+    undone(cluster, both)
+
+    assert cluster.scaled_object["spec"]["maxReplicaCount"] == 8
+    assert cluster.scaled_object["metadata"]["annotations"] == {"team": "search"}
 
 
 def test_it_never_raises_what_is_lower_already(cluster: Cluster) -> None:

@@ -1,11 +1,12 @@
 """The LiteLLM hook against its admin API: block, limit, and put back what was there."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from alerts.hooks.base import BadConfig, Change, PermanentFailure, TemporaryFailure
+from alerts.hooks.base import BadConfig, Change, PermanentFailure, TemporaryFailure, merged
 from alerts.hooks.litellm import LiteLLM
 from tests.servers import litellm_admin
 from tests.servers.litellm_admin import ADMIN_KEY, KEY_HASH, TEAM, Proxy
@@ -83,6 +84,33 @@ def test_it_never_raises_a_limit_that_is_lower(proxy: Proxy) -> None:
     assert proxy.team["rpm_limit"] == 3
     undone(given, change)
     assert (proxy.team["rpm_limit"], proxy.team["tpm_limit"]) == (3, None)
+
+
+def test_it_takes_off_its_block_only_and_not_the_limits_that_somebody_set_meanwhile(proxy: Proxy) -> None:
+    change = applied(team(proxy), 0)
+    proxy.team["rpm_limit"] = 7
+
+    undone(team(proxy), change)
+
+    assert (proxy.team["blocked"], proxy.team["rpm_limit"]) == (False, 7)
+
+
+def test_it_sees_that_somebody_lowered_a_limit_further(proxy: Proxy) -> None:
+    given = team(proxy, requests_per_minute="10", tokens_per_minute="5000")
+    change = applied(given, 1)
+
+    proxy.team["rpm_limit"] = 2
+
+    assert not HOOK.is_applied(change, HOOK.look(given, SECRETS))
+
+
+def test_it_restores_the_limits_too_when_a_block_lay_on_top_of_them(proxy: Proxy) -> None:
+    given = team(proxy, requests_per_minute="10", tokens_per_minute="5000")
+    limited, blocked = applied(given, 1), applied(given, 0)
+
+    undone(given, replace(blocked, before=merged(limited.before, blocked.before)))
+
+    assert (proxy.team["blocked"], proxy.team["rpm_limit"], proxy.team["tpm_limit"]) == (False, 100, None)
 
 
 def test_it_leaves_a_block_that_was_there(proxy: Proxy) -> None:

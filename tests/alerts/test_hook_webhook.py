@@ -92,7 +92,17 @@ def test_it_tells_what_passes_from_what_does_not(
 
 
 @pytest.mark.parametrize(
-    "answer", [b"<html>", b"[]", b"{}", b'{"units": true}', b'{"units": -1}', b'{"units": 1, "details": 3}']
+    "answer",
+    [
+        b"<html>",
+        b"[]",
+        b"{}",
+        b'{"units": true}',
+        b'{"units": -1}',
+        b'{"units": 4294967296}',
+        b'{"units": 1, "details": 3}',
+        b'{"units": 1, "details": {"a": ["b\\u0000"]}}',
+    ],
 )
 def test_it_believes_no_answer_that_is_no_standing(scaler: Scaler, hook: Webhook, answer: bytes) -> None:
     scaler.answer = answer

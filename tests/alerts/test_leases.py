@@ -13,11 +13,12 @@ from django.test import Client
 
 from alerts import gates, lease_lines, leases, policy, reckoning
 from alerts.lease_lines import AccountLine
-from alerts.models import Budget, BudgetState, GatePrice, Lease, LeaseAccount
+from alerts.models import Budget, BudgetState, Gate, GatePrice, Lease, LeaseAccount
 from attribution.models import DailyCost
 from costobs.access import tokens
-from ingest.models import AttributeSet, Source
+from ingest.models import AttributeSet, Offering, Source
 from ingest.price import set_override
+from tests.alerts.carrying import NOW, calls
 from tests.alerts.conftest import Books, FakeGate, at, at_once, make_budget, make_gate
 
 pytestmark = pytest.mark.django_db
@@ -51,8 +52,11 @@ class Process:
         return leases.answer(source_id=self.source_id, asked=leases.parse(document), now=now)
 
 
+COLUMNS = {"default_max_tokens", "ends_on", "is_prorated", "on_unreachable", "starts_on", "zone"}
+
+
 def make_hard(amount: str = "100", **given: object) -> int:
-    fields = {name: given.pop(name) for name in list(given) if name in {"on_unreachable", "default_max_tokens"}}
+    fields = {name: given.pop(name) for name in list(given) if name in COLUMNS}
     budget_id = make_budget(amount=amount, **given)  # type: ignore[arg-type]
     Budget.objects.filter(pk=budget_id).update(is_hard=True, **fields)
     return budget_id
@@ -278,6 +282,35 @@ def test_it_takes_the_amount_of_the_evaluated_period(books: Books) -> None:
     assert (found.limit_cost, found.ends_at) == (Decimal(130), at(30, 23))
 
 
+def test_it_knows_the_period_of_a_budget_before_it_was_ever_evaluated_there(books: Books) -> None:
+    process, budget_id = Process(make_gate()), make_hard(period="day", zone="Asia/Tokyo")
+
+    (lease,) = process.ask(at(2, 16), budget_id, "10")["leases"]
+
+    found = account(budget_id, at(2, 16))
+    assert (found.starts_at, found.ends_at) == (at(2, 15), at(3, 15))
+    assert lease["ends_in_seconds"] == 23 * 3600
+
+
+def test_it_lends_the_part_of_a_prorated_period_before_it_was_ever_evaluated(books: Books) -> None:
+    process = Process(make_gate())
+    budget_id = make_hard("90", is_prorated=True, starts_on=date(2026, 11, 21))
+
+    process.ask(at(22), budget_id, "1")
+
+    found = account(budget_id, at(22))
+    assert (found.limit_cost, found.starts_at) == (Decimal(30), at(21, 0))
+
+
+def test_it_holds_a_budget_only_while_it_runs(books: Books) -> None:
+    budget_id = make_hard(starts_on=date(2026, 11, 10), ends_on=date(2026, 11, 20), zone="Asia/Tokyo")
+    moments = (at(9, 14), at(9, 15), at(19, 14), at(19, 15))
+
+    held = [[row.pk for row in reckoning.hard_budgets(now=now, is_sample=False)] for now in moments]
+
+    assert held == [[], [budget_id], [budget_id], []]
+
+
 def test_it_lends_nothing_of_a_budget_in_a_currency_without_a_rate(books: Books) -> None:
     process, budget_id = Process(make_gate()), make_hard(currency="EUR")
 
@@ -291,6 +324,7 @@ def test_it_lends_nothing_of_a_budget_in_a_currency_without_a_rate(books: Books)
     [
         ([], "an object"),
         ({"process": "", "sequence": 1}, "process"),
+        ({"process": "1-\x00", "sequence": 1}, "process"),
         ({"process": "x", "sequence": -1}, "sequence"),
         ({"process": "x", "sequence": 2**62}, "sequence"),
         ({"process": "x", "sequence": 1, "held": {}}, "held"),
@@ -304,6 +338,29 @@ def test_it_lends_nothing_of_a_budget_in_a_currency_without_a_rate(books: Books)
 def test_it_refuses_what_no_gate_says(document: object, said: str) -> None:
     with pytest.raises(leases.BadReport, match=said):
         leases.parse(document)
+
+
+def test_it_takes_no_report_of_a_sample_gate_about_real_money(books: Books) -> None:
+    process, budget_id = Process(make_gate()), make_hard()
+    (lease,) = process.ask(at(2), budget_id, "30")["leases"]
+    make_gate("sample", source_id=901)
+    Gate.objects.filter(name="sample").update(is_sample=True)
+    other = Process(901, "2-two")
+
+    said = other.ask(at(2), budget_id, "1", **{f"a{lease['account']}": amounts(settled="99")})
+
+    assert said == {"leases": [], "closed": [lease["account"]]}
+    assert account(budget_id, at(2)).settled_cost == 0
+
+
+def test_it_reads_the_books_again_after_its_clock_was_set_back(books: Books) -> None:
+    process, budget_id = Process(make_gate()), make_hard()
+    process.ask(at(2, 12), budget_id, "1")
+    books.spend(at(2).date(), "60")
+
+    process.ask(at(2, 11), budget_id, "1")
+
+    assert account(budget_id, at(2, 11)).other_cost == 60
 
 
 def test_it_tells_gates_of_hard_budgets_and_prices(books: Books) -> None:
@@ -324,6 +381,31 @@ def test_it_tells_gates_of_hard_budgets_and_prices(books: Books) -> None:
     assert {one["model"]: (Decimal(one["input"]), Decimal(one["output"])) for one in document["prices"]} == {
         name: (Decimal("0.000002"), Decimal("0.000008")) for name in ("*", "llama")
     }
+
+
+def test_it_tells_gates_what_models_cost_that_their_calls_overflow_to(books: Books) -> None:
+    gate = FakeGate(make_gate(source_id=books.source.pk))
+    make_hard()
+    calls(books, "search", 99)
+    make_gate("api", source_id=901)
+    Gate.objects.filter(name="api").update(provider="anthropic")
+    Offering.objects.update(provider="openai")
+    for provider, model, each in (("openai", "gpt-mini", 30), ("anthropic", "gpt-mini", 20), ("openai", "llama", 90)):
+        set_override(
+            provider=provider, model=model, valid_from=date(2026, 1, 1), set_by="ada", now=at(1),
+            prices={"input": Decimal(each), "output": Decimal(each)},
+        )  # fmt: skip
+    own = {"input": Decimal(2), "output": Decimal(8)}
+    set_override(
+        provider="self_hosted", model="llama", valid_from=date(2026, 1, 1), prices=own, set_by="ada", now=at(1)
+    )
+    leases.run(now=NOW)
+
+    gate.ask(NOW)
+
+    found = {one["model"]: Decimal(one["output"]) for one in orjson.loads(gate.body)["prices"]}
+    assert found["gpt-mini"] == Decimal("0.00003")  # the dearer of the two
+    assert (found["llama"], found["*"]) == (Decimal("0.000008"), Decimal("0.000008"))  # its own
 
 
 def test_it_prices_own_models_without_any_price_at_the_declared_reference(books: Books) -> None:

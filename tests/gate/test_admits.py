@@ -1,5 +1,6 @@
 """Who gets through the gate, to which path, as whom."""
 
+import gzip
 import socket
 from collections.abc import Callable
 
@@ -200,6 +201,25 @@ def test_it_limits_the_size_of_a_request(serve: Callable[[], Served], gate_env: 
 
     assert (announced.status_code, chunked.status_code) == (413, 413)
     assert gate.upstream.seen == []
+
+
+def test_it_refuses_what_is_compressed_because_nobody_could_check_it(gate: Served) -> None:
+    known = {"Authorization": f"Bearer {NARROW}"}
+    body = gzip.compress(b'{"model": "large"}')
+
+    answers = [
+        gate.client.post("/v1/chat/completions", content=body, headers={**known, "Content-Encoding": name})
+        for name in ("gzip", "GZIP", "zstd", "identity, gzip")
+    ]
+
+    assert {answer.status_code for answer in answers} == {415}
+    assert {answer.json()["error"]["code"] for answer in answers} == {"encoding_not_supported"}
+    assert gate.upstream.seen == []
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+def test_it_takes_nobody_for_local_who_came_by_a_proxy(gate: Served, name: str) -> None:
+    assert gate.client.get("/costobs/gate/metrics", headers={name: "203.0.113.7"}).status_code == 403
 
 
 def test_it_leaves_malformed_json_to_the_model_server(gate: Served, costobs: CostobsServer) -> None:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from costobs_gate import hard, pricing
+from costobs_gate import bodies, hard, pricing
 from costobs_gate.pricing import TEMPLATE_TOKENS, Price, Unbounded
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,8 +36,16 @@ def test_it_counts_at_least_as_many_bytes_as_the_text_has_however_it_is_written(
         (CHAT, chat(max_tokens=7, max_completion_tokens=9), 1, 9, True),
         (CHAT, chat(max_tokens=7, n=3), 3, 7, True),
         (CHAT, chat(max_tokens=7, n=2, best_of=5), 5, 7, True),
-        (CHAT, chat(max_tokens=0, n=None), 1, 0, True),
-        ("/v1/completions", {"prompt": "a"}, 1, 16, True),
+        (CHAT, chat(n=None), 1, None, False),
+        (CHAT, chat(max_tokens=7, n_predict=90), 1, 90, True),
+        # Not every server of the path knows this name, so the limit is written as well.
+        (CHAT, chat(max_output_tokens=90), 1, None, False),
+        # Not every server takes 16 where nothing is said, so it is written.
+        ("/v1/completions", {"prompt": "a"}, 1, 16, False),
+        ("/v1/completions", {"prompt": "a", "max_tokens": None}, 1, None, False),
+        ("/v1/completions", {"prompt": "a", "max_tokens": 4, "max_completion_tokens": 900}, 1, 900, True),
+        ("/v1/completions", {"prompt": "a", "max_completion_tokens": 900}, 1, 900, False),
+        ("/v1/completions", {"prompt": "a", "max_tokens": 0, "echo": True}, 1, 1, True),
         ("/v1/completions", {"prompt": ["a", "b"], "max_tokens": 4}, 2, 4, True),
         ("/v1/completions", {"prompt": [1, 2, 3], "max_tokens": 4}, 1, 4, True),
         ("/v1/completions", {"prompt": [[1, 2], [3]], "max_tokens": 4, "n": 2}, 4, 4, True),
@@ -87,11 +95,29 @@ def test_it_reads_each_document_together_with_the_query() -> None:
         ("/v1/responses", {"input": "a", "tools": [{"type": "web_search"}]}),
         ("/v1/messages", {"messages": [{"role": "user", "content": [{"type": "document"}]}], "max_tokens": 5}),
         ("/v1/audio/transcriptions", {"file": "f"}),
+        (CHAT, chat(max_tokens=0)),
+        (CHAT, chat(max_completion_tokens=0, max_tokens=9)),
+        (CHAT, chat(max_tokens=9, prediction={"type": "content", "content": "a"})),
+        (CHAT, chat(messages=[{"role": "assistant", "audio": {"id": "audio_1"}}])),
+        ("/v1/completions", {"prompt_embeds": ["AA", "BB"], "max_tokens": 4}),
+        ("/v2/embed", {"images": ["https://a/b"]}),
+        ("/v2/embed", {"inputs": [{"content": [{"type": "image_url", "image_url": {"url": "https://a/b"}}]}]}),
+        ("/pooling", {"data": {"image": "https://a/b"}}),
+        ("/rerank", {"query": "q", "documents": [{"type": "image_url", "image_url": {"url": "https://a/b"}}]}),
+        ("/score", {"text_1": [{"image_url": "https://a/b"}], "text_2": "b"}),
+        ("/score", {"data_1": "a", "data_2": {"content": [{"type": "text", "text": "b"}]}}),
     ],
 )
 def test_it_refuses_to_guess(path: str, document: dict[str, Any] | None) -> None:
     with pytest.raises(Unbounded):
         pricing.work(path, document, 100)
+
+
+def test_it_counts_the_bytes_of_what_is_forwarded_where_the_client_writes_fewer() -> None:
+    text = "字" * 1000
+    raw = json.dumps(chat(messages=[{"role": "user", "content": text}]), ensure_ascii=False).encode("utf-16")
+
+    assert pricing.work(CHAT, bodies.read(raw), len(raw)).input_tokens > len(text.encode())
 
 
 def test_it_allows_texts_tools_and_their_results() -> None:

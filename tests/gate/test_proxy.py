@@ -100,13 +100,15 @@ def test_it_passes_a_stream_on_byte_for_byte(proxy: Proxy, own: Model) -> None:
 
 def test_it_shows_an_upstream_its_own_key_and_nothing_of_the_way_there(proxy: Proxy, own: Model) -> None:
     headers = {"Authorization": f"Bearer {ALPHA}", "Cookie": "a=b", "X-Forwarded-For": "10.0.0.1", "X-Note": "kept",
-               "Connection": "X-Hop", "X-Hop": "1", "X-Costobs-Feature": "answers"}  # fmt: skip
+               "Connection": "X-Hop", "X-Hop": "1", "X-Costobs-Feature": "answers",
+               "OpenAI-Organization": "org-other", "OpenAI-Project": "proj-other"}  # fmt: skip
 
     proxy.client.post("/v1/chat/completions", json={"model": "small", "messages": []}, headers=headers)
 
     seen = own.seen[-1]["headers"]
     assert (seen["authorization"], seen["x-note"], seen["accept-encoding"]) == ("Bearer sk-of-own", "kept", "identity")
     assert not {"cookie", "x-forwarded-for", "x-hop", "x-costobs-feature", "x-api-key"} & seen.keys()
+    assert not {"openai-organization", "openai-project"} & seen.keys()
 
 
 def test_it_lists_the_models_that_a_key_may_use(start: Start, own: Model, api: Model) -> None:

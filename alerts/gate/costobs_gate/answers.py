@@ -78,6 +78,12 @@ async def too_large(send: Send, limit: int) -> None:
     await send_error(send, 413, message, kind="invalid_request_error", code="request_too_large")
 
 
+async def encoded(send: Send) -> None:
+    """415: a compressed body can be neither checked nor metered, and some servers would read it."""
+    message = "Send the request without Content-Encoding; this gate reads no compressed bodies."
+    await send_error(send, 415, message, kind="invalid_request_error", code="encoding_not_supported")
+
+
 async def draining(send: Send) -> None:
     """429: the server is to stop; it serves what runs and nothing new. Not a 5xx: nothing is broken."""
     await send_error(

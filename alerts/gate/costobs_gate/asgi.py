@@ -95,6 +95,9 @@ class Gate:
         elif kind is Kind.OPERATOR:
             passed = {**self._with_upstream_key(scope, key), routes.MODELS: key.models}
             await self._app(passed, receive, send)
+        elif given.is_encoded:
+            runtime.metrics.add("costobs_gate_refused_total", reason="encoding")
+            await answers.encoded(send)
         else:
             await Call(self._app, runtime, policy, key, given, scope, receive, send, place, self._ways).run()
 

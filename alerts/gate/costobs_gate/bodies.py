@@ -1,9 +1,11 @@
 """Request bodies: what the gate reads in them, and the few fields that it changes."""
 
+import json
+import math
+import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from costobs_gate.compact import decode as _decode
 from costobs_gate.compact import encode as _encode
 
 COMPLETIONS_DEFAULT = 16  # max_tokens of /v1/completions when none is named (OpenAI's reference, and vLLM)
@@ -11,6 +13,10 @@ STREAM_OPTIONS_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
 GENERATING_PATHS = STREAM_OPTIONS_PATHS | {"/v1/responses", "/v1/messages"}
 BYTES_PER_TOKEN = 4  # of English text; an estimate is corrected as soon as the real usage is known
 USUAL_OUTPUT = 256  # output tokens of a request that names no limit
+# Names by which some server takes a limit of output tokens, whatever the path: who lowers one lowers all.
+LIMIT_NAMES = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens", "n_predict")
+# Servers in Python read these words as true (pydantic); who reads only `true` there refuses them.
+_YES = frozenset({"1", "t", "true", "y", "yes", "on"})
 
 
 class Rewritten(NamedTuple):
@@ -20,13 +26,42 @@ class Rewritten(NamedTuple):
     strips_usage: bool
 
 
+class Ambiguous(dict[str, object]):
+    """A body that another reader may understand otherwise: a name stands in it twice, or it is not UTF-8. It is never
+    forwarded as it came, so that the server reads what was admitted."""
+
+
+class _Twice(ValueError):
+    """A name stands twice in one object."""
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Twice
+    return found
+
+
+_DECODE = json.JSONDecoder(object_pairs_hook=_once).decode
+
+
 def read(raw: bytes) -> dict[str, object] | None:
     """The JSON object of a request; None when it is not one (multipart, malformed): only the model server can tell."""
     try:
-        document = _decode(raw)
+        document = _DECODE(raw.decode())
+    except (_Twice, UnicodeDecodeError, json.JSONDecodeError):
+        return _as_python_reads(raw)
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
+
+
+def _as_python_reads(raw: bytes) -> dict[str, object] | None:
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return Ambiguous(document) if isinstance(document, dict) else None
 
 
 def model_of(document: Mapping[str, object] | None) -> str | None:
@@ -37,7 +72,7 @@ def model_of(document: Mapping[str, object] | None) -> str | None:
 
 def is_stream(document: Mapping[str, object] | None) -> bool:
     """Whether the client asked for a stream."""
-    return document is not None and document.get("stream") is True
+    return document is not None and _is_yes(document.get("stream"))
 
 
 def runs_in_background(document: Mapping[str, object] | None) -> bool:
@@ -68,7 +103,7 @@ def rewrite(raw: bytes, document: dict[str, object] | None, path: str, changes: 
     if changes.max_tokens is not None:
         _cap(changed, path, changes.max_tokens, changes.cap_field)
     strips = path in STREAM_OPTIONS_PATHS and is_stream(document) and _ask_for_usage(changed)
-    if changed == document:
+    if changed == document and not isinstance(document, Ambiguous):
         return Rewritten(raw, strips)
     return Rewritten(_encode(changed).encode(), strips)
 
@@ -77,43 +112,60 @@ def estimate(size: int, document: Mapping[str, object] | None, most: int | None)
     """Tokens that a request will probably use: a quarter of its bytes, and what it may write (at most `most`)."""
     if document is None:
         return size // BYTES_PER_TOKEN
-    named = [document.get(name) for name in ("max_tokens", "max_completion_tokens", "max_output_tokens")]
-    asked = [value for value in named if isinstance(value, int) and not isinstance(value, bool) and value >= 0]
-    output = min(asked, default=USUAL_OUTPUT)
-    answers = document.get("n")
-    times = answers if isinstance(answers, int) and not isinstance(answers, bool) and answers > 0 else 1
+    named = [_number(document[name]) for name in LIMIT_NAMES if document.get(name) is not None]
+    output = min((value for value in named if value is not None and value >= 0), default=USUAL_OUTPUT)
+    times = max(1, _number(document.get("n")) or 1)
     return size // BYTES_PER_TOKEN + (output if most is None else min(output, most)) * times
 
 
 def _ask_for_usage(document: dict[str, object]) -> bool:
     """Add stream_options.include_usage; True when the client had not asked for it."""
     options = document.get("stream_options")
-    if isinstance(options, dict) and options.get("include_usage"):
+    if isinstance(options, dict) and _is_yes(options.get("include_usage")):
         return False
     if options is None or isinstance(options, dict):
         document["stream_options"] = {**(options or {}), "include_usage": True}
     return True
 
 
+def _is_yes(value: object) -> bool:
+    """Whether a server may read a value as true."""
+    return value == 1 or (isinstance(value, str) and value.lower() in _YES)
+
+
 def _cap(document: dict[str, object], path: str, limit: int, cap_field: str) -> None:
-    if path == "/v1/chat/completions":
-        named = [name for name in ("max_tokens", "max_completion_tokens") if document.get(name) is not None]
-        for name in named or [cap_field]:
-            document[name] = _lower(document.get(name), limit)
-    elif path == "/v1/completions":
-        document["max_tokens"] = _lower(document.get("max_tokens", COMPLETIONS_DEFAULT), limit)
-    elif path == "/v1/responses":
-        document["max_output_tokens"] = _lower(document.get("max_output_tokens"), limit)
-    elif path == "/v1/messages":
-        document["max_tokens"] = _lower(document.get("max_tokens"), limit)
+    if path not in GENERATING_PATHS:
+        return
+    # A completion of no token is a way to ask for the probabilities of the prompt; elsewhere servers read 0 as no limit.
+    least = 0 if path == "/v1/completions" else 1
+    for name in LIMIT_NAMES:
+        if document.get(name) is not None:
+            document[name] = _lower(document[name], limit, least)
+    names = {"/v1/chat/completions": ("max_tokens", "max_completion_tokens"), "/v1/responses": ("max_output_tokens",)}
+    if all(document.get(name) is None for name in names.get(path, ("max_tokens",))):
+        is_silent = path == "/v1/completions" and "max_tokens" not in document
+        field = cap_field if path == "/v1/chat/completions" else names.get(path, ("max_tokens",))[0]
+        document[field] = min(COMPLETIONS_DEFAULT, limit) if is_silent else limit
     if document.get("min_tokens") is not None:
-        document["min_tokens"] = _lower(document["min_tokens"], limit)
+        document["min_tokens"] = _lower(document["min_tokens"], limit, 0)
 
 
-def _lower(asked: object, limit: int) -> object:
-    """The smaller of the two, null being no limit; what is not a number is left for the model server to refuse."""
-    if asked is None:
-        return limit
-    if isinstance(asked, bool) or not isinstance(asked, (int, float)):
+def _lower(asked: object, limit: int, least: int) -> object:
+    """The smaller of the two; what is below `least` is no limit. What is not a number is left for the model server to
+    refuse."""
+    number = _number(asked)
+    if number is None:
         return asked
-    return min(asked, limit)
+    return asked if least <= number <= limit else limit
+
+
+def _number(value: object) -> int | None:
+    """A number as servers read it, texts and fractions too, rounded up; None when it is none."""
+    try:
+        if isinstance(value, str):
+            value = float(value)
+        return math.ceil(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    except OverflowError:
+        return sys.maxsize
+    except ValueError:
+        return None

@@ -11,6 +11,9 @@ from costobs_gate.metering import Reading
 from costobs_gate.policy import Key, Policy
 
 UNKNOWN_MODEL = "unknown"
+LONGEST_NAME = 256  # characters of a model's name, which a client writes
+_USUAL_TIERS = frozenset({"auto", "default", "standard"})
+_OWN = "self_hosted"
 
 Event = dict[str, object]
 
@@ -72,8 +75,8 @@ def admitted(
         "event_id": event_id,
         "occurred_at": now.astimezone(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "gen_ai.provider.name": served.provider or policy.provider,
-        "gen_ai.request.model": model or UNKNOWN_MODEL,
-        "gen_ai.response.model": served.model or model or UNKNOWN_MODEL,
+        "gen_ai.request.model": _name(model),
+        "gen_ai.response.model": _name(served.model or model),
         "gen_ai.operation.name": operation,
         "gen_ai.usage.input_tokens": 0,
         "gen_ai.usage.cache_read.input_tokens": 0,
@@ -100,7 +103,7 @@ def settled(event: Event, ending: Ending, *, refused_by: str | None = None) -> E
     """The event with what the request came to."""
     reading = ending.reading
     asked = event["gen_ai.request.model"]
-    answered = reading.model or event["gen_ai.response.model"]
+    answered = _name(reading.model) if reading.model else event["gen_ai.response.model"]
     final = {
         **event,
         "gen_ai.request.model": answered if asked == UNKNOWN_MODEL else asked,
@@ -115,6 +118,29 @@ def settled(event: Event, ending: Ending, *, refused_by: str | None = None) -> E
         "outcome": ending.outcome,
         "usage_known": reading.known,
     }
+    if event["gen_ai.provider.name"] != _OWN:
+        final.update(_billed_apart(reading))
     if refused_by is not None:
         final["refused_by"] = refused_by
     return final
+
+
+def _billed_apart(reading: Reading) -> Event:
+    """What providers have prices of its own for: tokens written to their cache, and tiers of service."""
+    found: Event = {}
+    if reading.cache_write_tokens:
+        found["gen_ai.usage.cache_creation.input_tokens"] = reading.cache_write_tokens
+    if reading.cache_write_1h_tokens:
+        found["gen_ai.usage.cache_creation_1h.input_tokens"] = reading.cache_write_1h_tokens
+    if reading.service_tier and reading.service_tier not in _USUAL_TIERS:
+        found["service_tier"] = _name(reading.service_tier)
+    return found
+
+
+def _name(text: str | None) -> str:
+    """A name as costobs can keep it: an event that it refuses for a character or its length would not be metered."""
+    if not text:
+        return UNKNOWN_MODEL
+    if len(text) <= LONGEST_NAME and text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else "\ufffd" for each in text[:LONGEST_NAME])

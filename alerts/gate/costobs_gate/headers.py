@@ -8,16 +8,20 @@ from costobs_gate.asgi_types import RawHeaders
 
 CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"api-key"})
 _READ = CREDENTIALS | {
+    b"content-encoding",
     b"content-length",
     b"forwarded",
     b"origin",
     b"traceparent",
     b"user-agent",
+    b"via",
     b"x-costobs-feature",
     b"x-forwarded-for",
+    b"x-real-ip",
     b"x-request-id",
     b"x-session-id",
 }
+_FORWARDS = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"})  # a proxy adds one of them, or none
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 LONGEST_NOTE = 256  # ids and names of clients are notes on an event, not a place to store data
 
@@ -32,6 +36,7 @@ class Headers(NamedTuple):
     trace_id: str | None = None
     user_agent: str | None = None
     content_length: int = 0
+    is_encoded: bool = False  # compressed: nobody here can read the body
     forwarded: bool = False
     from_page: bool = False
 
@@ -63,8 +68,9 @@ def read(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
         session_id=_note(values.get(b"x-session-id")),
         trace_id=_trace_id(values.get(b"traceparent", "")),
         user_agent=_note((values.get(b"user-agent") or "").partition(" ")[0]),
-        content_length=int(length) if length.isdigit() else 0,
-        forwarded=b"x-forwarded-for" in values or b"forwarded" in values,
+        content_length=int(length) if length.isdecimal() else 0,
+        is_encoded=values.get(b"content-encoding", "").lower() not in ("", "identity"),
+        forwarded=not _FORWARDS.isdisjoint(values),
         from_page=b"origin" in values,
     )
 

@@ -26,7 +26,8 @@ NOTHING: Mapping[str, object] = {}
 
 
 class Reading(NamedTuple):
-    """Tokens of one request. Input includes cached tokens; output includes reasoning tokens."""
+    """Tokens of one request. Input includes what was read from a cache and written to one (for an hour: a part of what
+    was written); output includes reasoning tokens."""
 
     input_tokens: int = 0
     cache_read_tokens: int = 0
@@ -34,6 +35,9 @@ class Reading(NamedTuple):
     reasoning_tokens: int = 0
     known: bool = False
     model: str | None = None
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    service_tier: str | None = None  # that the provider says it served at, and will bill
 
 
 class Meter(Protocol):
@@ -70,7 +74,7 @@ class BodyMeter:
         from_tail = self._vectors and self._size > VECTOR_BYTES
         document = _tail_usage(body[-TAIL_BYTES:]) if from_tail else _object(body)
         counts = _counts(document)
-        return _reading(counts, known="input" in counts, model=_model(document))
+        return _reading(counts, known="input" in counts, model=_named(document, "model"), tier=_tier(document))
 
 
 class StreamMeter:
@@ -86,6 +90,7 @@ class StreamMeter:
         self._pieces = 0
         self._known = False
         self._model: str | None = None
+        self._tier: str | None = None
         self._blind = False
 
     def feed(self, chunk: bytes, *, last: bool) -> bytes:
@@ -101,7 +106,7 @@ class StreamMeter:
     def reading(self) -> Reading:
         counts = dict(self._counts)
         counts["output"] = max(counts.get("output", 0), 0 if self._known else self._pieces)
-        return _reading(counts, known=self._known, model=self._model)
+        return _reading(counts, known=self._known, model=self._model, tier=self._tier)
 
     def _merge(self, counts: Mapping[str, int]) -> None:
         """Counts of a stream only grow; a later event that leaves a part out takes nothing back."""
@@ -126,7 +131,8 @@ class StreamMeter:
         if b'"usage"' in event or b'"error"' in event:
             document = _object(_data(event))
             self.failed = self.failed or bool(document.get("error"))
-            self._model = _model(document) or self._model
+            self._model = _named(document, "model") or self._model
+            self._tier = _tier(document) or self._tier
             counts = _counts(document)
             if counts:
                 self._merge(counts)
@@ -151,14 +157,21 @@ def meter(*, content_type: str, operation: str, path: str, strips_usage: bool) -
     return BodyMeter(operation)
 
 
-def _reading(counts: Mapping[str, int], *, known: bool, model: str | None) -> Reading:
+def _reading(counts: Mapping[str, int], *, known: bool, model: str | None, tier: str | None) -> Reading:
+    """No part above its whole: costobs would refuse an event that contradicts itself."""
+    inputs, outputs = counts.get("input", 0), counts.get("output", 0)
+    read = min(counts.get("cache_read", 0), inputs)
+    written = min(counts.get("cache_creation", 0), inputs - read)
     return Reading(
-        input_tokens=counts.get("input", 0),
-        cache_read_tokens=counts.get("cache_read", 0),
-        output_tokens=counts.get("output", 0),
-        reasoning_tokens=counts.get("reasoning", 0),
+        input_tokens=inputs,
+        cache_read_tokens=read,
+        output_tokens=outputs,
+        reasoning_tokens=min(counts.get("reasoning", 0), outputs),
         known=known,
         model=model,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=min(counts.get("cache_creation_1h", 0), written),
+        service_tier=tier,
     )
 
 
@@ -190,17 +203,28 @@ def _child(document: object, name: str) -> Mapping[str, object]:
     return value if isinstance(value, dict) else NOTHING
 
 
-def _model(document: Mapping[str, object]) -> str | None:
-    for holder in (document, _child(document, "response"), _child(document, "message")):
-        model = holder.get("model")
-        if isinstance(model, str) and model:
-            return model
+def _holders(document: Mapping[str, object]) -> tuple[Mapping[str, object], ...]:
+    """Where the shapes of answers keep what is said about the whole."""
+    return document, _child(document, "response"), _child(document, "message")
+
+
+def _named(document: Mapping[str, object], name: str) -> str | None:
+    for holder in _holders(document):
+        value = holder.get(name)
+        if isinstance(value, str) and value:
+            return value
     return None
+
+
+def _tier(document: Mapping[str, object]) -> str | None:
+    """The service tier: OpenAI's stands beside the usage, Anthropic's in it."""
+    own = (_child(holder, "usage").get("service_tier") for holder in _holders(document))
+    return _named(document, "service_tier") or next((tier for tier in own if isinstance(tier, str) and tier), None)
 
 
 def _counts(document: Mapping[str, object]) -> dict[str, int]:
     """Counts by our own names from any of the shapes: OpenAI chat and completions, Responses, Anthropic, Cohere."""
-    for holder in (document, _child(document, "response"), _child(document, "message")):
+    for holder in _holders(document):
         usage = _child(holder, "usage")
         if usage:
             return _anthropic(usage) if _is_anthropic(usage, document) else _openai(usage)
@@ -241,6 +265,7 @@ def _anthropic(usage: Mapping[str, object]) -> dict[str, int]:
             "output": usage.get("output_tokens"),
             "cache_read": usage.get("cache_read_input_tokens"),
             "cache_creation": usage.get("cache_creation_input_tokens"),
+            "cache_creation_1h": _child(usage, "cache_creation").get("ephemeral_1h_input_tokens"),
         }
     )
     if "input" in counts:

@@ -13,6 +13,8 @@ stored prompt, a file) or is laid out by the client's own template has no such b
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from costobs_gate import bodies, compact
+
 PICO = 10**12
 TEMPLATE_TOKENS = 512  # special tokens and a default system prompt that a chat template may add
 COMPLETIONS_TOKENS = 16  # max_tokens of /v1/completions when none is named
@@ -20,6 +22,7 @@ DEFAULT_MAX_TOKENS = 1024  # written into a request that names no limit, where i
 MOST_TOKENS = 100_000_000  # a limit above is none
 ANY_MODEL = "*"  # the price of a model without one: the dearest known
 
+# The names by which every server of a path knows its limit.
 _LIMITS: Mapping[str, tuple[str, ...]] = {
     "/v1/chat/completions": ("max_completion_tokens", "max_tokens"),
     "/v1/completions": ("max_tokens",),
@@ -30,8 +33,13 @@ _EMBEDS = frozenset({"/v1/embeddings", "/v2/embed", "/pooling", "/classify"})
 _PAIRS = frozenset({"/score", "/v1/score", "/rerank", "/v1/rerank", "/v2/rerank"})
 # What brings in tokens that are not in the body, or lays the text out in a way that the gate cannot know.
 _OUTSIDE = frozenset(
-    {"chat_template", "previous_response_id", "conversation", "container", "mcp_servers", "web_search_options", "audio"}
-)
+    {
+        "audio", "chat_template", "container", "conversation", "data", "images", "mcp_servers", "prediction",
+        "previous_response_id", "prompt_embeds", "web_search_options",
+    }
+)  # fmt: skip
+_READ = ("messages", "input", "inputs", "system", "prompt", "texts", "query")
+_PAIRED = ("documents", "text_1", "text_2", "queries", "data_1", "data_2", "items")
 _TEXT_PARTS = frozenset(
     {
         "text", "input_text", "output_text", "refusal", "message", "function_call", "function_call_output", "reasoning",
@@ -85,9 +93,12 @@ def work(path: str, document: Mapping[str, object] | None, size: int) -> Work:
     prompt = document.get("prompt")
     if isinstance(prompt, Mapping):
         raise Unbounded("a stored prompt is not in the request")
-    for name in ("messages", "input", "system", "prompt"):
+    for name in _READ:
         _check_text(document.get(name), name)
     _check_tools(document.get("tools"))
+    if isinstance(document, bodies.Ambiguous):
+        # In UTF-16 a text can have fewer bytes than in UTF-8; as it is forwarded it has more.
+        size = max(size, len(compact.encode(document)))
     tokens = size + TEMPLATE_TOKENS
     if path in _EMBEDS:
         return Work(tokens, 0, 0, True)
@@ -118,11 +129,17 @@ def text(amount: int) -> str:
 
 
 def _limit(path: str, document: Mapping[str, object]) -> tuple[int | None, bool]:
-    named = [_whole(name, document[name]) for name in _LIMITS[path] if document.get(name) is not None]
-    if named:
-        # Servers differ in which of the two names wins.
-        return max(named), True
-    return (COMPLETIONS_TOKENS, True) if path == "/v1/completions" else (None, False)
+    """The tokens of one answer, and whether the client names them where every server of the path reads them."""
+    named = {name: document[name] for name in bodies.LIMIT_NAMES if document.get(name) is not None}
+    limits = [_whole(name, value) for name, value in named.items()]
+    if path != "/v1/completions" and 0 in limits:
+        raise Unbounded("a limit of 0 tokens is read as none by some servers")
+    if not named.keys().isdisjoint(_LIMITS[path]):
+        # Servers differ in which of the names wins, and some write one token where none is asked for.
+        return max(1, *limits), True
+    if path == "/v1/completions" and "max_tokens" not in document:
+        return max([COMPLETIONS_TOKENS, *limits]), False
+    return None, False
 
 
 def _count(document: Mapping[str, object], name: str) -> int:
@@ -138,12 +155,13 @@ def _whole(name: str, value: object) -> int:
 
 def _documents(document: Mapping[str, object]) -> int:
     counts = [1]
-    for name in ("documents", "text_1", "text_2", "queries", "data_1", "data_2", "items"):
+    for name in _PAIRED:
         value = document.get(name)
+        _check_text(value, name)
         if isinstance(value, list):
             counts.append(len(value))
         elif isinstance(value, Mapping):
-            raise Unbounded(f"{name!r} is more than text")
+            raise Unbounded(f"{name!r} is more than one text")
     return max(counts)
 
 
@@ -166,6 +184,8 @@ def _check_text(value: object, name: str) -> None:
                 raise Unbounded(f"{name!r} holds a part of the type {str(kind)[:40]!r}, and only text can be bounded")
             if kind is None and "role" not in item and not _PLAIN_PARTS.issuperset(item):
                 raise Unbounded(f"{name!r} holds a part that is not text")
+            if item.get("audio") is not None:
+                raise Unbounded(f"{name!r} names a sound that is not in the request")
             waiting += [item.get("content"), item.get("output")]
         elif not isinstance(item, _TEXTS):
             raise Unbounded(f"{name!r} is not text")

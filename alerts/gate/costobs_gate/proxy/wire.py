@@ -23,7 +23,9 @@ HOP_BY_HOP = frozenset(
 # Ours, or about the way here; a cookie of one client must never reach another one through the upstream.
 NOT_FORWARDED = HOP_BY_HOP | headers.CREDENTIALS | {b"host", b"content-length", b"cookie", b"expect", b"accept-encoding",
     b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip",
-    b"x-costobs-feature"}  # fmt: skip
+    b"x-costobs-feature",
+    # Whose account at the provider is billed goes with the key, which is ours.
+    b"openai-organization", b"openai-project"}  # fmt: skip
 NOT_RETURNED = HOP_BY_HOP | {b"set-cookie", b"strict-transport-security", b"alt-svc"}
 ANTHROPIC_VERSION = b"2023-06-01"
 
