@@ -216,6 +216,19 @@ def test_it_overflows_when_its_own_server_is_gone(start: Start, own: Model, api:
     assert proxy.ask().headers["x-costobs-served-by"] == "api"
 
 
+def test_it_counts_what_was_rerouted_without_a_series_for_each_name_that_clients_write(
+    start: Start, own: Model, api: Model, costobs: CostobsServer
+) -> None:
+    proxy = start("--upstream", f"own={own.url}", "--upstream", f"api={api.url}")
+    rerouting = rule("cheap", "reroute", {"team": "alpha"}, to_upstream="api")
+    proxy.wait_for_policy(costobs.publish(policy(rerouting)))
+
+    answer = proxy.ask()
+
+    assert answer.headers["x-costobs-served-by"] == "api"
+    assert 'costobs_gate_rerouted_total{model="as asked",team="alpha"} 1' in proxy.metrics()
+
+
 def test_it_lets_the_upstream_go_when_the_client_leaves(proxy: Proxy, own: Model, costobs: CostobsServer) -> None:
     body = {"model": "small", "messages": [], "stream": True, "metadata": {"hold": True}}
     headers = {"Authorization": f"Bearer {ALPHA}"}

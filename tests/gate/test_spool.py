@@ -211,6 +211,25 @@ def test_it_forgets_a_spool_that_was_delivered(tmp_path: Path) -> None:
     assert [home.name for home in (tmp_path / "spool").iterdir()] == [living.id]
 
 
+def test_it_holds_only_so_many_refusals_while_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, full = os.write, threading.Event()
+    monkeypatch.setattr("costobs_gate.spool.WAITING", 3)
+    monkeypatch.setattr(
+        "costobs_gate.spool.os.write", lambda handle, data: write(handle, b"" if full.is_set() else data)
+    )
+    spool = Spool(tmp_path, fsync="never")
+    full.set()
+
+    for index in range(9):
+        spool.settle(_event(f"refused-{index}", outcome="refused"))
+    spool.settle(_event("served", outcome="ok"))
+    full.clear()
+    spool.rotate()
+    spool.rotate()
+
+    assert list(_batched(spool).values()) == [["refused-0", "refused-1", "refused-2", "served"]]
+
+
 def test_it_refuses_requests_that_it_cannot_record_and_loses_no_settlement(
     gate: Served, costobs: CostobsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,19 @@ import time
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from costobs_gate import accounts, admission, answers, bodies, events, headers, paths, pricing, refusals, routes
+from costobs_gate import (
+    accounts,
+    admission,
+    answers,
+    bodies,
+    events,
+    headers,
+    paths,
+    pricing,
+    receiving,
+    refusals,
+    routes,
+)
 from costobs_gate.admission import Decision, Request, Ticket
 from costobs_gate.asgi_types import App, RawHeaders, Receive, Scope, Send
 from costobs_gate.events import Ending, Event, Served
@@ -23,10 +35,6 @@ from costobs_gate.runtime import Runtime
 log = logging.getLogger("costobs_gate")
 
 ABORT_SECONDS = 5.0  # what a server may take to notice that a client has gone
-
-
-class TooLarge(Exception):
-    """The body of a request is above the limit."""
 
 
 class Call:
@@ -65,14 +73,16 @@ class Call:
         """Read, decide, forward."""
         limit = self._runtime.config.max_body_bytes
         try:
-            raw = await _read_body(self._receive, self._given.content_length, limit)
-        except TooLarge:
+            raw = await receiving.whole_body(self._receive, self._given.content_length, limit)
+        except receiving.TooLarge:
             self._runtime.metrics.add("costobs_gate_refused_total", reason="size")
             await answers.too_large(self._send, limit)
             return
         if raw is None:
             return  # the client left before it had asked anything
         begun = time.perf_counter()
+        if not await self._is_still_known():
+            return
         self._raw, self._document = raw, bodies.read(raw)
         request, refusal = self._routed(Request(self._key, self._feature(), self._model()))
         self._event = self._admitted(request)
@@ -90,6 +100,24 @@ class Call:
         forward = self._forwarded(self._target)
         self._runtime.metrics.observe(time.perf_counter() - begun)
         await self._forward(forward)
+
+    async def _is_still_known(self) -> bool:
+        """A client may take hours over its body: what counts is what holds when it is whole."""
+        self._now = datetime.now(timezone.utc)
+        if self._runtime.drain.is_on():
+            self._runtime.metrics.add("costobs_gate_refused_total", reason="draining")
+            await answers.draining(self._send)
+            return False
+        policy = self._runtime.policy()
+        if policy is None or policy is self._policy:
+            return True
+        key = policy.find_key(self._given.credential or "")
+        if key is None:
+            self._runtime.metrics.add("costobs_gate_refused_total", reason="key")
+            await answers.unknown_key(self._send)
+            return False
+        self._policy, self._key = policy, key
+        return True
 
     def _routed(self, request: Request) -> tuple[Request, Refusal | None]:
         """The request with the model that will serve it, and what the key or the upstreams have against it."""
@@ -254,8 +282,9 @@ class Call:
         self._arm(exchange)
         self._runtime.metrics.add("costobs_gate_admitted_total", team=self._key.team)
         if self._because:
-            model = str(self._event["gen_ai.response.model"])
-            self._runtime.metrics.add("costobs_gate_rerouted_total", team=self._key.team, model=model)
+            # The name that the client wrote would be a series of its own for each name.
+            model = self._ticket.request.served if self._ticket is not None else None
+            self._runtime.metrics.add("costobs_gate_rerouted_total", team=self._key.team, model=model or "as asked")
         failed = True
         try:
             await self._app(
@@ -295,7 +324,12 @@ class Call:
             self._runtime.admission.leave(ticket, used=self._used, monotonic=time.monotonic())
 
     def _model(self) -> str | None:
-        return self._path_model or bodies.model_of(self._document)
+        """The model that the body names, or an Azure path. For a body that cannot be read, like a form with a model of its own,
+        the path counts only where it is what the upstream goes by."""
+        if self._document is not None:
+            return self._path_model or bodies.model_of(self._document)
+        target = self._ways.target(self._path_model, None) if self._ways is not None and self._path_model else None
+        return self._path_model if target is not None and target.goes_by_path else None
 
     def _feature(self) -> str | None:
         """The feature that counts: the header's if the key allows it, the key's own if it has exactly one."""
@@ -352,22 +386,3 @@ def _served_by(request: Request, target: Target) -> Request:
     if target.model is None or target.model == request.serving:
         return request
     return replace(request, served=target.model)
-
-
-async def _read_body(receive: Receive, announced: int, limit: int) -> bytes | None:
-    """The whole body; None when the client leaves before its end. Raises TooLarge."""
-    if announced > limit:
-        raise TooLarge
-    pieces: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        piece = message.get("body", b"")
-        size += len(piece)
-        if size > limit:
-            raise TooLarge
-        pieces.append(piece)
-        if not message.get("more_body", False):
-            return b"".join(pieces)

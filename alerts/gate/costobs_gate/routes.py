@@ -20,6 +20,7 @@ class Target(NamedTuple):
     deployment: str | None = None
     model: str | None = None
     takes_priority: bool = True  # vLLM does; a provider refuses fields that it does not know
+    goes_by_path: bool = False  # Azure: the model in the path is the one that serves
     cap_field: str = "max_tokens"  # how a limit of output tokens is written where the client wrote none
 
 

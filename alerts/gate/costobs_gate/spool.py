@@ -31,6 +31,7 @@ log = logging.getLogger("costobs_gate")
 Event = Mapping[str, object]
 SEGMENT_BYTES = 2 * 1024 * 1024  # about 4,000 requests; a longer backlog becomes several batches
 ADOPTED = "adopted"
+WAITING = 10_000  # settlements in memory; beyond them a client that is refused again and again may not take all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,9 @@ class Spool:
             try:
                 self._write(line)
             except OSError as error:
+                if event["outcome"] == "refused" and len(self._unwritten) >= WAITING:
+                    log.error("a refusal is left out of the books, the spool cannot be written: %s", error)
+                    return
                 self._unwritten[id_] = line
                 log.error("a settlement waits in memory, the spool cannot be written: %s", error)
             else:

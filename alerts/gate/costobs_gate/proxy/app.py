@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from costobs_gate import answers, routes
+from costobs_gate import answers, receiving, routes
 from costobs_gate.asgi_types import Message, Receive, Scope, Send
 from costobs_gate.exchange import NOTHING_USED
 from costobs_gate.proxy import wire
@@ -32,10 +32,13 @@ class UpstreamBroke(Exception):
 class Proxy:
     """One ASGI application. `count` is told of failures: upstream and reason."""
 
-    def __init__(self, upstreams: Sequence[Upstream], *, connect_seconds: float, idle_seconds: float) -> None:
+    def __init__(
+        self, upstreams: Sequence[Upstream], *, connect_seconds: float, idle_seconds: float, max_body_bytes: int
+    ) -> None:
         self.ways = Ways(upstreams)
         self.count: Callable[[str, str], None] = lambda _upstream, _reason: None
         self._connect_seconds, self._idle_seconds = connect_seconds, idle_seconds
+        self._max_body_bytes = max_body_bytes
         self._client: Client | None = None
         self._learning: asyncio.Task[None] | None = None
 
@@ -76,7 +79,14 @@ class Proxy:
         """Serve; when the client leaves, the upstream is let go at once, so that it stops computing."""
         forward = scope.get(routes.FORWARD)
         if forward is None:
-            forward = Forward(_first(self.ways), await _body(receive), None, lambda _reason: None)
+            try:
+                body = await receiving.whole_body(receive, 0, self._max_body_bytes)
+            except receiving.TooLarge:
+                await answers.too_large(send, self._max_body_bytes)
+                return
+            if body is None:
+                return  # the client left in the middle of it
+            forward = Forward(_first(self.ways), body, None, lambda _reason: None)
         else:
             await receive()
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
@@ -244,15 +254,6 @@ def _first(ways: Ways) -> routes.Target:
 def _error(upstream: Upstream, words: str) -> dict[str, object]:
     message = f"The upstream {upstream.name!r} {words}."
     return {"message": message, "type": "server_error", "param": None, "code": "upstream_failed"}
-
-
-async def _body(receive: Receive) -> bytes:
-    pieces = []
-    while True:
-        message = await receive()
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(pieces)
 
 
 async def _messages(receive: Receive) -> AsyncIterator[Message]:

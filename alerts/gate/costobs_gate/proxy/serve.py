@@ -102,7 +102,8 @@ def main(argv: Sequence[str], name: str = "costobs-gate serve") -> int:
 
 def build(found: Sequence[Upstream], *, connect_seconds: float = 5.0, idle_seconds: float = 600.0) -> Gate:
     """The gate with a proxy behind it, as an ASGI application."""
-    proxy = Proxy(found, connect_seconds=connect_seconds, idle_seconds=idle_seconds)
+    most = from_environment().max_body_bytes
+    proxy = Proxy(found, connect_seconds=connect_seconds, idle_seconds=idle_seconds, max_body_bytes=most)
     gate = Gate(proxy, proxy.ways)
     proxy.count = lambda upstream, reason: gate.started().metrics.add(
         "costobs_gate_upstream_errors_total", upstream=upstream, reason=reason

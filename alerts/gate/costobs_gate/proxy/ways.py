@@ -55,6 +55,7 @@ def _target(upstream: Upstream, model: str | None) -> Target:
         provider=upstream.provider,
         deployment=upstream.deployment,
         model=model,
+        goes_by_path=upstream.kind == "azure",
         takes_priority=upstream.kind == "vllm",
         cap_field="max_completion_tokens" if upstream.kind in ("openai", "azure") else "max_tokens",
     )
