@@ -106,9 +106,10 @@ def _activity(budget: Budget, sources: Sequence[SourceLine], longest: timedelta,
     since = now - timedelta(days=_IDLE_DAYS)
     used = spend_queries.calls_by_hour(scope=_scope(budget, now), since=since, until=now, group_by=group)
     named = set(budget.scope.get("deployment", ()))
-    own = named | {hour.keys[0] for hour in used if hour.keys[0] and hour.keys[1] == _OWN}
-    gpus = _Gpus.of(own, first, now) if own else None
-    is_own = all(hour.keys[0] in own for hour in used)
+    places = {hour.keys for hour in used}
+    own = {deployment for deployment, provider in places if deployment and provider == _OWN}
+    gpus = _Gpus.of(named | own, first, now) if named | own else None
+    is_own = all(deployment and provider == _OWN for deployment, provider in places)
     return Activity(
         complete_through=_through(sources, gpus, is_own=is_own),
         last_request_hour=max((max(hour.hour, first) for hour in used if hour.requests), default=None),
