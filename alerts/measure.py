@@ -105,10 +105,10 @@ def _activity(budget: Budget, sources: Sequence[SourceLine], longest: timedelta,
     group = ("deployment", "provider_name")
     since = now - timedelta(days=_IDLE_DAYS)
     used = spend_queries.calls_by_hour(scope=_scope(budget, now), since=since, until=now, group_by=group)
-    named = set(budget.scope.get("deployment", ()))
     places = {hour.keys for hour in used}
     own = {deployment for deployment, provider in places if deployment and provider == _OWN}
-    gpus = _Gpus.of(named | own, first, now) if named | own else None
+    unused = set(budget.scope.get("deployment", ())) - {deployment for deployment, _ in places}
+    gpus = _Gpus.of(own | unused, first, now) if own | unused else None
     is_own = all(deployment and provider == _OWN for deployment, provider in places)
     return Activity(
         complete_through=_through(sources, gpus, is_own=is_own),

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from alerts import budgets, gates
-from alerts.models import ActionRun, Budget, RungLevel
+from alerts.models import ActionRun, Budget, Rung, RungLevel
 from costobs import pipeline
 from ingest import configure, inbox, load
 from ingest.models import GpuSample
@@ -121,6 +121,17 @@ def test_it_does_not_take_the_silence_of_a_gate_for_idleness_where_no_gpu_tells(
 
     assert level == 0
     assert states() == {}
+
+
+def test_it_asks_no_telemetry_of_a_deployment_at_a_provider(site: Site) -> None:
+    Budget.objects.update(scope={"deployment": ["gpt-eu"]})
+    Rung.objects.update(action="notify")
+    site.called(at(9, 55), deployment="gpt-eu", **{"gen_ai.provider.name": "azure.ai.openai"})
+    site.called(at(12, 25))
+
+    level = site.goes_on(at(12, 30))
+
+    assert level == Decimal("120.83")  # from ten until the gate told of the last call, for somebody else
 
 
 def test_it_sees_calls_whatever_their_prices_are_in(site: Site) -> None:
