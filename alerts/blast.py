@@ -68,7 +68,7 @@ def reach(*, budget: Budget, now: datetime) -> Reach:
 
 
 def _requests(scope: SpendScope, days: Days) -> int:
-    found = spend_queries.usage_by_hour(scope=scope, since=days.start_at, until=days.end_at)
+    found = spend_queries.calls_by_hour(scope=scope, since=days.start_at, until=days.end_at)
     return sum(hour.requests for hour in found)
 
 

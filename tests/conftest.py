@@ -4,8 +4,13 @@ import os
 import shutil
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+
+# How long one example takes says something about the machine, and nothing about the property.
+hypothesis.settings.register_profile("costobs", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("costobs")
 
 INSTALL_CHROMIUM = "apt-get install -y chromium"
 _FLAGS = [

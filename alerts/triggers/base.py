@@ -1,7 +1,7 @@
 """The contract of a trigger: check its configuration, measure a level in percent; it touches no database."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -22,6 +22,7 @@ class Activity:
     last_request_hour: datetime | None  # the newest hour with a request; None: none is known
     has_gpus: bool  # whether it runs on GPUs of our own
     gpu_percents: Mapping[datetime, Decimal]  # the busiest GPU of each measured hour
+    gpu_gaps: Set[datetime] = frozenset()  # of these, the hours whose greater part nobody measured
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,10 +68,10 @@ def idle_for(activity: Activity, max_gpu_percent: int, now: datetime) -> timedel
         measured = activity.gpu_percents
         busy = [hour + _HOUR for hour, percent in measured.items() if percent > max_gpu_percent]
         since = max([since, *busy])
-        # Every full hour of the idle time must have been measured.
+        # The greater part of every full hour of the idle time must have been measured.
         hour = since
         while hour + _HOUR <= through:
-            if hour not in measured:
+            if hour not in measured or hour in activity.gpu_gaps:
                 return None
             hour += _HOUR
     return max(timedelta(0), through - since)

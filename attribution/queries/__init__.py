@@ -71,8 +71,10 @@ from attribution.queries.histories import (
     known_until,
 )
 from attribution.queries.hours import (
+    HourCalls,
     HourSpend,
     HourUsage,
+    calls_by_hour,
     spend_by_hour,
     usage_by_hour,
 )
@@ -228,6 +230,7 @@ __all__ = [
     "GpuEnergy",
     "GpuHourCell",
     "GpuNodeCost",
+    "HourCalls",
     "HourSpend",
     "HourUsage",
     "KnownSpend",
@@ -271,6 +274,7 @@ __all__ = [
     "behind",
     "books_version",
     "business_values",
+    "calls_by_hour",
     "cause_row",
     "cause_rows",
     "compared",

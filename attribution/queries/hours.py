@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from attribution.queries.scoped import books, fetch, usage
 from attribution.queries.unit_sums import COUNTED
@@ -50,6 +51,16 @@ class HourUsage:
     hour: datetime
     keys: tuple[str, ...]
     estimated_cost: Decimal
+    requests: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class HourCalls:
+    """How often, in an hour, and with how many tokens, whatever the currency of the prices."""
+
+    hour: datetime
+    keys: tuple[str, ...]
     requests: int
     tokens: int
 
@@ -112,6 +123,22 @@ def usage_by_hour(
     The days of the scope do not count here, its filters, currency and teams do. Hours without calls are absent: whether the
     source was silent or nobody called is for its freshness to say. Raises BadScope.
     """
+    rows = _used(scope, since, until, group_by, "sum(d.cost), ", "AND d.currency = %(currency)s")
+    return [HourUsage(row[0], tuple(row[1:-3]), row[-3], int(row[-2]), int(row[-1])) for row in rows]
+
+
+def calls_by_hour(
+    *, scope: SpendScope, since: datetime, until: datetime, group_by: Sequence[str] = ()
+) -> list[HourCalls]:
+    """The logged calls like `usage_by_hour`, in every currency: whether somebody calls does not depend on who is paid in what."""
+    rows = _used(scope, since, until, group_by, "", "")
+    return [HourCalls(row[0], tuple(row[1:-2]), int(row[-2]), int(row[-1])) for row in rows]
+
+
+def _used(
+    scope: SpendScope, since: datetime, until: datetime, group_by: Sequence[str], more: str, where: str
+) -> list[tuple[Any, ...]]:
+    """The hour, the keys, `more`, the requests and the tokens of logged calls."""
     days = Days(periods.day_of(since), periods.day_of(until) + timedelta(days=1))
     scoped = usage(replace(scope, days=days), group_by, table=f"({_CALLS})")
     keys = scoped.keys()
@@ -119,10 +146,10 @@ def usage_by_hour(
     source = scoped.source()
     values = {**scoped.parameters, "since": since, "until": until, "currency": scope.currency}
     sql = f"""
-        SELECT d.hour, {listed} sum(d.cost), sum(d.requests), sum(d.tokens) {source}
-            AND d.is_current AND d.currency = %(currency)s
+        SELECT d.hour, {listed} {more} sum(d.requests), sum(d.tokens) {source}
+            AND d.is_current {where}
         GROUP BY {", ".join(str(index + 1) for index in range(len(keys) + 1))} ORDER BY {_order(len(keys))}"""
-    return [HourUsage(row[0], tuple(row[1:-3]), row[-3], int(row[-2]), int(row[-1])) for row in fetch(sql, values)]
+    return fetch(sql, values)
 
 
 def _parts(*costs: str) -> str:

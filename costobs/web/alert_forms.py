@@ -7,26 +7,12 @@ from django import forms
 from alerts import digests, topics
 from alerts.channels.base import Channel, Field
 from alerts.subscribe import ChannelLine
+from costobs.web.kind_form import Styled
 
 _ZONE = "An IANA name, as Europe/Berlin."
 
 
-class _Styled(forms.Form):
-    """Inputs with the house's look."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for field in self.fields.values():
-            if not isinstance(field.widget, forms.CheckboxInput | forms.CheckboxSelectMultiple):
-                field.widget.attrs["class"] = "input"
-
-    def tell(self, errors: dict[str, str]) -> None:
-        """Puts each mistake beside its field."""
-        for name, text in errors.items():
-            self.add_error(name if name in self.fields else None, text)
-
-
-class _WithChannel(_Styled):
+class _WithChannel(Styled):
     def __init__(self, *args: Any, channels: list[ChannelLine], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         field = self.fields["channel_id"]
@@ -35,7 +21,7 @@ class _WithChannel(_Styled):
         field.choices = [*empty, *((one.id, one.name) for one in channels)]
 
 
-class ChannelForm(_Styled):
+class ChannelForm(Styled):
     """A channel; the fields follow its kind."""
 
     name = forms.CharField(label="Name", max_length=100, help_text="As people here call it.")
@@ -117,7 +103,7 @@ class QuietForm(_WithChannel):
     zone = forms.CharField(label="Zone", initial="UTC", max_length=60, help_text=_ZONE)
 
 
-class PersonForm(_Styled):
+class PersonForm(Styled):
     """Who a member of Slack is here."""
 
     workspace = forms.CharField(label="Workspace", max_length=40, help_text="Its id, as T0123456789.")
@@ -148,7 +134,7 @@ class DigestForm(_WithChannel):
     channel_id = forms.TypedChoiceField(label="Channel", coerce=int, help_text="Where it is sent.")
 
 
-class MuteForm(_Styled):
+class MuteForm(Styled):
     """Silence for an item, a budget or a team."""
 
     about = forms.ChoiceField(label="Mute", choices=[], help_text="What is critical is told all the same.")

@@ -12,13 +12,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from alerts import digests, mutes, routes, subscribe
 from alerts.channels import KINDS
-from alerts.channels.base import Channel
 from costobs.access import scopes
 from costobs.web import alert_forms, alert_tables
+from costobs.web.kind_form import Styled, first_line
 from costobs.web.parts import Cell, Column, Link, Row, Table
 from costobs.web.settings_access import looking, managing
 
-_FORMS: dict[str, type[alert_forms._Styled]] = {
+_FORMS: dict[str, type[Styled]] = {
     "route": alert_forms.RouteForm,
     "step": alert_forms.StepForm,
     "quiet": alert_forms.QuietForm,
@@ -80,7 +80,7 @@ def channel_new(request: HttpRequest) -> HttpResponse:
     """A new channel; `kind` chooses which."""
     kind = request.GET.get("kind", "")
     if kind not in KINDS:
-        kinds = [(one.title, f"?kind={one.kind}", _first_line(one)) for one in KINDS]
+        kinds = [(one.title, f"?kind={one.kind}", first_line(one)) for one in KINDS]
         context: dict[str, Any] = {"page": "settings", "heading": "Where should alerts go?", "kinds": kinds}
         return render(request, "pages/settings_channel_new.html", context)
     form = alert_forms.ChannelForm(request.POST or None, kind=KINDS[kind])
@@ -102,7 +102,7 @@ def channel_new(request: HttpRequest) -> HttpResponse:
     context = {
         "page": "settings",
         "heading": f"New channel: {KINDS[kind].title}",
-        "sub": _first_line(KINDS[kind]),
+        "sub": first_line(KINDS[kind]),
         "form": form,
         "is_app": kind == "slack_app",
     }
@@ -169,9 +169,7 @@ def digest_preview(request: HttpRequest) -> HttpResponse:
     return render(request, "pages/digest_preview.html", context)
 
 
-def _page(
-    request: HttpRequest, given: dict[str, alert_forms._Styled] | None = None, *, status: int = 200
-) -> HttpResponse:
+def _page(request: HttpRequest, given: dict[str, Styled] | None = None, *, status: int = 200) -> HttpResponse:
     now, may_manage = timezone.now(), scopes.viewer(request.user).may_manage
     channels = subscribe.channels()
     forms = {name: (given or {}).get(name) or _form(name) for name in _FORMS}
@@ -244,8 +242,3 @@ def _section_table(title: str, columns: tuple[str, ...], rows: tuple[tuple[str, 
         return None
     heads = [Column(name or "\u00a0", numeric=number > 0) for number, name in enumerate(columns)]
     return Table(title, heads, [Row([Cell(one) for one in row]) for row in rows])
-
-
-def _first_line(kind: type[Channel]) -> str:
-    text = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
-    return text.partition(" Example configuration")[0]

@@ -12,15 +12,16 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from alerts import dispatch, schedules
 from alerts.destinations import KINDS
-from alerts.destinations.base import Destination, Field
+from alerts.destinations.base import Destination
 from attribution import exports, issue
 from costobs.access import scopes
 from costobs.web import delivery_tables, filters
+from costobs.web.kind_form import KindForm, first_line
 from costobs.web.parts import Link
 from costobs.web.settings_access import managing
 
 
-class ScheduleForm(forms.Form):
+class ScheduleForm(KindForm):
     """What, when and in which forms; the fields of the destination follow its kind."""
 
     name = forms.CharField(label="Name", max_length=100, required=False)
@@ -42,32 +43,16 @@ class ScheduleForm(forms.Form):
         widget=forms.CheckboxSelectMultiple,
     )
 
-    def __init__(self, *args: Any, destination: type[Destination], stored: tuple[str, ...] = (), **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args: Any, destination: type[Destination], **given: Any) -> None:
+        super().__init__(*args, settings=destination.settings, secrets=destination.secrets, **given)
         self.destination = destination
-        for one in destination.settings:
-            self.fields[f"config_{one.name}"] = _field(one, is_secret=False, is_set=False)
-        for one in destination.secrets:
-            self.fields[f"secret_{one.name}"] = _field(one, is_secret=True, is_set=one.name in stored)
-        for name, field in self.fields.items():
-            if name != "formats":
-                field.widget.attrs["class"] = "input"
 
     def plan(self) -> schedules.Plan:
         """The schedule as asked for; secrets that were left empty stay as they are."""
         data = self.cleaned_data
-        config: dict[str, Any] = {
-            one.name: data[f"config_{one.name}"].strip()
-            for one in self.destination.settings
-            if data[f"config_{one.name}"].strip()
-        }
+        config = self.config()
         if self.destination.kind == "email" and "to" in config:
             config["to"] = [one.strip() for one in config["to"].split(",") if one.strip()]
-        secrets = {
-            one.name: data[f"secret_{one.name}"]
-            for one in self.destination.secrets
-            if data[f"secret_{one.name}"].strip()
-        }
         return schedules.Plan(
             name=data["name"],
             trigger=data["trigger"],
@@ -77,14 +62,8 @@ class ScheduleForm(forms.Form):
             cost=data["cost"],
             destination=self.destination.kind,
             config=config,
-            credentials=secrets or None,
+            credentials=self.credentials() or None,
         )
-
-    def tell(self, problem: schedules.Invalid) -> None:
-        """Puts each mistake beside its field."""
-        for name, text in problem.errors.items():
-            known = (name, f"config_{name}", f"secret_{name}")
-            self.add_error(next((one for one in known if one in self.fields), None), text)
 
 
 @require_http_methods(["GET", "POST"])
@@ -102,7 +81,7 @@ def new(request: HttpRequest) -> HttpResponse:
         try:
             schedule_id = schedules.create(plan=form.plan(), by=_who(request), now=timezone.now())
         except schedules.Invalid as problem:
-            form.tell(problem)
+            form.tell(problem.errors)
         else:
             messages.success(request, "The delivery is set up. Test it now: a small file shows whether it arrives.")
             return redirect("statement_schedule", schedule_id)
@@ -122,7 +101,7 @@ def page(request: HttpRequest, schedule_id: int) -> HttpResponse:
         try:
             schedules.update(schedule_id=schedule_id, plan=form.plan(), by=_who(request), now=timezone.now())
         except schedules.Invalid as problem:
-            form.tell(problem)
+            form.tell(problem.errors)
         else:
             messages.success(request, "Changed. What was sent stays sent.")
             return redirect("statement_schedule", schedule_id)
@@ -173,13 +152,9 @@ def _choose(request: HttpRequest) -> HttpResponse:
         "page": "settings",
         "scope": None,
         "heading": "Where should statements go?",
-        "kinds": [(kind.title, f"?to={kind.kind}", _first_line(kind)) for kind in KINDS],
+        "kinds": [(kind.title, f"?to={kind.kind}", first_line(kind)) for kind in KINDS],
     }
     return render(request, "pages/settings_delivery_new.html", context)
-
-
-def _first_line(kind: type[Destination]) -> str:
-    return (kind.__doc__ or "").strip().partition("\n")[0].partition(" Example configuration")[0]
 
 
 def _form_page(
@@ -195,7 +170,7 @@ def _form_page(
         "page": "settings",
         "scope": None,
         "heading": heading,
-        "sub": f"{kind.title}. {_first_line(kind)}",
+        "sub": f"{kind.title}. {first_line(kind)}",
         "form": form,
         "plan_fields": [form[name] for name in ("name", "trigger", "day_of_month", "cost", "cost_centres")],
         "place_fields": [form[f"config_{one.name}"] for one in kind.settings],
@@ -231,16 +206,6 @@ def _initial(found: schedules.ScheduleLine) -> dict[str, Any]:
         "formats": list(found.formats),
         **{f"config_{name}": value for name, value in config.items()},
     }
-
-
-def _field(one: Field, *, is_secret: bool, is_set: bool) -> forms.CharField:
-    helped = f"{one.help} A value is stored; leave it empty to keep it.".strip() if is_set else one.help
-    widget: forms.Widget = forms.TextInput()
-    if one.is_long:
-        widget = forms.Textarea(attrs={"rows": 4, "autocomplete": "off"})
-    elif is_secret:
-        widget = forms.PasswordInput(attrs={"autocomplete": "new-password"})
-    return forms.CharField(label=one.label, required=False, max_length=20_000, help_text=helped, widget=widget)
 
 
 def _who(request: HttpRequest) -> str:

@@ -14,19 +14,20 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from alerts import resources
 from alerts.hooks import RESOURCES
-from alerts.hooks.base import Field, ResourceHook
+from alerts.hooks.base import ResourceHook
 from alerts.resource_lines import ResourceLine
 from costobs.access import scopes
 from costobs.kernel import fmt
 from costobs.web import hook_tables, source_words
 from costobs.web.action_detail import Fact
+from costobs.web.kind_form import KindForm, first_line
 from costobs.web.parts import Link
 from costobs.web.settings_access import managing
 
 _OWN = ("name", "scope", "drain_seconds", "kept_cost", "is_dedicated", "is_protected")
 
 
-class HookForm(forms.Form):
+class HookForm(KindForm):
     """What it is and whose; the settings and credentials of the kind follow."""
 
     name = forms.CharField(label="Name", required=False, max_length=100, help_text="Rungs name it as their target.")
@@ -58,16 +59,9 @@ class HookForm(forms.Form):
         label="Protected: no action touches it", required=False, help_text="For what must run, whatever it costs."
     )
 
-    def __init__(self, *args: Any, kind: type[ResourceHook], stored: tuple[str, ...] = (), **given: Any) -> None:
-        super().__init__(*args, **given)
+    def __init__(self, *args: Any, kind: type[ResourceHook], **given: Any) -> None:
+        super().__init__(*args, settings=kind.settings, secrets=kind.secrets, **given)
         self.kind = kind
-        for one in kind.settings:
-            self.fields[f"config_{one.name}"] = _field(one, is_secret=False, is_set=False)
-        for one in kind.secrets:
-            self.fields[f"secret_{one.name}"] = _field(one, is_secret=True, is_set=one.name in stored)
-        for field in self.fields.values():
-            if not isinstance(field, forms.BooleanField):
-                field.widget.attrs["class"] = "input"
 
     def clean_kept_cost(self) -> Decimal | None:
         text = str(self.cleaned_data["kept_cost"]).strip()
@@ -93,26 +87,18 @@ class HookForm(forms.Form):
     def draft(self) -> resources.Draft:
         """The hook as asked for; secrets that were left empty stay as they are."""
         data = self.cleaned_data
-        config = {one.name: data[f"config_{one.name}"].strip() for one in self.kind.settings}
-        secrets = {one.name: data[f"secret_{one.name}"].strip() for one in self.kind.secrets}
         seconds = data["drain_seconds"]
         return resources.Draft(
             name=data["name"],
             hook=self.kind.kind,
-            config={name: value for name, value in config.items() if value},
-            credentials={name: value for name, value in secrets.items() if value},
+            config=self.config(),
+            credentials=self.credentials(),
             scope=data["scope"],
             is_dedicated=data["is_dedicated"],
             is_protected=data["is_protected"],
             drain_seconds=60 if seconds is None else seconds,
             kept_cost=data["kept_cost"],
         )
-
-    def tell(self, problem: resources.Invalid) -> None:
-        """Puts each mistake beside its field."""
-        for name, text in problem.errors.items():
-            known = (name, f"config_{name}", f"secret_{name}")
-            self.add_error(next((one for one in known if one in self.fields), None), text)
 
 
 @require_http_methods(["GET", "POST"])
@@ -129,7 +115,7 @@ def new(request: HttpRequest) -> HttpResponse:
         try:
             made = resources.create(draft=form.draft(), by=_who(request), now=timezone.now())
         except resources.Invalid as problem:
-            form.tell(problem)
+            form.tell(problem.errors)
         else:
             messages.success(request, "The hook is set up. Look at it now: that shows whether it can be reached.")
             return redirect("settings_hook", made)
@@ -147,7 +133,7 @@ def page(request: HttpRequest, hook_id: int) -> HttpResponse:
         try:
             resources.update(resource_id=hook_id, draft=form.draft(), by=_who(request), now=timezone.now())
         except resources.Invalid as problem:
-            form.tell(problem)
+            form.tell(problem.errors)
         except resources.Held as problem:
             form.add_error(None, str(problem))
         else:
@@ -225,13 +211,9 @@ def _choose(request: HttpRequest) -> HttpResponse:
         "page": "settings",
         "scope": None,
         "heading": "What may a budget scale or stop?",
-        "kinds": [(kind.title, f"?kind={kind.kind}", _first_line(kind)) for kind in RESOURCES],
+        "kinds": [(kind.title, f"?kind={kind.kind}", first_line(kind)) for kind in RESOURCES],
     }
     return render(request, "pages/settings_hook_new.html", context)
-
-
-def _first_line(kind: type[ResourceHook]) -> str:
-    return (kind.__doc__ or "").strip().partition("\n")[0].partition(" Example configuration")[0]
 
 
 def _form_of(found: ResourceLine) -> HookForm:
@@ -262,7 +244,7 @@ def _form_page(
         "page": "settings",
         "scope": None,
         "heading": _heading(found) if found else f"New hook: {kind.title}",
-        "sub": _first_line(kind),
+        "sub": first_line(kind),
         "form": form,
         "own_fields": [form[name] for name in _OWN],
         "kind_fields": [form[f"config_{one.name}"] for one in kind.settings],
@@ -306,18 +288,6 @@ def _facts(trial: resources.Trial) -> list[Fact]:
     if trial.refusal:
         shown.append(Fact("Actions", trial.refusal))
     return shown
-
-
-def _field(one: Field, *, is_secret: bool, is_set: bool) -> forms.CharField:
-    helped = f"{one.help} A value is stored; leave it empty to keep it.".strip() if is_set else one.help
-    widget: forms.Widget = forms.TextInput()
-    if one.is_long:
-        widget = forms.Textarea(attrs={"rows": 4, "autocomplete": "off"})
-    elif is_secret:
-        widget = forms.PasswordInput(attrs={"autocomplete": "new-password"})
-    if one.is_needed and not is_set:
-        widget.attrs["required"] = True
-    return forms.CharField(label=one.label, required=False, max_length=20_000, help_text=helped, widget=widget)
 
 
 def _who(request: HttpRequest) -> str:

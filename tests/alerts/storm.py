@@ -20,10 +20,12 @@ from tests.gate.served_log import MAX_TOKENS
 ROOT = Path(__file__).resolve().parents[2]
 _WORKER = """
 import django; django.setup()
-import time
-from datetime import UTC, datetime
-from django.db import close_old_connections
+import sys, time
+from datetime import UTC, datetime, timedelta
+from alerts import leases
 from costobs import pipeline
+if sys.argv[1:]:
+    leases.GRACE = timedelta(seconds=int(sys.argv[1]))
 while True:
     try:
         pipeline.run_once(datetime.now(UTC))
@@ -81,9 +83,11 @@ def web(environment: Mapping[str, str]) -> Program:
     return Program(argv, environment, port)
 
 
-def worker(environment: Mapping[str, str]) -> Program:
-    """The steps of the pipeline, again and again."""
-    return Program([sys.executable, "-c", _WORKER], environment)
+def worker(environment: Mapping[str, str], *, grace_seconds: int | None = None) -> Program:
+    """The steps of the pipeline, again and again; with a grace of so many seconds, where a test cannot wait ten minutes."""
+    return Program(
+        [sys.executable, "-c", _WORKER, *([] if grace_seconds is None else [str(grace_seconds)])], environment
+    )
 
 
 def gate(factory: str, environment: Mapping[str, str]) -> Program:

@@ -22,6 +22,7 @@ from tests.alerts.conftest import START, Books, FakeGate, at, climb, make_budget
 from tests.alerts.golden import as_json, same_as_golden
 from tests.alerts.receivers import Mailbox, SlackServer, mail_server, slack_server
 from tests.alerts.slack_api import APP_TOKEN, BOT_TOKEN, SlackApi, slack_api
+from tests.alerts.test_deliver import raise_threshold
 from tests.alerts.test_slack import NOTICE
 
 pytestmark = pytest.mark.django_db
@@ -103,12 +104,7 @@ def told(now: Any, count: int = 5) -> None:
 
 
 def test_it_tells_of_a_threshold_on_every_kind(books: Books, receivers: Receivers) -> None:
-    make_budget(rung("60", "notify"), rung("75", "throttle"), owner_email="ada@example.com", amount="24000")
-    for day in range(1, 21):
-        books.spend(at(day).date(), "900", model="llama-3.1-8b")
-    books.spend(at(21).date(), "400", model="qwen-2.5-7b")
-    books.complete(at(21, 6, 40))
-    climb(at(21, 6, 42))
+    raise_threshold(books)
 
     told(at(21, 6, 43))
 

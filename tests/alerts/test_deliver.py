@@ -83,8 +83,8 @@ def test_it_sends_exactly_this_mail(books: Books, mailbox: Mailbox) -> None:
     assert mailbox.mails[0].rcpt_tos == ["finance@example.com"]
     assert message["Message-ID"] == f"<alert.{alert.pk}@cost.example.com>"
     assert message["References"] == f"<budget.{alert.budget_id}.2026-11-01@cost.example.com>"
-    same_as_golden("threshold.txt", text)
-    same_as_golden("threshold.html", html)
+    same_as_golden("threshold.mail.txt", f"Subject: {message['Subject']}\n\n{text}")
+    same_as_golden("threshold.mail.html", html)
 
 
 def test_it_sends_mail_that_shows_without_style_sheets(books: Books, mailbox: Mailbox) -> None:
@@ -106,7 +106,7 @@ def test_it_sends_exactly_these_blocks(books: Books, slack: SlackServer) -> None
 
     ((path, body),) = slack.posts
     assert path == "/services/T000/B000/verysecrettoken"
-    same_as_golden("threshold.slack.json", as_json(body))
+    same_as_golden("threshold.slack_webhook.json", as_json(body))
 
 
 def test_it_asks_for_approval_with_a_link_and_not_with_a_button_that_acts(books: Books, slack: SlackServer) -> None:

@@ -7,9 +7,9 @@ from decimal import Decimal
 import orjson
 import pytest
 from costobs_gate.policy import parse
-from django.db import connection, transaction
+from django.db import connection
 
-from alerts import budgets, escalate, evaluate, execute, measure, windows
+from alerts import budgets, escalate, evaluate, execute, windows
 from alerts.models import ActionRun, Alert, Budget, BudgetState, RungLevel
 from tests.alerts.conftest import (
     START,
@@ -372,33 +372,6 @@ def test_it_sends_what_the_gate_understands(books: Books, gate: FakeGate) -> Non
     (rule,) = parse(orjson.loads(gate.body)).rules
 
     assert (rule.action, rule.requests_per_minute, rule.max_inflight) == ("throttle", 6, 2)
-
-
-def test_it_goes_on_after_a_kill_between_any_two_steps(books: Books, gate: FakeGate) -> None:
-    make_budget(*LADDER)
-    books.spend(at(2).date(), "1300")
-    measure.run(now=at(2))
-    evaluate.run(now=at(2))
-
-    class Killed(Exception):
-        pass
-
-    def die_in_the_middle() -> None:
-        with transaction.atomic():
-            escalate.run(now=at(2))
-            raise Killed
-
-    with pytest.raises(Killed):
-        die_in_the_middle()
-    killed = ActionRun.objects.count(), Alert.objects.count()
-    escalate.run(now=at(2) + timedelta(seconds=1))
-    escalate.run(now=at(2) + timedelta(seconds=2))
-    execute.run(now=at(2) + timedelta(seconds=3))
-    settle(gate, at(2) + timedelta(seconds=4))
-
-    assert killed == (0, 0)
-    assert states()["110 shutdown"] == "in_force"
-    assert (ActionRun.objects.count(), Alert.objects.count()) == (4, 1)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -32,9 +32,15 @@ MILLION = Decimal(1_000_000)
 
 
 class Costobs:
-    """costobs with one hard budget, its web server and its worker, and four processes of one gate."""
+    """costobs with one hard budget, its web server and its worker, and the processes of one gate, each on a machine.
 
-    def __init__(self, home: Path) -> None:
+    Processes on one machine share the directory of the gate, so one reads the spool of another that died. Each machine has a
+    model server with a log of its own.
+    """
+
+    def __init__(
+        self, home: Path, *, amount: int = LIMIT, machines: Sequence[str] = ("a",) * 4, grace_seconds: int | None = None
+    ) -> None:
         now = datetime.now(UTC)
         source = configure.create_source(kind="gate", name="chat-1", now=now)
         gates.create(name="chat-1", deployment="chat", source_id=source, by="ada", now=now)
@@ -46,24 +52,27 @@ class Costobs:
         set_override(
             provider="self_hosted", model=MODEL, valid_from=date(2026, 1, 1), prices=prices, set_by="ada", now=now
         )
-        self.budget_id = make_budget(name="Chat", amount=str(LIMIT / MILLION), scope={"model": [MODEL]})
+        self.budget_id = make_budget(name="Chat", amount=str(amount / MILLION), scope={"model": [MODEL]})
         Budget.objects.filter(pk=self.budget_id).update(is_hard=True)
-        self.log = home / "served.log"
-        self.log.touch()
-        self.web, self.worker = storm.web(child.environment()), storm.worker(child.environment())
-        own = {
-            **child.environment(),
-            "COSTOBS_URL": self.web.url,
-            "COSTOBS_GATE_TOKEN": self.token,
-            "COSTOBS_GATE_DIR": str(home / "gate"),
-            "SERVED_LOG": str(self.log),
-        }
-        self.gates = [storm.gate("leased", own) for _ in range(4)]
+        self.logs = {name: home / f"{name}.log" for name in machines}
+        for log in self.logs.values():
+            log.touch()
+        self.web = storm.web(child.environment())
+        self.worker = storm.worker(child.environment(), grace_seconds=grace_seconds)
+        own = {**child.environment(), "COSTOBS_URL": self.web.url, "COSTOBS_GATE_TOKEN": self.token}
+        self.gates = [
+            storm.gate("leased", {**own, "COSTOBS_GATE_DIR": str(home / name), "SERVED_LOG": str(self.logs[name])})
+            for name in machines
+        ]
+
+    def calls(self, machine: str) -> int:
+        """How many calls were served there, by the model server."""
+        return served_log.served(self.logs[machine])[0]
 
     @property
     def cost(self) -> Decimal:
-        """What was served, by the model server."""
-        return served_log.served(self.log)[1] / MILLION
+        """What was served, by the model servers."""
+        return sum((served_log.served(log)[1] / MILLION for log in self.logs.values()), Decimal(0))
 
     def account(self) -> lease_lines.AccountLine:
         found = lease_lines.of_budget(budget_id=self.budget_id, now=datetime.now(UTC))
@@ -91,12 +100,14 @@ def ledger() -> Decimal:
     return money.total(costs)
 
 
-def saboteur(log: Path, steps: Mapping[int, Callable[[], None]], stop: threading.Event) -> threading.Thread:
+def saboteur(
+    calls: Callable[[], int], steps: Mapping[int, Callable[[], None]], stop: threading.Event
+) -> threading.Thread:
     """Does each step once so many calls were served."""
 
     def work() -> None:
         for count, step in sorted(steps.items()):
-            while served_log.served(log)[0] < count:
+            while calls() < count:
                 if stop.wait(0.02):
                     return
             step()
@@ -155,14 +166,14 @@ def test_it_holds_the_limit_through_a_storm_in_which_everything_is_killed(tmp_pa
     with storm.running(costobs.web, costobs.worker, *costobs.gates):
         costobs.web.wait_for("/readyz")
         wait_until(lambda: Lease.objects.filter(state="open").count() >= 4, seconds=120)
-        saboteurs = saboteur(costobs.log, sabotage, stop)
+        saboteurs = saboteur(lambda: costobs.calls("a"), sabotage, stop)
 
         clients = Storm([gate.url for gate in costobs.gates], costobs.key, MODEL, 1000)
         clients.blow()
 
         stop.set()
         saboteurs.join(60)
-        calls, _ = served_log.served(costobs.log)
+        calls = costobs.calls("a")
         print(
             "served", calls, costobs.cost, {status: clients.answered.count(status) for status in set(clients.answered)}
         )
@@ -184,6 +195,55 @@ def test_it_holds_the_limit_through_a_storm_in_which_everything_is_killed(tmp_pa
         assert passes(costobs) == 200
 
     assert naive_cost(tmp_path) > LIMIT / MILLION, "the storm does not show what a naive counter lets through"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_passes_the_limit_by_what_grace_freed_at_most_and_knows_it_when_the_spool_is_read(tmp_path: Path) -> None:
+    costobs = Costobs(tmp_path, amount=3_000_000, machines=("lost", "kept"), grace_seconds=2)
+    lost, kept = costobs.gates
+    limit = Decimal("0.05")
+    Budget.objects.filter(pk=costobs.budget_id).update(on_unreachable="open")
+    with storm.running(costobs.web, costobs.worker, lost, kept):
+        wait_until(
+            lambda: Lease.objects.filter(state="open", granted_cost__gt=Decimal("0.01")).count() == 2, seconds=120
+        )
+
+        # costobs is away while one machine serves from its lease, and then that machine is gone, its spool unread.
+        costobs.web.kill()
+        stop = threading.Event()
+        died = saboteur(lambda: costobs.calls("lost"), {20: lost.kill}, stop)
+        Storm([lost.url], costobs.key, MODEL, 60, tries=8).blow()
+        stop.set()
+        died.join(60)
+        assert costobs.calls("lost") >= 20
+        Budget.objects.filter(pk=costobs.budget_id).update(amount=limit)
+        costobs.web.start()
+        wait_until(is_freed, seconds=120)
+
+        clients = Storm([kept.url], costobs.key, MODEL, 400)
+        clients.blow()
+
+        wait_until(lambda: not Lease.objects.filter(state="open", reserved_cost__gt=0).exists(), seconds=120)
+        freed = costobs.account().freed_cost
+        print("cost", costobs.cost, "freed", freed, "calls", {name: costobs.calls(name) for name in costobs.logs})
+        # By the servers' own logs above the limit, since nobody could know of the lost calls, and by no more than was freed.
+        assert limit < costobs.cost <= limit + freed
+
+        # The machine comes back with its spool: what it served is settled, nothing stays freed, and nothing more passes.
+        lost.start()
+        wait_until(lambda: Lease.objects.filter(state="closed").exists() and costobs.is_settled(), seconds=120)
+        assert costobs.cost <= costobs.counter() == ledger() <= limit + freed
+        assert costobs.account().freed_cost == 0
+        after = costobs.cost
+        late = Storm([kept.url, lost.url], costobs.key, MODEL, 4, tries=5)
+        late.blow()
+        assert (set(late.answered), costobs.cost) == ({429}, after)
+
+
+def is_freed() -> bool:
+    """Whether nobody who is silent holds anything any more."""
+    silent = Lease.objects.filter(state="open", expires_at__lt=datetime.now(UTC))
+    return Lease.objects.filter(state="orphaned").exists() and not silent.exists()
 
 
 def passes(costobs: Costobs) -> int:

@@ -100,9 +100,9 @@ def test_it_counts_requests_that_were_in_flight_before_the_rule(gate: Served, co
 
 def test_it_frees_the_place_of_a_request_that_failed(gate: Served, costobs: CostobsServer) -> None:
     _enforce(gate, costobs, rule("one", "throttle", {}, max_inflight=1))
-    gate.post(json={"model": "small", "metadata": {"fail": True}})
+    failed = gate.post(json={"model": "small", "metadata": {"fail": True}})
 
-    assert gate.post().status_code == 200
+    assert (failed.status_code, gate.post().status_code) == (500, 200)
 
 
 def test_it_caps_output_tokens_at_the_lowest_cap(gate: Served, costobs: CostobsServer) -> None:

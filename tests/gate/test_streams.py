@@ -174,9 +174,11 @@ def test_it_counts_pieces_with_content_only() -> None:
 
 def test_it_sees_an_error_inside_a_stream() -> None:
     meter = StreamMeter(strips_usage=True, waits_for_delta=False)
+    meter.feed(PIECES[0], last=False)
+    before = meter.failed
     meter.feed(b'data: {"error":{"message":"out of memory"}}\n\n', last=False)
 
-    assert meter.failed
+    assert (before, meter.failed) == (False, True)
 
 
 def _leave_in_the_middle(gate: Served, body: dict[str, object]) -> None:

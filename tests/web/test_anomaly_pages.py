@@ -1,6 +1,8 @@
 """The pages of anomalies, their acts, the API and the command: who sees what, and who may say what."""
 
+import csv
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from io import StringIO
 
 import pytest
@@ -14,6 +16,7 @@ from costobs.audit.models import AuditEntry
 from costobs.kernel import fmt
 from tests.alerts.conftest import make_books
 from tests.web import reading
+from tests.web.conftest import signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -47,21 +50,28 @@ def test_it_states_the_finding(found: anomaly_queries.AnomalyLine, ada: Client) 
 
 @pytest.mark.parametrize("query", ["?view=closed", "?view=all&min=99999", "?scope=key"])
 def test_it_shows_only_what_was_asked_for(found: anomaly_queries.AnomalyLine, ada: Client, query: str) -> None:
+    link = f'href="{reverse("anomaly", args=[found.id])}"'
+
     page = reading.shown(ada, f"/anomalies/{query}").content.decode()
 
-    assert f'href="{reverse("anomaly", args=[found.id])}"' not in page
+    assert link not in page
+    assert link in reading.shown(ada, "/anomalies/").content.decode()
 
 
 def test_it_exports_the_same_rows(found: anomaly_queries.AnomalyLine, ada: Client) -> None:
-    lines = reading.shown(ada, "/anomalies/?format=csv").content.decode().splitlines()
+    content = reading.shown(ada, "/anomalies/?format=csv").content.decode()
 
-    assert len(lines) == 2
-    assert "team search" in lines[1]
+    (row,) = csv.DictReader(StringIO(content))
+    assert "team search" in row.values()
+    assert Decimal(row["impact_cost"]) == found.impact_cost > 0
 
 
 def test_it_shows_a_lead_own_teams_only(found: anomaly_queries.AnomalyLine, ben: Client, cleo: Client) -> None:
     assert "1 open anomaly" in reading.words(reading.shown(ben, "/anomalies/"))
     assert "no role yet" in reading.words(reading.shown(cleo, "/anomalies/", 403))
+    other = signed_in("sue@example.com", "lead", "support")
+    assert "1 open anomaly" not in reading.words(reading.shown(other, "/anomalies/"))
+    assert "no such anomaly" in reading.words(reading.shown(other, reverse("anomaly", args=[found.id]), 404))
 
 
 def act(client: Client, found: anomaly_queries.AnomalyLine, verb: str, version: int, **given: str) -> int:

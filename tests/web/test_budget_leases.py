@@ -56,8 +56,10 @@ def test_it_shows_an_account_whose_parts_add_up_to_the_limit(ada: Client, ledger
     assert "7-web" in reading.words(response) and "cannot be passed through gates" in reading.words(response)
 
 
-def test_it_keeps_the_account_from_leads_of_other_teams(ben: Client, ledger: Ledger) -> None:
+def test_it_keeps_the_account_from_leads_of_other_teams(ada: Client, ben: Client, ledger: Ledger) -> None:
     Budget.objects.filter(pk=ledger.support_budget_id).update(is_hard=True)
     ask(ledger, ledger.support_budget_id)
+    page = f"/budgets/{ledger.support_budget_id}/"
 
-    assert "7-web" not in reading.words(reading.shown(ben, f"/budgets/{ledger.support_budget_id}/", 404))
+    assert "7-web" in reading.words(reading.shown(ada, page))
+    assert "7-web" not in reading.words(reading.shown(ben, page, 404))

@@ -59,6 +59,7 @@ def test_it_says_what_is_missing_and_leads_on(dana: Client, ada: Client) -> None
     assert "Nothing is scaled or stopped by a budget" in told(dana)
     assert "Add a hook" in told(dana) and "Add a hook" not in told(ada)
     chooser = told(dana, reverse("settings_hook_new"))
+    assert "its most are set; all three are restored." in chooser
     for name in ("Kubernetes", "LiteLLM", "Webhook"):
         assert name in chooser
 
