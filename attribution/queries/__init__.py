@@ -73,6 +73,7 @@ from attribution.queries.histories import (
 from attribution.queries.hours import (
     HourSpend,
     HourUsage,
+    hours_marks,
     spend_by_hour,
     usage_by_hour,
 )
@@ -294,6 +295,7 @@ __all__ = [
     "gpu_node_costs",
     "gpu_utilisation",
     "history_mark",
+    "hours_marks",
     "is_adjusted",
     "known_moment",
     "known_until",
