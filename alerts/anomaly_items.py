@@ -167,6 +167,8 @@ def _write(row: Anomaly, one: Finding, look: Look) -> Anomaly | None:
     row.closed_at = None if state == "open" else (row.closed_at if row.closed_at and not was_open else look.now)
     row.outcome = "" if state == "open" else _outcome(one, look)
     row.version = 1 if row.pk is None else row.version + 1
+    if is_again:  # it waits for somebody anew, as its item does
+        row.acknowledged_by, row.acknowledged_at = "", None
     row.save()
     if is_again or state == "open":
         _tell(row, look)

@@ -99,6 +99,7 @@ class AnomalyLine:
     currency: str
     grain: str
     state: str
+    outcome: str
     outcome_words: str
     started_at: datetime
     last_at: datetime
@@ -168,6 +169,7 @@ def line(row: Anomaly) -> AnomalyLine:
         currency=row.currency,
         grain=row.grain,
         state=row.state,
+        outcome=row.outcome,
         outcome_words=OUTCOMES[row.outcome],
         started_at=row.started_at,
         last_at=row.last_at,
