@@ -69,13 +69,13 @@ def with_new(
     return made, frozenset(new)
 
 
-def judge(scope: Scope, series: Series, how: Judging, *, is_new: bool = False) -> list[Judged]:
-    """Every judged period of a scope; what was judged before of the same series is not judged again."""
+def judge(scope: Scope, series: Series, how: Judging, *, is_new: bool = False, is_kept: bool = True) -> list[Judged]:
+    """Every judged period of a scope; what was judged before of the same series is not judged again, where it `is_kept`."""
     least = how.book.of(scope).least(how.grain)
     threshold = how.tuning.threshold(scope, seasons.THRESHOLD + (_HOURLY_THRESHOLD if how.grain == "hour" else 0))
     given = (how.judged_from, threshold, how.tuning.spans(scope), least, is_new)
     place = (how.grain, how.currency, scope)
-    before = _judged.get(place)
+    before = _judged.get(place) if is_kept else None
     if before is not None and before.given == given and before.series == series:
         return before.judged
     accepted = how.tuning.accepts(scope)
@@ -87,7 +87,8 @@ def judge(scope: Scope, series: Series, how: Judging, *, is_new: bool = False) -
         found = seasons.judge(
             series, grain=how.grain, judged_from=how.judged_from, threshold=threshold, accepted=accepted
         )
-    _judged[place] = _Judged(series, given, found)
+    if is_kept:
+        _judged[place] = _Judged(series, given, found)
     return found
 
 

@@ -1,9 +1,11 @@
-"""From how much on an anomaly is worth looking at and telling: as set for its scope, for a wider one, or in the settings."""
+"""From how much on an anomaly is worth looking at and telling: as set for its scope, for a wider one, or in the environment."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+
+from django.conf import settings
 
 from alerts.causes import Scope
 from alerts.models import AnomalyThreshold
@@ -82,9 +84,18 @@ class Book:
         return Book(self.usual, (*others, own))
 
 
-def book(usual: Limits | None = None) -> Book:
-    """What is set now."""
-    return Book(usual or Limits(), tuple(own(row) for row in AnomalyThreshold.objects.order_by("scope_key")))
+def usual() -> Limits:
+    """What holds where people set nothing: as the environment says."""
+    return Limits(
+        day_cost=settings.COSTOBS_ANOMALY_DAY_COST,
+        hour_cost=settings.COSTOBS_ANOMALY_HOUR_COST,
+        impact_cost=settings.COSTOBS_ANOMALY_IMPACT_COST,
+    )
+
+
+def book(limits: Limits | None = None) -> Book:
+    """What is set now, over `limits` or what the environment says."""
+    return Book(limits or usual(), tuple(own(row) for row in AnomalyThreshold.objects.order_by("scope_key")))
 
 
 def own(row: AnomalyThreshold) -> Own:

@@ -54,9 +54,9 @@ def _standing(now: datetime, sources: Iterable[ingest_queries.SourceLine]) -> St
     return Standing(min(*known, now) if known else None, ", ".join(behind))
 
 
-def by_day(until: date, currency: str) -> dict[Scope, Series]:
+def by_day(until: date, currency: str, *, judged_days: int = JUDGED_DAYS) -> dict[Scope, Series]:
     """Effective cost of every scope on complete days, before `until`; a day on which nothing at all was booked is a gap."""
-    days = Days(until - timedelta(days=HISTORY_DAYS + JUDGED_DAYS), until)
+    days = Days(until - timedelta(days=HISTORY_DAYS + judged_days), until)
     found: dict[Scope, dict[datetime, Decimal]] = {}
     for group in causes.GROUPS:
         rows = spend_queries.daily_costs(scope=SpendScope(days, (), "effective", currency, teams=None), group_by=group)

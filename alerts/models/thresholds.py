@@ -6,7 +6,7 @@ from costobs.kernel.fields import MoneyField
 
 
 class AnomalyThreshold(models.Model):
-    """What people set for one scope and its parts; a limit that is null is that of the wider scope, at last of the settings."""
+    """What people set for one scope and its parts; a limit that is null is that of the wider scope, at last of the environment."""
 
     scope = models.JSONField(default=dict)
     scope_key = models.TextField(unique=True)  # the same as one text; "" is all spend
