@@ -99,7 +99,7 @@ def remove(*, threshold_id: int, by: str, now: datetime) -> Own:
         gone = anomaly_limits.own(row)
         row.delete()
         record.write(
-            actor=by, act="anomaly.threshold_removed", subject=f"scope:{key_of(gone.scope) or 'all spend'}", at=now,
+            actor=by, act="anomaly.threshold_removed", subject=f"scope:{row.scope_key or 'all spend'}", at=now,
             before=_told(gone),
         )  # fmt: skip
     return gone

@@ -196,18 +196,20 @@ def _heading(book: Book) -> str:
 
 def _table(book: Book, viewer: Viewer) -> Table:
     columns = [
-        Column("Scope", wide=True), Column("Told from, above expected", numeric=True), Column("And percent", numeric=True),
-        Column("Looked at from, a day", numeric=True), Column("An hour", numeric=True), Column("Set by"), Column("Act"),
+        Column("Scope", wide=True), Column("Told from", numeric=True, title="Above expected, in all"),
+        Column("And percent", numeric=True), Column("Looked at from a day", numeric=True), Column("From an hour", numeric=True), Column("Set by"), Column("Act"),
     ]  # fmt: skip
     everything = next((one for one in book.owns if not one.scope), Own(()))
     owns = [everything, *sorted((one for one in book.owns if one.scope), key=lambda one: thresholds.words(one.scope))]
     rows = [Row(_cells(one, book, viewer)) for one in owns]
-    note = "In the currency of the books. An amount in grey words is that of the wider scope."
+    note = (
+        "Amounts above expected, a day and an hour, in the currency of the books. Defaults come from the environment."
+    )
     return Table("Limits", columns, rows, csv_url="?format=csv", note=note)
 
 
 def _cells(own: Own, book: Book, viewer: Viewer) -> list[Cell]:
-    holds, wider = book.of(own.scope), "as the environment says" if not own.scope else "as the wider scope"
+    holds, wider = book.of(own.scope), "default" if not own.scope else "wider scope"
     acts = []
     if own.id and _may(viewer, own):
         remove_url = reverse("anomaly_threshold_remove", args=[own.id])

@@ -146,6 +146,13 @@ def test_it_writes_each_change_to_the_audit_log_once(db: None) -> None:
         thresholds.remove(threshold_id=made, by="ada@example.com", now=NOW)
 
 
+def test_it_names_a_key_the_same_when_it_is_set_and_removed(db: None) -> None:
+    made = put({"key": "etl-7", "team": "data"}, impact_cost="9")
+    thresholds.remove(threshold_id=made, by="ada@example.com", now=NOW)
+
+    assert {one.subject for one in AuditEntry.objects.all()} == {"scope:team=data|key=etl-7"}
+
+
 @pytest.mark.parametrize(
     ("scope", "values", "field"),
     [

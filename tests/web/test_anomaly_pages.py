@@ -170,7 +170,7 @@ def test_it_sets_limits_for_a_team_and_says_so_everywhere(found: anomaly_queries
     page = reading.shown(ada, reverse("anomaly_thresholds"))
     assert page.context["heading"] == ("Anomalies are told from $50 above expected; 1 scope has limits of its own")
     assert rows_of(ada)[1] == ["Team search", "$1,000", "20 %", "$20", "$5"]
-    assert "as the wider scope" in reading.words(page)
+    assert "wider scope" in reading.words(page)
     detail = reading.words(reading.shown(ada, reverse("anomaly", args=[found.id])))
     assert "Not yet: only from $1,000 and 20 % above expected" in detail
     exported = reading.shown(ada, f"{reverse('anomaly_thresholds')}?format=csv").content.decode().splitlines()

@@ -1,6 +1,7 @@
 """costobs anomalies: what costs more than expected, and looking for it now."""
 
 from argparse import ArgumentParser
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,17 +42,17 @@ class Command(BaseCommand):
         acts.add_parser("unset", help="take the limits of a scope out").add_argument("id", type=int)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        act = options["act"]
+        acts: dict[str, Callable[[], None]] = {
+            "list": lambda: self._list(options["state"]),
+            "show": lambda: self._show(options["id"]),
+            "look": self._look,
+            "thresholds": self._thresholds,
+            "set": lambda: self._set(_own(options)),
+            "preview": lambda: self._preview(_own(options)),
+            "unset": lambda: self._unset(options["id"]),
+        }
         try:
-            {
-                "list": lambda: self._list(options["state"]),
-                "show": lambda: self._show(options["id"]),
-                "look": self._look,
-                "thresholds": self._thresholds,
-                "set": lambda: self._set(_own(options)),
-                "preview": lambda: self._preview(_own(options)),
-                "unset": lambda: self._unset(options["id"]),
-            }[act]()
+            acts[options["act"]]()
         except (thresholds.Invalid, thresholds.NotFound) as problem:
             raise CommandError(str(problem)) from problem
 
@@ -108,6 +109,8 @@ class Command(BaseCommand):
         self.stdout.write(self._line(line))
         for driver in line.drivers:
             self.stdout.write(f"  {driver.words}: {money.text(driver.cost)} {line.currency}")
+        for new in line.new_keys:
+            self.stdout.write(f"  new key {new.key}: {money.text(new.cost)} {line.currency}")
         for place in line.places:
             self.stdout.write(f"  {place.dimension} {place.value}: {money.text(place.excess_cost)} {line.currency}")
         for one in line.coincidences:
