@@ -196,9 +196,14 @@ def _heading(book: Book) -> str:
 
 def _table(book: Book, viewer: Viewer) -> Table:
     columns = [
-        Column("Scope", wide=True), Column("Told from", numeric=True, title="Above expected, in all"),
-        Column("And percent", numeric=True), Column("Looked at from a day", numeric=True), Column("From an hour", numeric=True), Column("Set by"), Column("Act"),
-    ]  # fmt: skip
+        Column("Scope", wide=True),
+        Column("Told from", numeric=True, title="Above expected, in all"),
+        Column("And percent", numeric=True, title="Of what was expected"),
+        Column("Looked at from a day", numeric=True),
+        Column("From an hour", numeric=True),
+        Column("Set by"),
+        Column("Act"),
+    ]
     everything = next((one for one in book.owns if not one.scope), Own(()))
     owns = [everything, *sorted((one for one in book.owns if one.scope), key=lambda one: thresholds.words(one.scope))]
     rows = [Row(_cells(one, book, viewer)) for one in owns]

@@ -197,3 +197,26 @@ def test_it_takes_no_key_for_new_that_only_moved_to_another_team(calls: UsageHou
     anomalies.run(now=NOW)
 
     assert [dict(one.scope) for one in anomaly_queries.anomalies(teams=None) if "nomad" in one.scope.values()] == []
+
+
+def test_it_keeps_one_anomaly_of_a_new_key_by_hour_and_by_day(calls: UsageHour) -> None:
+    """The hour opens it; the complete day goes on in the same row, and names neither the team nor all spend beside it."""
+    last = NOW.replace(hour=0, minute=0)
+    log = Source.objects.get(pk=calls.source_id)
+    for back in range(1, 31):
+        world.charge(log, "240", attributes={"team": "A", "key": "etl-7"}, starts=last - timedelta(days=back))
+    new_key(calls, "sk-1", NOW.replace(minute=0), 40)
+    world.settle()
+    Source.objects.update(complete_through=NOW.replace(minute=0), last_load_at=NOW)
+    anomalies.run(now=NOW)
+    (by_hour,) = anomaly_queries.anomalies(teams=None, state="open")
+    assert (by_hour.grain, dict(by_hour.scope)) == ("hour", {"team": "A", "key": "sk-1"})
+
+    later = last + timedelta(days=1, hours=6)
+    Source.objects.update(complete_through=last + timedelta(days=1), last_load_at=later)
+    anomalies.run(now=later, is_asked=True)
+
+    found = anomaly_queries.anomalies(teams=None)
+    assert [(one.id, one.grain, dict(one.scope)) for one in found] == [(by_hour.id, "day", dict(by_hour.scope))]
+    assert (found[0].impact_cost, found[0].driver_words) == (Decimal(400), "new key sk-1, $400 of it")
+    assert Alert.objects.filter(kind="anomaly").count() == 1
