@@ -96,8 +96,11 @@ def _mute(asked: Asked) -> str:
 
 def _anomaly_ack(asked: Asked) -> str:
     line = _anomaly(asked)
-    _say(lambda: feedback.acknowledge(anomaly_id=line.id, version=line.version, by=asked.person.name, now=asked.now))
-    return f"{asked.person.name} is on it. Nobody else is called for it."
+    # Not the version of the button: what is measured anew with each look does not outdate it.
+    _say(lambda: feedback.acknowledge(
+        anomaly_id=line.id, version=None, by=asked.person.name, now=asked.now, besides=asked.channel_id
+    ))  # fmt: skip
+    return f"{asked.person.name} is on it. Nobody else is called for it.{_since_told(line, asked)}"
 
 
 def _anomaly_expected(asked: Asked) -> str:
@@ -111,8 +114,17 @@ def _anomaly_expected(asked: Asked) -> str:
 
 def _anomaly_mute(asked: Asked) -> str:
     line = _anomaly(asked)
-    _say(lambda: feedback.mute(anomaly_id=line.id, version=line.version, by=asked.person.name, now=asked.now))
+    _say(lambda: feedback.mute(
+        anomaly_id=line.id, version=None, by=asked.person.name, now=asked.now, besides=asked.channel_id
+    ))  # fmt: skip
     return f"Muted for 7 days by {asked.person.name}. It goes on being measured."
+
+
+def _since_told(line: AnomalyLine, asked: Asked) -> str:
+    """What it is by now, where it was measured anew since the button was made."""
+    if line.version == asked.version:
+        return ""
+    return f" It is {fmt.money(line.impact_cost, line.currency)} above expected by now."
 
 
 ACTS: dict[str, Callable[[Asked], str]] = {
@@ -183,7 +195,7 @@ def _anomaly(asked: Asked) -> AnomalyLine:
     if not asked.person.may_act(line.teams):
         raise Refused("this is not yours to decide")
     if not line.is_open:
-        raise Refused(f"it is closed already: {line.outcome_words.lower()}")
+        raise Refused(f"{feedback.over(line.outcome, line.closed_at)}. What it was stands on its page")
     return line
 
 

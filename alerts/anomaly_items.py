@@ -5,7 +5,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from django.db.models import Q
+
 from alerts import anomaly_lines, anomaly_messages, anomaly_reasons, notices, seasons
+from alerts.anomaly_limits import Book
 from alerts.anomaly_messages import BudgetEnd
 from alerts.anomaly_reasons import Compared
 from alerts.causes import Cause, Scope
@@ -20,6 +23,7 @@ STEP = Decimal(1)  # how much one "not an anomaly" raises the threshold of its s
 MOST_STEPS = 4
 _GROWN = Decimal("1.5")
 _SHOWN = {"day": 60, "hour": 96}
+_NEAR = timedelta(days=3)
 _DECIDED = ("expected", "not_anomaly", "ignored")
 
 
@@ -42,7 +46,7 @@ class Look:
     now: datetime
     complete_through: datetime | None
     since: datetime
-    impact_cost: Decimal
+    book: Book
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +62,18 @@ class Tuning:
         steps = sum(1 for row in own if row.kind == "not_anomaly")
         return usual + SENSITIVITY.get(wanted[-1] if wanted else "normal", Decimal(0)) + STEP * min(steps, MOST_STEPS)
 
-    def accepts(self, scope: Scope) -> Callable[[datetime], bool]:
-        """Whether a moment of this scope, or of one that it is a part of, was said to be all right."""
+    def spans(self, scope: Scope) -> tuple[tuple[datetime | None, datetime | None], ...]:
+        """What was said to be all right of this scope, or of one that it is a part of: from and until."""
         named = dict(scope)
-        spans = [
+        return tuple(
             (row.starts_at, row.ends_at)
             for row in self.rows
             if row.kind != "sensitivity" and all(named.get(name) == value for name, value in row.scope.items())
-        ]
+        )
+
+    def accepts(self, scope: Scope) -> Callable[[datetime], bool]:
+        """Whether a moment lies in one of `spans`."""
+        spans = self.spans(scope)
 
         def accepted(at: datetime) -> bool:
             return any((since is None or at >= since) and (until is None or at < until) for since, until in spans)
@@ -88,7 +96,9 @@ def keep(found: Sequence[Finding], look: Look) -> tuple[int, int, int]:
 
     An anomaly goes on in its own row, also where a more specific cause turns up: one open item, one thread.
     """
-    rows = list(Anomaly.objects.select_for_update().filter(currency=look.currency).order_by("pk"))
+    # What closed before anything that is judged now can neither go on nor be closed again.
+    near = Q(state="open") | Q(last_at__gte=look.since - _NEAR)
+    rows = list(Anomaly.objects.select_for_update().filter(near, currency=look.currency).order_by("pk"))
     is_sample = _is_sample(look.now)
     opened = updated = closed = 0
     met: set[int] = set()
@@ -157,6 +167,8 @@ def _write(row: Anomaly, one: Finding, look: Look) -> Anomaly | None:
     row.closed_at = None if state == "open" else (row.closed_at if row.closed_at and not was_open else look.now)
     row.outcome = "" if state == "open" else _outcome(one, look)
     row.version = 1 if row.pk is None else row.version + 1
+    if is_again:  # it waits for somebody anew, as its item does
+        row.acknowledged_by, row.acknowledged_at = "", None
     row.save()
     if is_again or state == "open":
         _tell(row, look)
@@ -177,10 +189,17 @@ def _set(row: Anomaly, one: Finding, look: Look, facts: dict[str, object]) -> No
     row.expected_cost = money.EXACT.subtract(row.actual_cost, row.impact_cost)
     row.newest_cost, row.newest_expected_cost = odd[-1].cost, odd[-1].expected or Decimal(0)
     row.score = max(each.score or Decimal(0) for each in odd)
-    row.drivers = {name: None if value is None else money.text(value) for name, value in asdict(explained).items()}
+    row.drivers = {name: _stored(value) for name, value in asdict(explained).items()}
     row.where = anomaly_reasons.where(scope, excess)
     row.coincidences = anomaly_reasons.coincidences(scope, odd[0].at, odd[0].at + step)
     row.complete_through, row.updated_at = look.complete_through, look.now
+
+
+def _stored(value: Decimal | tuple[tuple[str, Decimal], ...] | None) -> object:
+    """An amount as text, or names with their amounts."""
+    if isinstance(value, tuple):
+        return [[name, money.text(cost)] for name, cost in value]
+    return None if value is None else money.text(value)
 
 
 def _is_known(row: Anomaly, facts: dict[str, object]) -> bool:
@@ -190,7 +209,8 @@ def _is_known(row: Anomaly, facts: dict[str, object]) -> bool:
 
 def _outcome(one: Finding, look: Look) -> str:
     patience = seasons.NEW_LEVEL if look.grain == "day" else seasons.NEW_LEVEL_HOURS
-    return "new_level" if len(one.episode.odd) >= patience else "back"
+    is_grown_up = one.judged[-1].score is None  # a key that was new, for so long that it is new no more
+    return "new_level" if is_grown_up or len(one.episode.odd) >= patience else "back"
 
 
 def _series(one: Finding, look: Look) -> list[list[str | None]]:
@@ -215,7 +235,10 @@ def _close(row: Anomaly, outcome: str, look: Look) -> int:
 
 def _tell(row: Anomaly, look: Look) -> None:
     """Once when it opens, and again when its impact has grown by half; the thread is the anomaly's."""
-    if row.is_sample or row.impact_cost < look.impact_cost or (row.muted_until and row.muted_until > look.now):
+    limits = look.book.of(tuple(row.scope.items()))
+    if row.is_sample or not limits.is_told(impact=row.impact_cost, expected=row.expected_cost):
+        return
+    if row.muted_until and row.muted_until > look.now:
         return
     if row.told_cost is not None and row.impact_cost < row.told_cost * _GROWN:
         return

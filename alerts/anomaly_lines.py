@@ -1,6 +1,6 @@
 """From an anomaly's row to what pages, messages and programs show of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -29,6 +29,7 @@ DRIVERS = {
     "other": "Cost without tokens: idle capacity, fees, corrections",
     "season": "Weekday and trend",
 }
+_LONG_KEY = 24
 _SHORT = {
     "volume": "volume", "price": "price", "mix": "mix", "new_key": "a new key", "new_model": "a new model",
     "other": "cost without tokens", "season": "weekday and trend",
@@ -55,6 +56,14 @@ class Driver:
     words: str
     cost: Decimal
     share: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was not seen before, and what it cost in the odd days or hours."""
+
+    key: str
+    cost: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,7 @@ class AnomalyLine:
     currency: str
     grain: str
     state: str
+    outcome: str
     outcome_words: str
     started_at: datetime
     last_at: datetime
@@ -107,6 +117,8 @@ class AnomalyLine:
     points: tuple[Point, ...]
     drivers: tuple[Driver, ...]
     driver_words: str
+    new_keys: tuple[NewKey, ...]
+    new_models: tuple[str, ...]
     volume_percent: Decimal | None
     price_percent: Decimal | None
     places: tuple[Place, ...]
@@ -157,6 +169,7 @@ def line(row: Anomaly) -> AnomalyLine:
         currency=row.currency,
         grain=row.grain,
         state=row.state,
+        outcome=row.outcome,
         outcome_words=OUTCOMES[row.outcome],
         started_at=row.started_at,
         last_at=row.last_at,
@@ -173,7 +186,9 @@ def line(row: Anomaly) -> AnomalyLine:
         score=row.score,
         points=tuple(_point(one) for one in row.series),
         drivers=drivers,
-        driver_words=_SHORT[drivers[0].kind] if drivers else "not known",
+        driver_words=_driver_words(row, drivers),
+        new_keys=tuple(NewKey(key, Decimal(cost)) for key, cost in row.drivers.get("new_keys", ())),
+        new_models=tuple(model for model, _cost in row.drivers.get("new_models", ())),
         volume_percent=_decimal(row.drivers.get("volume_percent")),
         price_percent=_decimal(row.drivers.get("price_percent")),
         places=tuple(Place(one[0], one[1], Decimal(one[2]), Decimal(one[3])) for one in row.where),
@@ -197,6 +212,24 @@ def since(line_: AnomalyLine) -> str:
 def _name(scope: Mapping[str, str]) -> str:
     # PostgreSQL keeps the keys of a JSON object in an order of its own.
     return next((value for name, value in scope.items() if name != "team"), scope.get("team", "All spend"))
+
+
+def short_key(key: str) -> str:
+    """A key as it is named in passing: whole if it is a name, the last four characters if it is long."""
+    return key if len(key) <= _LONG_KEY else f"…{key[-4:]}"
+
+
+def _driver_words(row: Anomaly, drivers: Sequence[Driver]) -> str:
+    """`volume`, `new key …1a2b, $310 of it`."""
+    if not drivers:
+        return "not known"
+    first = drivers[0].kind
+    named = row.drivers.get({"new_key": "new_keys", "new_model": "new_models"}.get(first, ""), ())
+    if not named:
+        return _SHORT[first]
+    name, cost = named[0]
+    shown = f"key {short_key(name)}" if first == "new_key" else f"model {name}"
+    return f"new {shown}, {fmt.money(Decimal(cost), row.currency)} of it"
 
 
 def _drivers(row: Anomaly) -> tuple[Driver, ...]:

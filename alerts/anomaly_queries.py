@@ -3,9 +3,10 @@
 `teams` is the viewer's: None sees all; else only anomalies of a scope that names one of these teams.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 
 from django.db.models import QuerySet
 
@@ -30,6 +31,19 @@ class CheckLine:
     waits_for: str
     known_days: int
     scopes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FallLine:
+    """A scope that cost a tenth or less of what was expected, on its newest complete days."""
+
+    scope: Mapping[str, str]
+    scope_words: str
+    currency: str
+    since: date
+    days: int
+    actual_cost: Decimal
+    expected_cost: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +93,19 @@ def checks() -> dict[str, CheckLine]:
     }
 
 
+def falls(*, teams: Teams) -> list[FallLine]:
+    """What cost next to nothing of late, the largest first. Nobody is told of it."""
+    row = AnomalyCheck.objects.filter(grain="day").first()
+    found = [
+        FallLine(
+            scope, anomaly_lines.words(scope), currency, datetime.fromisoformat(since).date(), days, Decimal(cost),
+            Decimal(expected),
+        )
+        for scope, currency, since, days, cost, expected in (row.falls if row else ())
+    ]  # fmt: skip
+    return [one for one in found if teams is None or one.scope.get("team") in teams]
+
+
 def feedback_of(*, anomaly_id: int, teams: Teams) -> list[FeedbackLine]:
     """All that was said of the scope of an anomaly, the newest first. Raises NotFound."""
     row = _visible(teams).filter(pk=anomaly_id).first()
@@ -121,6 +148,6 @@ def _teams(scope: dict[str, str]) -> tuple[str, ...]:
 
 
 __all__: Sequence[str] = [
-    "AnomalyLine", "CheckLine", "FeedbackLine", "NotFound", "anomalies", "anomaly", "checks", "feedback",
-    "feedback_of", "open_count", "standing",
+    "AnomalyLine", "CheckLine", "FallLine", "FeedbackLine", "NotFound", "anomalies", "anomaly", "checks", "falls",
+    "feedback", "feedback_of", "open_count", "standing",
 ]  # fmt: skip

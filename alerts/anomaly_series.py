@@ -54,30 +54,55 @@ def _standing(now: datetime, sources: Iterable[ingest_queries.SourceLine]) -> St
     return Standing(min(*known, now) if known else None, ", ".join(behind))
 
 
-def by_day(until: date, currency: str) -> dict[Scope, Series]:
+def by_day(until: date, currency: str, *, judged_days: int = JUDGED_DAYS) -> dict[Scope, Series]:
     """Effective cost of every scope on complete days, before `until`; a day on which nothing at all was booked is a gap."""
-    days = Days(until - timedelta(days=HISTORY_DAYS + JUDGED_DAYS), until)
+    days = Days(until - timedelta(days=HISTORY_DAYS + judged_days), until)
     found: dict[Scope, dict[datetime, Decimal]] = {}
     for group in causes.GROUPS:
         rows = spend_queries.daily_costs(scope=SpendScope(days, (), "effective", currency, teams=None), group_by=group)
         _collect(found, group, ((_midnight(row.day), row.keys, row.cost) for row in rows))
-    return _filled(found)
+    return filled(found)
 
 
 def by_hour(since: datetime, until: datetime, currency: str) -> dict[Scope, Series]:
     """Estimated cost of logged calls of every scope by hour; an hour in which nobody called anything is a gap."""
+    return filled(hours_of(since, until, currency))
+
+
+def hours_of(since: datetime, until: datetime, currency: str) -> dict[Scope, dict[datetime, Decimal]]:
+    """The same without the hours in which a scope cost nothing."""
     found: dict[Scope, dict[datetime, Decimal]] = {}
     scope = SpendScope(Days(day_of(since), day_of(until)), (), "effective", currency, teams=None)
     for group in causes.GROUPS:
         rows = spend_queries.usage_by_hour(scope=scope, since=since, until=until, group_by=group)
         _collect(found, group, ((row.hour, row.keys, row.estimated_cost) for row in rows))
-    return _filled(found)
+    return found
+
+
+def filled(found: Mapping[Scope, Mapping[datetime, Decimal]]) -> dict[Scope, Series]:
+    """From its first period on, a scope without rows cost nothing where others had some: the sources spoke then."""
+    spoken = sorted(found.get((), {}))
+    filled: dict[Scope, Series] = {}
+    for scope, costs in found.items():
+        first = min(costs)
+        filled[scope] = [(at, costs.get(at, Decimal(0))) for at in spoken if at >= first]
+    return filled
+
+
+def keys_seen(firsts: Iterable[tuple[Scope, datetime]]) -> dict[str, datetime]:
+    """The first period of each key, with whatever team it was, from the first periods of scopes."""
+    seen: dict[str, datetime] = {}
+    for scope, first in firsts:
+        key = dict(scope).get("key")
+        if key:
+            seen[key] = min(seen.get(key, first), first)
+    return seen
 
 
 def cells_by_day(days: Sequence[date], currency: str) -> dict[tuple[str, ...], Decimal]:
     """Effective cost by the cells of `causes`, summed over these days."""
     found: dict[tuple[str, ...], Decimal] = {}
-    for part in _spans(days):
+    for part in spans(days):
         scope = SpendScope(part, (), "effective", currency, teams=None)
         for row in spend_queries.spend(scope=scope, group_by=causes.CELL):
             found[row.keys] = money.EXACT.add(found.get(row.keys, Decimal(0)), row.cost)
@@ -100,7 +125,7 @@ def cells_by_hour(hours: Sequence[datetime], currency: str) -> dict[tuple[str, .
 def used_by_day(scope: SpendScope, days: Sequence[date]) -> dict[Cell, Amount]:
     """Cost and tokens of each model and key in a scope, summed over these days."""
     found: dict[Cell, Amount] = {}
-    for part in _spans(days):
+    for part in spans(days):
         counted = spend_queries.unit_costs(scope=scope.during(part), group_by=["model", "key"])
         tokens = {row.keys: Decimal(row.tokens) for row in counted}
         for row in spend_queries.spend(scope=scope.during(part), group_by=["model", "key"]):
@@ -148,17 +173,7 @@ def _collect(
             found.setdefault(tuple(zip(group, keys, strict=True)), {})[at] = cost
 
 
-def _filled(found: Mapping[Scope, Mapping[datetime, Decimal]]) -> dict[Scope, Series]:
-    """From its first period on, a scope without rows cost nothing where others had some: the sources spoke then."""
-    spoken = sorted(found.get((), {}))
-    filled: dict[Scope, Series] = {}
-    for scope, costs in found.items():
-        first = min(costs)
-        filled[scope] = [(at, costs.get(at, Decimal(0))) for at in spoken if at >= first]
-    return filled
-
-
-def _spans(days: Sequence[date]) -> list[Days]:
+def spans(days: Sequence[date]) -> list[Days]:
     spans: list[Days] = []
     for day in sorted(days):
         if spans and spans[-1].end == day:

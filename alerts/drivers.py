@@ -14,13 +14,14 @@ Pure. The split of usage is the price-volume-mix analysis of management accounti
 is the remainder, so no digit is lost.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 
 from costobs.kernel import money
 
 KINDS = ("volume", "price", "mix", "new_key", "new_model", "other", "season")
+NAMED = 3  # so many new keys or models are named
 _ZERO = Decimal(0)
 
 
@@ -54,6 +55,8 @@ class Parts:
     difference: Decimal
     volume_percent: Decimal | None  # tokens after against before, less 100; None: there were none
     price_percent: Decimal | None  # what the same tokens cost after against before, less 100
+    new_keys: tuple[tuple[str, Decimal], ...] = ()  # the dearest of `new_key`, by name
+    new_models: tuple[tuple[str, Decimal], ...] = ()
 
     def named(self) -> list[tuple[str, Decimal]]:
         """Kind and amount, the largest first; those that are nothing are left out."""
@@ -90,7 +93,18 @@ def explain(before: Mapping[Cell, Amount], after: Mapping[Cell, Amount], *, expe
         difference=_minus(all_after, expected),
         volume_percent=_percent(_tokens(used_after), q0),
         price_percent=_percent(priced + price, priced),
+        new_keys=_dearest((cell.key, used_after[cell].cost) for cell in new_keys),
+        new_models=_dearest((cell.model, used_after[cell].cost) for cell in new_models),
     )
+
+
+def _dearest(costs: Iterable[tuple[str, Decimal]]) -> tuple[tuple[str, Decimal], ...]:
+    """The names that cost most, each once."""
+    sums: dict[str, Decimal] = {}
+    for name, cost in costs:
+        if name:
+            sums[name] = money.EXACT.add(sums.get(name, _ZERO), cost)
+    return tuple(sorted(sums.items(), key=lambda one: (-one[1], one[0]))[:NAMED])
 
 
 def _percent(after: Decimal, before: Decimal) -> Decimal | None:

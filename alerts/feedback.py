@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import F
 
+from alerts import anomaly_lines, answers
 from alerts.anomaly_items import SENSITIVITY, key_of, tell_end
 from alerts.causes import GROUPS
 from alerts.models import Anomaly, AnomalyFeedback, OpenItem
 from costobs.audit import record
+from costobs.kernel import fmt
 
 _LONGEST = timedelta(days=366)
 _CLOSING = {"expected": "expected", "not_anomaly": "not_anomaly", "ignore": "ignored"}
@@ -27,27 +29,37 @@ class NotFound(Exception):
     """There is no such anomaly or feedback."""
 
 
-def acknowledge(*, anomaly_id: int, version: int, by: str, now: datetime) -> None:
-    """Somebody is on it; it stays open. Raises Conflict."""
+def acknowledge(*, anomaly_id: int, version: int | None, by: str, now: datetime, besides: int | None = None) -> None:
+    """Somebody is on it; it stays open, and channels that keep incidents are told. Raises Conflict, NotFound.
+
+    `version` None acts on it as it is now. `besides` is a channel that knows already.
+    """
     with transaction.atomic():
-        row = _locked(anomaly_id, version)
+        row = _open(anomaly_id, version)
         if row.acknowledged_at is not None:
-            raise Conflict(f"{row.acknowledged_by} is on it already")
+            raise Conflict(f"{row.acknowledged_by} is on it already, since {fmt.moment(row.acknowledged_at)}")
         row.acknowledged_by, row.acknowledged_at = by, now
         _save(row, now)
-        _answered(row, by, now)
+        _answered(row, by, now, besides)
         _audit("anomaly.acknowledged", row, by, now)
 
 
-def mute(*, anomaly_id: int, version: int, by: str, now: datetime, days: int = 7) -> None:
-    """Nobody is told of it for so many days (1 to 90); it stays open and goes on being measured."""
+def mute(
+    *, anomaly_id: int, version: int | None, by: str, now: datetime, days: int = 7, besides: int | None = None
+) -> None:
+    """Nobody is told of it for so many days (1 to 90); it stays open and goes on being measured. Raises as `acknowledge`.
+
+    Muted as long or longer already, it raises Conflict and says by whom.
+    """
     if not 1 <= days <= 90:
         raise Invalid(f"expected 1 to 90 days, found {days}")
     with transaction.atomic():
-        row = _locked(anomaly_id, version)
+        row = _open(anomaly_id, version)
+        if row.muted_until is not None and row.muted_until >= now + timedelta(days=days):
+            raise Conflict(f"it is muted already, until {fmt.moment(row.muted_until)}")
         row.muted_until = now + timedelta(days=days)
         _save(row, now)
-        _answered(row, by, now)
+        _answered(row, by, now, besides)
         _audit("anomaly.muted", row, by, now, after={"until": row.muted_until.isoformat()})
 
 
@@ -63,7 +75,7 @@ def unmute(*, anomaly_id: int, version: int, by: str, now: datetime) -> None:
 def say(
     *,
     anomaly_id: int,
-    version: int,
+    version: int | None,
     kind: str,
     by: str,
     now: datetime,
@@ -146,11 +158,13 @@ def undo(*, feedback_id: int, by: str, now: datetime) -> None:
         record.write(actor=by, act="anomaly.feedback_undone", subject=subject, at=now, before={"kind": found.kind})
 
 
-def _answered(row: Anomaly, by: str, now: datetime) -> None:
+def _answered(row: Anomaly, by: str, now: datetime, besides: int | None) -> None:
     """Nobody else is called for the item any more."""
-    OpenItem.objects.filter(thread=f"anomaly:{row.pk}", closed_at=None, acknowledged_at=None).update(
-        acknowledged_at=now, acknowledged_by=by, version=F("version") + 1
-    )
+    item = OpenItem.objects.select_for_update().filter(thread=f"anomaly:{row.pk}", closed_at=None).first()
+    if item is None or item.acknowledged_at is not None:
+        return
+    OpenItem.objects.filter(pk=item.pk).update(acknowledged_at=now, acknowledged_by=by, version=F("version") + 1)
+    answers.tell(item, by=by, now=now, besides=besides)
 
 
 def _span(
@@ -169,11 +183,19 @@ def _span(
     return row.started_at if kind == "expected" else min(now, row.started_at), ends_at
 
 
-def _locked(anomaly_id: int, version: int) -> Anomaly:
+def _open(anomaly_id: int, version: int | None) -> Anomaly:
+    """The row, if it is open: nobody is on what is over."""
+    row = _locked(anomaly_id, version)
+    if row.state != "open":
+        raise Conflict(over(row.outcome, row.closed_at))
+    return row
+
+
+def _locked(anomaly_id: int, version: int | None) -> Anomaly:
     row = Anomaly.objects.select_for_update().filter(pk=anomaly_id).first()
     if row is None:
         raise NotFound(f"there is no anomaly {anomaly_id}")
-    if row.version != version:
+    if version is not None and row.version != version:
         raise Conflict("it was changed or measured anew since you opened it; look at it as it is now")
     return row
 
@@ -182,6 +204,12 @@ def _save(row: Anomaly, now: datetime) -> None:
     row.version += 1
     row.updated_at = now
     row.save()
+
+
+def over(outcome: str, closed_at: datetime | None) -> str:
+    """What whoever comes late is told: `it is closed already, since …: back to expected`."""
+    since = f", since {fmt.moment(closed_at)}" if closed_at else ""
+    return f"it is closed already{since}: {anomaly_lines.OUTCOMES[outcome].lower()}"
 
 
 def _audit(

@@ -6,10 +6,8 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import F
 
-from alerts import notices
-from alerts.channels import KINDS
-from alerts.models import Alert, AlertDelivery, Budget, Mute, OpenItem, ThreadPosition
-from alerts.rows import Notice
+from alerts import answers
+from alerts.models import Alert, AlertDelivery, Anomaly, Budget, Mute, OpenItem
 from costobs.audit import record
 from costobs.kernel import fmt
 
@@ -48,8 +46,9 @@ def acknowledge(*, item_id: int, by: str, now: datetime, version: int | None = N
             raise Invalid("it has changed since this message; look at it again")
         OpenItem.objects.filter(pk=item.pk).update(acknowledged_at=now, acknowledged_by=by, version=F("version") + 1)
         newest = _newest(item.thread)
+        _take_anomaly(item.thread, by, now)
         record.write(actor=by, act="alert.acknowledged", subject=f"item:{item.pk}", at=now, after={"item": item.thread})
-        _tell(item, newest, by, now, besides)
+        answers.tell(item, by=by, now=now, besides=besides)
     return newest.title
 
 
@@ -119,42 +118,17 @@ def _locked(item_id: int) -> OpenItem:
     return item
 
 
+def _take_anomaly(thread: str, by: str, now: datetime) -> None:
+    """Where the item is of an anomaly, its page says the same."""
+    about, _, number = thread.partition(":")
+    if about == "anomaly" and number.isdecimal():
+        Anomaly.objects.filter(pk=int(number), state="open", acknowledged_at=None).update(
+            acknowledged_at=now, acknowledged_by=by, version=F("version") + 1
+        )
+
+
 def _newest(thread: str) -> Alert:
-    return Alert.objects.filter(thread=thread).exclude(kind__in=["acknowledged", "escalated"]).order_by(
-        "pk"
-    ).last() or (Alert.objects.filter(thread=thread).latest("pk"))
-
-
-def _tell(item: OpenItem, newest: Alert, by: str, now: datetime, besides: int | None) -> None:
-    positions = ThreadPosition.objects.filter(thread=item.thread, channel__is_active=True).select_related("channel")
-    hears = [one.channel_id for one in positions if KINDS[one.channel.kind].hears_answers and one.channel_id != besides]
-    if not hears:
-        return
-    payload = newest.payload
-    notice = Notice(
-        about=payload["about"],
-        first_line=f"{by} has it: {newest.title}",
-        header="Acknowledged",
-        lead=f"{by} has it since {fmt.moment(now)}.",
-        facts=(),
-        steps=(),
-        consequence="Nobody else is called for it.",
-        buttons=(),
-        footer=payload["footer"],
-        tone="stale",
-    )
-    notices.raise_to(
-        kind="acknowledged",
-        budget=newest.budget,
-        run=newest.action_run,
-        notice=notice,
-        key=f"acknowledged:{item.pk}:{item.version}",
-        thread=item.thread,
-        now=now,
-        channels=[(one, "It was told how this began.") for one in hears],
-        severity=item.severity,
-        audience=newest.audience,
-    )
+    return answers.newest(thread) or Alert.objects.filter(thread=thread).latest("pk")
 
 
 def _words(one: Mute) -> str:

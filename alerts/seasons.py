@@ -23,6 +23,7 @@ _ZERO, _ONE = Decimal(0), Decimal(1)
 _FLOORS = {"day": Decimal("0.06"), "hour": Decimal("0.2")}  # the least spread that is believed
 _LEVELS = {"day": 14, "hour": 168}  # how many known periods make the level
 _PLACES = Decimal("0.0001")
+_TENTH = 10  # what costs so many times less than expected has fallen away
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,46 @@ def judge(
             held = []
             ordinary.append(value)
     return found
+
+
+def judge_new(
+    series: Sequence[tuple[datetime, Decimal]],
+    *,
+    grain: str,
+    judged_from: datetime,
+    least: Decimal,
+    accepted: Callable[[datetime], bool] = lambda _at: False,
+) -> list[Judged]:
+    """Every period from `judged_from` on of what is seen for the first time: nothing was expected, and `least` or more is odd.
+
+    For as long as a new level takes, from its first cost on; after that nothing is said about it until there is history. The
+    score is how many times `least` it cost.
+    """
+    reach = timedelta(days=NEW_LEVEL) if grain == "day" else timedelta(hours=NEW_LEVEL_HOURS)
+    first = next((at for at, cost in series if cost > 0), None)
+    found: list[Judged] = []
+    for at, cost in series:
+        if at < judged_from:
+            continue
+        if first is not None and at >= first + reach:
+            found.append(Judged(at, cost, None, None, None, None, is_odd=False, is_accepted=accepted(at)))
+            continue
+        score = (cost / least).quantize(Decimal("0.01")) if least > 0 else _ONE
+        is_odd = cost > 0 and cost >= least
+        found.append(Judged(at, cost, _ZERO, _ZERO, least, score, is_odd=is_odd, is_accepted=accepted(at)))
+    return found
+
+
+def fallen(judged: Sequence[Judged], *, least: Decimal, threshold: Decimal = THRESHOLD) -> tuple[Judged, ...]:
+    """The newest periods on end that cost a tenth or less of `least` or more that was expected; most often none."""
+    found: list[Judged] = []
+    for one in reversed(judged):
+        if one.expected is None or one.score is None or one.is_accepted:
+            break
+        if one.expected < least or one.cost > one.expected / _TENTH or one.score > -threshold:
+            break
+        found.append(one)
+    return tuple(reversed(found))
 
 
 def _shift(costs: Sequence[Decimal]) -> Decimal:

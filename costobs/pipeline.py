@@ -212,16 +212,7 @@ def look_for_anomalies(**_: Any) -> None:
     """Every two minutes: what costs more than expected, and what burns faster than it ever did. Two never run at once."""
     with _slot("costobs look_for_anomalies", 1) as is_free:
         if is_free:
-            anomalies.run(now=datetime.now(UTC), limits=anomaly_limits())
-
-
-def anomaly_limits() -> anomalies.Limits:
-    """What is worth looking at and telling here, as the environment says."""
-    return anomalies.Limits(
-        day_cost=settings.COSTOBS_ANOMALY_DAY_COST,
-        hour_cost=settings.COSTOBS_ANOMALY_HOUR_COST,
-        impact_cost=settings.COSTOBS_ANOMALY_IMPACT_COST,
-    )
+            anomalies.run(now=datetime.now(UTC))
 
 
 # Writing and sending the files of many cost centres takes longer than other tasks may.

@@ -57,6 +57,9 @@ from alerts.models.telling import (
     AlertDelivery,
     Channel,
 )
+from alerts.models.thresholds import (
+    AnomalyThreshold,
+)
 from alerts.models.windows import (
     HoldWindow,
     LadderPause,
@@ -72,6 +75,7 @@ __all__ = [
     "Anomaly",
     "AnomalyCheck",
     "AnomalyFeedback",
+    "AnomalyThreshold",
     "BooksCheck",
     "Budget",
     "BudgetForecast",

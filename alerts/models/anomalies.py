@@ -81,3 +81,5 @@ class AnomalyCheck(models.Model):
     waits_for = models.TextField(db_default="", default="")  # the source that is late, in words
     known_days = models.IntegerField(db_default=0, default=0)
     scopes = models.IntegerField(db_default=0, default=0)
+    # By day, what cost next to nothing of late: [scope, since, days, cost, expected], the dearest first. Nobody is told.
+    falls = models.JSONField(db_default=[], default=list)

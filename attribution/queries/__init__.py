@@ -75,6 +75,7 @@ from attribution.queries.hours import (
     HourSpend,
     HourUsage,
     calls_by_hour,
+    hours_marks,
     spend_by_hour,
     usage_by_hour,
 )
@@ -298,6 +299,7 @@ __all__ = [
     "gpu_node_costs",
     "gpu_utilisation",
     "history_mark",
+    "hours_marks",
     "is_adjusted",
     "known_moment",
     "known_until",

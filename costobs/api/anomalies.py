@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.http import Http404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -9,7 +10,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from alerts import anomaly_queries
+from alerts import anomaly_queries, thresholds
+from alerts.anomaly_limits import NAMES
 from alerts.anomaly_queries import AnomalyLine
 from costobs.access.authentication import MayRead
 from costobs.api import scope
@@ -34,11 +36,23 @@ class Anomalies(APIView):
         state = request.query_params.get("state", "")
         if state and state not in _STATES:
             raise Bad(f"expected state as {' or '.join(_STATES)}, found {state!r}")
-        found = anomaly_queries.anomalies(teams=scope.viewer(request).teams, state=state)
+        viewer = scope.viewer(request)
+        found = anomaly_queries.anomalies(teams=viewer.teams, state=state)
         checks = anomaly_queries.checks().values()
         return Response(
             {
                 "anomalies": [_short(line) for line in found],
+                "fell_away": [
+                    {
+                        "scope": dict(one.scope),
+                        "currency": one.currency,
+                        "since": one.since,
+                        "days": one.days,
+                        "actual_cost": money.text(one.actual_cost),
+                        "expected_cost": money.text(one.expected_cost),
+                    }
+                    for one in anomaly_queries.falls(teams=viewer.teams)
+                ],
                 "checked": [
                     {"grain": one.grain, "at": one.checked_at, "until": one.judged_until, "waits_for": one.waits_for}
                     for one in checks
@@ -72,11 +86,41 @@ class OneAnomaly(APIView):
                     for one in line.points
                 ],
                 "drivers": [{"kind": one.kind, "cost": money.text(one.cost)} for one in line.drivers],
+                "new_keys": [{"key": one.key, "cost": money.text(one.cost)} for one in line.new_keys],
+                "new_models": list(line.new_models),
                 "where": [
                     {"dimension": one.dimension, "value": one.value, "excess_cost": money.text(one.excess_cost)}
                     for one in line.places
                 ],
                 "coincides_with": [{"at": one.at, "kind": one.kind, "text": one.text} for one in line.coincidences],
+            }
+        )
+
+
+class Thresholds(APIView):
+    """From how much on anomalies are looked at and told."""
+
+    permission_classes = [MayRead]
+
+    @extend_schema(operation_id="api_v1_anomaly_thresholds", responses=OpenApiTypes.OBJECT)
+    def get(self, request: Request) -> Response:
+        """`default` holds where a scope has no limit of its own, and no wider one; null is as in the wider scope."""
+        book = thresholds.book(teams=scope.viewer(request).teams)
+        default = book.default()
+        return Response(
+            {
+                "currency": settings.COSTOBS_CURRENCY,
+                "default": {name: money.text(getattr(default, name)) for name in NAMES},
+                "scopes": [
+                    {
+                        "scope": dict(one.scope),
+                        **{name: _text(getattr(one, name)) for name in NAMES},
+                        "changed_by": one.changed_by,
+                        "changed_at": one.changed_at,
+                    }
+                    for one in book.owns
+                    if one.scope
+                ],
             }
         )
 

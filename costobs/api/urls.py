@@ -32,6 +32,7 @@ urlpatterns = [
     path("budgets/<int:budget_id>", budgets.Budget.as_view(), name="api_budget"),
     path("forecast", forecast.Forecast.as_view(), name="api_forecast"),
     path("anomalies", anomalies.Anomalies.as_view(), name="api_anomalies"),
+    path("anomalies/thresholds", anomalies.Thresholds.as_view(), name="api_anomaly_thresholds"),
     path("anomalies/<int:anomaly_id>", anomalies.OneAnomaly.as_view(), name="api_anomaly"),
     path("spend", spend.Spend.as_view(), name="api_spend"),
     path("unit-costs", unit_costs.UnitCosts.as_view(), name="api_unit_costs"),

@@ -1,9 +1,10 @@
 """Anomalies: what costs more than it should, since when, and why."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -12,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from alerts import anomaly_lines, anomaly_queries
-from alerts.anomaly_queries import AnomalyLine, CheckLine
+from alerts.anomaly_queries import AnomalyLine, CheckLine, FallLine
 from alerts.seasons import ENOUGH_DAYS
 from costobs.access import scopes
 from costobs.kernel import fmt, money
@@ -48,12 +49,14 @@ def page(request: HttpRequest) -> HttpResponse:
         "views": [
             Link(f"{word} {_count(found, name)}", f"?view={name}", primary=name == view)
             for name, word in _VIEWS.items()
-        ],
+        ]
+        + [Link("What is told", reverse("anomaly_thresholds"), icon="sliders-horizontal")],
         "view": view if view in _VIEWS else "open",
         "minimum": request.GET.get("min", ""),
         "kinds": [(name, anomaly_parts.KINDS[name]) for name in anomaly_parts.KINDS],
         "kind": request.GET.get("scope", ""),
         "table": _table(shown, checks, f"?{query.urlencode()}" if shown else ""),
+        "falls": _falls(anomaly_queries.falls(teams=viewer.teams)),
         "feedback": anomaly_parts.feedback_table(anomaly_queries.standing(teams=viewer.teams), viewer),
         "may_plan": budget_access.may_manage(viewer),
         "plan_error": "",
@@ -165,6 +168,31 @@ def _empty(checks: dict[str, CheckLine]) -> Notice:
         return Notice("not_arrived", "Learning", text)
     text = f"{day.scopes} scopes were judged. Last checked {fmt.moment(day.checked_at)}."
     return Notice("info", "No anomaly here", text)
+
+
+def _falls(lines: Sequence[FallLine]) -> Table | None:
+    """What fell away; None where nothing did."""
+    columns = [
+        Column("Where", wide=True), Column("Since"), Column("Days", numeric=True), Column("Expected → actual", numeric=True),
+    ]  # fmt: skip
+    rows = [
+        Row(
+            [
+                Cell(one.scope_words, _explore(one)),
+                Cell(fmt.day(one.since)),
+                Cell(fmt.count(one.days)),
+                Cell(f"{fmt.money(one.expected_cost, one.currency)} → {fmt.money(one.actual_cost, one.currency)}"),
+            ]
+        )
+        for one in lines
+    ]
+    return Table("Fell away", columns, rows) if rows else None
+
+
+def _explore(one: FallLine) -> str:
+    days = {"from": one.since - timedelta(days=28), "to": one.since + timedelta(days=one.days - 1)}
+    chips = [("f", f"{name}:{value}") for name, value in one.scope.items()]
+    return f"{reverse('explore')}?{urlencode([('preset', 'custom'), *days.items(), *chips])}"
 
 
 def _coincides(line: AnomalyLine) -> str:

@@ -12,12 +12,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from alerts import anomaly_lines, anomaly_queries, feedback
+from alerts import anomaly_lines, anomaly_queries, feedback, thresholds
 from alerts.anomaly_queries import AnomalyLine
 from costobs.access import scopes
 from costobs.kernel import fmt
 from costobs.kernel.period import day_of
-from costobs.web import anomaly_parts, budget_access, charts
+from costobs.web import anomaly_parts, anomaly_thresholds, budget_access, charts
 from costobs.web.action_detail import Fact
 from costobs.web.budgets import bar
 from costobs.web.page import no_permission
@@ -203,7 +203,8 @@ def _facts(line: AnomalyLine, now: datetime) -> list[Fact]:
         ),
         Fact("Since", anomaly_lines.since(line)),
         Fact("Odd so far", f"{line.periods} {line.grain}{'s' if line.periods > 1 else ''}"),
-        Fact("Score", f"{line.score} spreads above the expected level"),
+        Fact("Score", _score(line)),
+        Fact("Told", _told(line), reverse("anomaly_thresholds")),
         Fact("Detected", fmt.moment(line.detected_at)),
         Fact("Complete to", fmt.moment(line.complete_through) if line.complete_through else "not known"),
     ]
@@ -215,6 +216,19 @@ def _facts(line: AnomalyLine, now: datetime) -> list[Fact]:
     if line.muted_until and line.muted_until > now:
         shown.append(Fact("Muted until", fmt.moment(line.muted_until)))
     return shown
+
+
+def _score(line: AnomalyLine) -> str:
+    if line.newest_expected_cost == 0 and line.expected_cost == 0 and line.new_keys:
+        return f"{line.score} times what a new key may cost"
+    return f"{line.score} spreads above the expected level"
+
+
+def _told(line: AnomalyLine) -> str:
+    """From how much on people are told of this scope, and whether it is so much."""
+    limits = thresholds.book(teams=None).of(tuple(line.scope.items()))
+    is_told = limits.is_told(impact=line.impact_cost, expected=line.expected_cost)
+    return f"{'From' if is_told else 'Not yet: only from'} {anomaly_thresholds.told_from(limits)}"
 
 
 def _chart(line: AnomalyLine) -> ChartCard:
@@ -262,13 +276,28 @@ def _chart(line: AnomalyLine) -> ChartCard:
 
 def _drivers(line: AnomalyLine) -> Table:
     rows = [
-        Row([Cell(one.words), Cell(fmt.money(one.cost, line.currency, signed=True)), Cell(fmt.percent(one.share))])
+        Row(
+            [
+                Cell(one.words, note=_named(line, one.kind)),
+                Cell(fmt.money(one.cost, line.currency, signed=True)),
+                Cell(fmt.percent(one.share)),
+            ]
+        )
         for one in line.drivers
     ]
     columns = [Column("Part", wide=True), Column("Above expected", numeric=True), Column("Share", numeric=True)]
     whole = Row([Cell("Above expected"), Cell(fmt.money(line.impact_cost, line.currency, signed=True)), Cell("100 %")])
     empty = Notice("info", "The parts are not known", "No call was logged in these days, so nothing can be divided.")
     return Table("Drivers", columns, rows, total=whole if rows else None, empty=empty)
+
+
+def _named(line: AnomalyLine, kind: str) -> str:
+    """Which keys and models are new: `key-7 $310, key-8 $12`."""
+    if kind == "new_key":
+        return ", ".join(
+            f"{anomaly_lines.short_key(one.key)} {fmt.money(one.cost, line.currency)}" for one in line.new_keys
+        )
+    return ", ".join(line.new_models) if kind == "new_model" else ""
 
 
 def _places(line: AnomalyLine) -> Table:

@@ -202,10 +202,13 @@ def _heading(channels: list[subscribe.ChannelLine]) -> str:
 
 
 def _actions(*, may_manage: bool) -> list[Link]:
-    log = Link("Log of alerts", reverse("alerts"), icon="history")
+    others = [
+        Link("Log of alerts", reverse("alerts"), icon="history"),
+        Link("From when anomalies are told", reverse("anomaly_thresholds"), icon="sliders-horizontal"),
+    ]
     if not may_manage:
-        return [log]
-    return [Link("Add a channel", reverse("channel_new"), icon="plus", primary=True), log]
+        return others
+    return [Link("Add a channel", reverse("channel_new"), icon="plus", primary=True), *others]
 
 
 def _form(what: str, data: Any = None) -> Any:

@@ -323,3 +323,30 @@ def test_it_names_no_end_of_a_budget_whose_figures_are_stale(year: Books) -> Non
     facts = {one["label"]: one["value"] for one in Alert.objects.get().payload["facts"]}
     assert facts["Budget"] == "Search"
     assert "Owner" not in facts
+
+
+def test_it_waits_for_somebody_anew_when_it_opens_again(told_of_search: Alert) -> None:
+    row = Anomaly.objects.get()
+    item = OpenItem.objects.get()
+    mutes.acknowledge(item_id=item.pk, by="ben@example.com", now=NOW)
+    row.refresh_from_db()
+    assert (row.acknowledged_by, row.acknowledged_at) == ("ben@example.com", NOW), "the page says what the alert says"
+    made = said("expected", ends_at=NOW + timedelta(days=7))
+    feedback.undo(feedback_id=made, by="ada@example.com", now=NOW)
+
+    look(NOW + timedelta(minutes=2))
+
+    row.refresh_from_db()
+    assert (row.state, row.acknowledged_by, row.acknowledged_at) == ("open", "", None)
+    assert OpenItem.objects.get().acknowledged_at is None
+    feedback.acknowledge(anomaly_id=row.pk, version=row.version, by="ada@example.com", now=NOW)
+    assert OpenItem.objects.get().acknowledged_by == "ada@example.com"
+
+
+def test_it_takes_nobody_for_what_is_over(told_of_search: Alert) -> None:
+    said("expected", ends_at=NOW + timedelta(days=7))
+    row = Anomaly.objects.get()
+
+    for act in (feedback.acknowledge, feedback.mute):
+        with pytest.raises(feedback.Conflict, match="closed already, since 21 Nov, 06:00 UTC: expected"):
+            act(anomaly_id=row.pk, version=row.version, by="ada", now=NOW)

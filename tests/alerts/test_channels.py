@@ -137,6 +137,13 @@ def test_it_tells_of_an_anomaly_and_of_its_end_in_one_thread(books: Books, recei
     told(at(21, 6, 1))
     receivers.same("anomaly")
 
+    feedback.acknowledge(anomaly_id=Anomaly.objects.get().pk, version=None, by="ben@example.com", now=at(21, 6, 30))
+    told(at(21, 6, 31), count=3)
+    assert receivers.pager.posts[-1][1]["event_action"] == "acknowledge"
+    same_as_golden("anomaly_acknowledged.pagerduty.json", as_json(receivers.pager.posts[-1][1]))
+    same_as_golden("anomaly_acknowledged.webhook.json", as_json(receivers.hook.posts[-1][1]))
+    assert len(receivers.mail.mails) == 1, "who only reads is not told"
+
     row = Anomaly.objects.get()
     feedback.say(
         anomaly_id=row.pk, version=row.version, kind="expected", by="ada@example.com", now=at(21, 7), ends_at=at(28)
@@ -144,6 +151,7 @@ def test_it_tells_of_an_anomaly_and_of_its_end_in_one_thread(books: Books, recei
     told(at(21, 7, 1))
     receivers.same("anomaly_ended")
     assert ThreadPosition.objects.values("thread").distinct().count() == 1
+    assert [body["event_action"] for _, body in receivers.pager.posts] == ["trigger", "acknowledge", "resolve"]
 
 
 def test_it_tells_the_story_of_an_action_from_the_question_to_its_end(

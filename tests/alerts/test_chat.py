@@ -373,3 +373,47 @@ def test_it_shows_no_anomaly_to_the_lead_of_another_team(room: Room) -> None:
     assert "there is no such anomaly" in refused(room)
     found.refresh_from_db()
     assert found.acknowledged_at is None
+
+
+def test_it_says_who_is_on_an_anomaly_already(room: Room) -> None:
+    odd(room)
+    pressed = room.button("anomaly_ack")
+    press(room.api, "e1", "UBEN", "anomaly_ack", pressed, room.message())
+    room.api.wait_for("chat.update", 1)
+
+    press(room.api, "e2", "UADA", "anomaly_ack", pressed, room.message())
+
+    assert "Not done: ben@example.com is on it already, since 21 Nov, 06:00 UTC." in refused(room)
+    assert AuditEntry.objects.filter(act="anomaly.acknowledged").count() == 1
+
+
+def test_it_acts_on_an_anomaly_as_it_is_now_and_not_on_one_that_has_closed(room: Room) -> None:
+    found = odd(room)
+    pressed = room.button("anomaly_ack")
+    Anomaly.objects.update(version=found.version + 3, impact_cost=450)
+    press(room.api, "e1", "UBEN", "anomaly_ack", pressed, room.message())
+    room.api.wait_for("chat.update", 1)
+    assert (
+        "ben@example.com is on it. Nobody else is called for it. It is $450 above expected by now."
+        in room.post()["text"]
+    )
+    Anomaly.objects.update(state="closed", outcome="back", closed_at=room.now + timedelta(hours=3))
+
+    for number, act in enumerate(("anomaly_ack", "anomaly_mute", "anomaly_expected"), 2):
+        press(room.api, f"e{number}", "UADA", act, pressed, room.message())
+        words = refused(room, number - 1)
+        assert "Not done: it is closed already, since 21 Nov, 09:00 UTC: back to expected." in words
+
+    found.refresh_from_db()
+    assert (found.outcome, found.muted_until, found.acknowledged_by) == ("back", None, "ben@example.com")
+
+
+def test_it_says_that_an_anomaly_is_muted_already(room: Room) -> None:
+    odd(room)
+    pressed = room.button("anomaly_mute")
+    press(room.api, "e1", "UBEN", "anomaly_mute", pressed, room.message())
+    room.api.wait_for("chat.update", 1)
+
+    press(room.api, "e2", "UADA", "anomaly_mute", pressed, room.message())
+
+    assert "it is muted already, until 28 Nov, 06:00 UTC" in refused(room)

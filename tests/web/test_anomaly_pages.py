@@ -7,10 +7,12 @@ from io import StringIO
 
 import pytest
 from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.test import Client
 from django.urls import reverse
 
 from alerts import anomalies, anomaly_queries
+from alerts.models import Anomaly, AnomalyCheck, AnomalyThreshold
 from costobs.access import tokens
 from costobs.audit.models import AuditEntry
 from costobs.kernel import fmt
@@ -159,3 +161,132 @@ def test_it_tells_the_command_line(found: anomaly_queries.AnomalyLine) -> None:
 
     assert "team search" in out.getvalue()
     assert "0 opened" in out.getvalue()
+
+
+LIMITS = {"impact_cost": "1000", "impact_percent": "20"}
+
+
+def rows_of(client: Client) -> list[list[str]]:
+    table = reading.shown(client, reverse("anomaly_thresholds")).context["table"]
+    return [[cell.text for cell in row.cells[:5]] for row in table.rows]
+
+
+def test_it_sets_limits_for_a_team_and_says_so_everywhere(found: anomaly_queries.AnomalyLine, ada: Client) -> None:
+    Anomaly.objects.update(scope={"team": "search"}, scope_key="team=search")
+    assert rows_of(ada) == [["Everything", "$50", "0 %", "$20", "$5"]]
+    made = ada.post(reverse("anomaly_threshold_put"), {"team": " search ", **LIMITS})
+
+    assert (made.status_code, made["Location"]) == (302, reverse("anomaly_thresholds"))
+    page = reading.shown(ada, reverse("anomaly_thresholds"))
+    assert page.context["heading"] == ("Anomalies are told from $50 above expected; 1 scope has limits of its own")
+    assert rows_of(ada)[1] == ["Team search", "$1,000", "20 %", "$20", "$5"]
+    assert "wider scope" in reading.words(page)
+    detail = reading.words(reading.shown(ada, reverse("anomaly", args=[found.id])))
+    assert "Not yet: only from $1,000 and 20 % above expected" in detail
+    exported = reading.shown(ada, f"{reverse('anomaly_thresholds')}?format=csv").content.decode().splitlines()
+    assert exported[1].startswith("team search,,,1000,20,USD,ada@example.com,")
+
+
+def test_it_changes_and_removes_limits(db: None, clock: None, ada: Client) -> None:
+    ada.post(reverse("anomaly_threshold_put"), {"team": "search", **LIMITS})
+    row = AnomalyThreshold.objects.get()
+    form = reading.shown(ada, f"{reverse('anomaly_thresholds')}?change={row.pk}").content.decode()
+    assert 'value="search"' in form and 'value="1000"' in form
+
+    ada.post(reverse("anomaly_threshold_put"), {"team": "search", "impact_cost": "10"})
+    assert rows_of(ada)[1] == ["Team search", "$10", "0 %", "$20", "$5"]
+    assert ada.post(reverse("anomaly_threshold_remove", args=[row.pk])).status_code == 302
+    assert ada.post(reverse("anomaly_threshold_remove", args=[row.pk])).status_code == 404
+
+    assert len(rows_of(ada)) == 1
+    assert AuditEntry.objects.filter(act__startswith="anomaly.threshold").count() == 3
+
+
+def test_it_previews_limits_and_sets_nothing(found: anomaly_queries.AnomalyLine, ada: Client) -> None:
+    page = ada.post(reverse("anomaly_threshold_preview"), LIMITS)
+
+    assert page.status_code == 200
+    words = reading.words(page)
+    assert "With these limits the last 90 days would have told 0 anomalies; with those set now, 1" in words
+    assert reading.column(page.context["preview"], "With these limits") == ["only shown"]
+    assert reading.column(page.context["preview"], "As set now") == ["told"]
+    assert 'value="1000"' in page.content.decode(), "what was typed stays"
+    assert not AnomalyThreshold.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["anomaly_threshold_put", "anomaly_threshold_preview"])
+def test_it_says_beside_the_field_what_is_wrong_with_limits(db: None, ada: Client, name: str) -> None:
+    page = ada.post(reverse(name), {"team": "search", "impact_cost": "a lot"})
+
+    assert page.status_code == 400
+    assert "expected a number such as 50 or 12.5, found 'a lot'" in reading.words(page)
+    assert 'value="search"' in page.content.decode()
+    assert ada.post(reverse(name), {"feature": "x", "impact_cost": "1"}).status_code == 400
+    assert not AnomalyThreshold.objects.exists()
+
+
+def test_it_lets_a_lead_set_own_teams_only(db: None, clock: None, ada: Client, ben: Client, cleo: Client) -> None:
+    put, preview = reverse("anomaly_threshold_put"), reverse("anomaly_threshold_preview")
+    for body in ({}, {"team": "support"}, {"model": "m"}):
+        for address in (put, preview):
+            assert ben.post(address, {**body, **LIMITS}).status_code == 403
+    ada.post(put, {"team": "support", **LIMITS})
+    theirs = reverse("anomaly_threshold_remove", args=[AnomalyThreshold.objects.get().pk])
+    assert ben.post(theirs).status_code == 404
+    assert len(rows_of(ben)) == 1, "another team's limits do not exist for him"
+    for client in (cleo, Client()):
+        assert client.get(reverse("anomaly_thresholds")).status_code in {302, 403}
+        for address in (put, preview, theirs):
+            assert client.post(address, {"team": "search", **LIMITS}).status_code in {302, 403}
+    assert ada.get(put).status_code == 405
+    assert AnomalyThreshold.objects.count() == 1
+
+    assert ben.post(put, {"team": "search", "feature": "answers", **LIMITS}).status_code == 302
+
+    assert [row[0] for row in rows_of(ben)] == ["Everything", "Feature answers of team search"]
+    assert AuditEntry.objects.filter(act="anomaly.threshold_set", actor="ben@example.com").count() == 1
+
+
+def test_it_leads_to_the_limits_from_anomalies_and_from_settings(db: None, clock: None, ada: Client) -> None:
+    for path in ("/anomalies/", "/settings/alerts/"):
+        assert f'href="{reverse("anomaly_thresholds")}"' in reading.shown(ada, path).content.decode()
+
+
+def test_it_shows_what_fell_away_where_something_did(
+    found: anomaly_queries.AnomalyLine, ada: Client, ben: Client
+) -> None:
+    assert reading.shown(ada, "/anomalies/").context["falls"] is None
+    fall = [{"team": "support"}, "USD", "2026-11-19T00:00:00+00:00", 2, "1.5", "122"]
+    AnomalyCheck.objects.filter(grain="day").update(falls=[fall])
+
+    table = reading.shown(ada, "/anomalies/").context["falls"]
+
+    assert [cell.text for cell in table.rows[0].cells] == ["team support", "19 Nov 2026", "2", "$122 → $2"]
+    assert reading.shown(ada, table.rows[0].cells[0].url)
+    assert reading.shown(ben, "/anomalies/").context["falls"] is None
+
+
+def test_it_tells_programs_and_the_command_line_of_limits(db: None, clock: None) -> None:
+    out = StringIO()
+    call_command("anomalies", "set", "--scope", "team=search", "--impact-cost", "75", stdout=out)
+    call_command("anomalies", "thresholds", stdout=out)
+    call_command("anomalies", "preview", "--impact-percent", "40", stdout=out)
+    with pytest.raises(CommandError, match="expected NAME=VALUE"):
+        call_command("anomalies", "set", "--scope", "search", "--impact-cost", "75", stdout=out)
+    with pytest.raises(CommandError, match="expected one limit at least"):
+        call_command("anomalies", "set", stdout=out)
+    _row, token = tokens.create(
+        name="t", grants=["read"], teams=["support"], created_by="ada", now=datetime(2026, 11, 21, tzinfo=UTC)
+    )
+    answer = Client().get("/api/v1/anomalies/thresholds", headers={"Authorization": f"Bearer {token}"}).json()
+    assert answer["scopes"] == []
+    assert answer["default"] == {"day_cost": "20", "hour_cost": "5", "impact_cost": "50", "impact_percent": "0"}
+    made = AnomalyThreshold.objects.get()
+    call_command("anomalies", "unset", str(made.pk), stdout=out)
+
+    words = out.getvalue()
+    assert f"{made.pk}  team search  told from 75 and 0 % above expected" in words
+    assert "with these limits the last 90 days would have told 0, with those set now 0" in words
+    assert "removed: for team search the wider limits hold again" in words
+    entries = AuditEntry.objects.filter(act__startswith="anomaly.threshold")
+    assert [*entries.values_list("actor", flat=True)] == ["command line"] * 2

@@ -6,11 +6,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from alerts import anomalies, anomaly_queries
+from alerts import anomalies, anomaly_queries, thresholds
+from alerts.models import AnomalyCheck
 from tests.alerts.conftest import make_books
 from tests.web.test_browser_pages import DRAWN, _sign_in
 
 LAST = date(2026, 11, 20)
+NOW = datetime(2026, 11, 21, 6, tzinfo=UTC)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -23,8 +25,13 @@ def test_it_draws_the_list_and_an_anomaly_in_both_themes(live_server: object, br
     for back in range(3):
         books.spend(LAST - timedelta(days=back), str(320 - 40 * back), team="search")
     books.complete(datetime(2026, 11, 21, tzinfo=UTC))
-    anomalies.run(now=datetime(2026, 11, 21, 6, tzinfo=UTC), is_asked=True)
+    anomalies.run(now=NOW, is_asked=True)
     (line,) = anomaly_queries.anomalies(teams=None)
+    AnomalyCheck.objects.filter(grain="day").update(
+        falls=[[{"team": "support", "key": "key-support-nightly"}, "USD", "2026-11-19T00:00:00+00:00", 2, "1.5", "122"]]
+    )
+    limits = {"impact_cost": "75", "impact_percent": "12.5"}
+    thresholds.put(own=thresholds.own(scope={"team": "search"}, values=limits), by="ada@example.com", now=NOW)
     base = str(live_server)
     complaints: list[str] = []
     browser_page.on("console", lambda one: complaints.append(one.text) if one.type in {"error", "warning"} else None)
@@ -33,8 +40,14 @@ def test_it_draws_the_list_and_an_anomaly_in_both_themes(live_server: object, br
     for theme in ("light", "dark"):
         browser_page.goto(f"{base}/sign-in/")
         browser_page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
-        for path in ("/anomalies/", f"/anomalies/{line.id}/"):
-            answer = browser_page.goto(f"{base}{path}")
+        for path in ("/anomalies/", f"/anomalies/{line.id}/", "/anomalies/thresholds/", "preview"):
+            if path == "preview":
+                browser_page.get_by_label("Tell from this much above expected, USD").fill("5000")
+                with browser_page.expect_navigation() as navigation:
+                    browser_page.get_by_role("button", name="Preview on the last 90 days").click()
+                answer = navigation.value
+            else:
+                answer = browser_page.goto(f"{base}{path}")
             browser_page.wait_for_load_state("networkidle")
 
             assert answer is not None and answer.status == 200, path
@@ -46,3 +59,4 @@ def test_it_draws_the_list_and_an_anomaly_in_both_themes(live_server: object, br
             found = Axe().run(browser_page)
             assert found.violations_count == 0, f"{path} in {theme}: {found.generate_report()}"
     assert complaints == []
+    assert "would have told" in browser_page.inner_text("main")
