@@ -76,11 +76,6 @@ class _Place:
     blocks: list[dict[str, Any]]
 
 
-def is_needed() -> bool:
-    """Whether a channel has buttons to hear."""
-    return Channel.objects.filter(kind=KIND, is_active=True).exists()
-
-
 def serve(*, desk: Desk, stop: Event, clock: Callable[[], datetime], seconds: float = _LOOK_SECONDS) -> None:
     """Listens for every active Slack app until `stop` is set; follows channels that come, change and go."""
     ears: dict[int, Ear] = {}

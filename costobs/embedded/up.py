@@ -152,8 +152,8 @@ def _run(supervisor: Supervisor, options: Options) -> int:
     link = _sign_in_link(supervisor, environment)
     supervisor.wait_until_ready(web)
     _greet(supervisor, options, link, time.monotonic() - began)
-    if _has_chat(supervisor, environment):
-        supervisor.start(_django("chat", environment, "chat", "--skip-checks", on_exit=OnExit.RESTART))
+    # It waits for Slack apps: one that is set up later is heard without a new start.
+    supervisor.start(_django("chat", environment, "chat", "--skip-checks", on_exit=OnExit.RESTART))
     if options.loads_sample:
         supervisor.start(_django("sample", environment, "sample", "--skip-checks", on_exit=OnExit.REPORT))
     return supervisor.watch()
@@ -228,12 +228,6 @@ def _sign_in_link(supervisor: Supervisor, environment: dict[str, str]) -> str:
     program = _django("sign-in", environment, "sign_in_link", "--format", "url", "--skip-checks")
     lines = supervisor.run(dataclasses.replace(program, is_shown=False))
     return next((line for line in reversed(lines) if line.startswith("http")), "")
-
-
-def _has_chat(supervisor: Supervisor, environment: dict[str, str]) -> bool:
-    """Whether a Slack app is set up, whose buttons a process of its own hears."""
-    program = _django("chat", environment, "chat", "--is-needed", "--skip-checks")
-    return "yes" in supervisor.run(dataclasses.replace(program, is_shown=False))
 
 
 def _greet(supervisor: Supervisor, options: Options, link: str, seconds: float) -> None:

@@ -214,11 +214,3 @@ def test_it_makes_every_kind_and_reads_secrets_from_standard_input(monkeypatch: 
         run("channels", "test", "webhook")
     with pytest.raises(CommandError, match="no channel"):
         run("channels", "test", "other")
-
-
-def test_it_says_whether_a_process_for_buttons_is_needed() -> None:
-    assert run("chat", "--is-needed").strip() == "no"
-
-    Channel.objects.create(name="app", kind="slack_app", config={"channel": "C1"}, credentials={})
-
-    assert run("chat", "--is-needed").strip() == "yes"

@@ -1,7 +1,6 @@
 """costobs chat: hears the buttons of Slack apps, in a process of its own."""
 
 import signal
-from argparse import ArgumentParser
 from datetime import UTC, datetime
 from threading import Event
 from types import FrameType
@@ -16,13 +15,7 @@ from costobs.access.chat import Desk
 class Command(BaseCommand):
     help = "Hear the buttons of Slack apps until stopped; needed once, beside the worker: costobs chat"
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--is-needed", action="store_true", help="say yes if a Slack app is set up, and end")
-
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["is_needed"]:
-            self.stdout.write("yes" if chat.is_needed() else "no")
-            return
         stop = Event()
 
         def on_signal(_number: int, _frame: FrameType | None) -> None:
