@@ -66,7 +66,10 @@ class Ec2Group(ResourceHook):
         self._set(change.before, config, credentials)
 
     def is_applied(self, change: Change, standing: Standing) -> bool:
-        return dict(standing.details) == _held(change) and standing.is_settled
+        # Its own scaling may want fewer meanwhile.
+        sizes, held = standing.details, _held(change)
+        are_bounds = all(sizes[name] == held[name] for name in ("MinSize", "MaxSize"))
+        return are_bounds and sizes["DesiredCapacity"] <= change.to_units and standing.is_settled
 
     def is_undone(self, change: Change, standing: Standing) -> bool:
         # How many it wants between the two is its own scaling's to say again.

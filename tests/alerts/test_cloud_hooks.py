@@ -198,6 +198,16 @@ def test_ec2_group_it_sees_that_somebody_changed_its_bounds(aws: S3) -> None:
     assert not driven.hook.is_applied(change, driven.look())
 
 
+def test_ec2_group_it_still_holds_where_the_groups_own_scaling_wants_fewer(aws: S3) -> None:
+    driven = group_of(aws, "vllm-fewer")
+    change = driven.plan(to_units=2)
+    driven.apply(change)
+
+    aws.client("autoscaling").set_desired_capacity(AutoScalingGroupName="vllm-fewer", DesiredCapacity=1)
+
+    assert driven.hook.is_applied(change, driven.look())
+
+
 def test_ec2_group_it_is_restored_although_its_own_scaling_wants_another_size_again(aws: S3) -> None:
     driven = group_of(aws, "vllm-scaled")
     change = driven.plan(to_units=0)

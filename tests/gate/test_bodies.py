@@ -27,6 +27,9 @@ CHAT = "/v1/chat/completions"
         # Servers in Python take a text or a fraction for a number.
         (CHAT, {"max_tokens": "9000"}, {"max_tokens": 256}),
         (CHAT, {"max_tokens": " 1_0 "}, {"max_tokens": " 1_0 "}),
+        (CHAT, {"max_tokens": "9000.0"}, {"max_tokens": 256}),
+        (CHAT, {"max_tokens": "9.5"}, {"max_tokens": "9.5"}),
+        (CHAT, {"max_tokens": 1e300}, {"max_tokens": 256}),
         (CHAT, {"max_completion_tokens": 9000.0}, {"max_completion_tokens": 256}),
         # Some servers read these as no limit at all.
         (CHAT, {"max_tokens": -1}, {"max_tokens": 256}),

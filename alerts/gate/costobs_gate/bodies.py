@@ -160,10 +160,11 @@ def _lower(asked: object, limit: int, least: int) -> object:
 
 
 def _number(value: object) -> int | None:
-    """A number as servers read it, texts and fractions too, rounded up; None when it is none."""
+    """A whole number as servers read it, from a text or a fraction too (rounded up); None when it is none."""
     try:
         if isinstance(value, str):
-            value = float(value)
+            whole, _, rest = value.strip().partition(".")
+            return None if rest.strip("0") else int(whole)
         return math.ceil(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
     except OverflowError:
         return sys.maxsize

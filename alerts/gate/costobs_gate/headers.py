@@ -51,6 +51,7 @@ def read(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Read the raw headers of a scope (names in lower case, as ASGI gives them)."""
     values: dict[bytes, str] = {}
     credentials: list[str] = []
+    is_encoded = False
     for name, value in raw:
         if name not in _READ:
             continue
@@ -58,6 +59,8 @@ def read(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
         if name in CREDENTIALS:
             scheme, _, rest = text.partition(" ")
             credentials.append(rest.strip() if name == b"authorization" and scheme.lower() == "bearer" else text)
+        elif name == b"content-encoding":
+            is_encoded = is_encoded or text.lower() not in ("", "identity")
         else:
             values[name] = text
     length = values.get(b"content-length", "")
@@ -69,7 +72,7 @@ def read(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
         trace_id=_trace_id(values.get(b"traceparent", "")),
         user_agent=_note((values.get(b"user-agent") or "").partition(" ")[0]),
         content_length=int(length) if length.isdecimal() else 0,
-        is_encoded=values.get(b"content-encoding", "").lower() not in ("", "identity"),
+        is_encoded=is_encoded,
         forwarded=not _FORWARDS.isdisjoint(values),
         from_page=b"origin" in values,
     )
