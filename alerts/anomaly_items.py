@@ -128,13 +128,17 @@ def _matching(one: Finding, rows: Iterable[Anomaly], look: Look, met: set[int]) 
     own, absorbed = key_of(one.cause.scope), {key_of(scope) for scope in one.cause.absorbed}
     first, last = one.episode.periods[0].at, one.episode.periods[-1].at
     reach = timedelta(days=2) if look.grain == "day" else timedelta(hours=2)
+    # One row of days stands for several episodes of its hours.
+    free = [row for row in rows if row.pk not in met or (look.grain == "hour" and row.grain == "day")]
     near = [
-        row
-        for row in rows
-        if row.pk not in met and row.started_at <= last + reach and row.last_at >= _day_start(first, look) - reach / 2
+        row for row in free if row.started_at <= last + reach and row.last_at >= _day_start(first, look) - reach / 2
     ]
     exact = sorted((row for row in near if row.scope_key == own), key=lambda row: (row.state != "open", -row.pk))
     others = [row for row in near if row.scope_key in absorbed and row.state == "open" and row.grain == look.grain]
+    # One open item for a scope: what goes on now goes on in it, also where its days lag behind these hours.
+    standing = [row for row in free if row.scope_key == own and row.state == "open"]
+    if one.episode.is_open and standing:
+        return standing[0], others
     if exact:
         return exact[0], others
     return (others[0], others[1:]) if others else (None, [])

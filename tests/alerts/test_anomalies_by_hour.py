@@ -220,3 +220,23 @@ def test_it_keeps_one_anomaly_of_a_new_key_by_hour_and_by_day(calls: UsageHour) 
     assert [(one.id, one.grain, dict(one.scope)) for one in found] == [(by_hour.id, "day", dict(by_hour.scope))]
     assert (found[0].impact_cost, found[0].driver_words) == (Decimal(400), "new key sk-1, $400 of it")
     assert Alert.objects.filter(kind="anomaly").count() == 1
+
+
+@pytest.mark.parametrize("lag", [0, 2])
+def test_it_opens_no_second_one_while_the_days_of_the_first_lag_behind(calls: UsageHour, lag: int) -> None:
+    """It ends two days ago or with the day at work, which is not complete; hours of the same scope burned and burn on."""
+    two_days_ago = NOW.replace(hour=0, minute=0) - timedelta(days=2)
+    row = Anomaly.objects.create(
+        scope={"team": "A", "key": "etl-7"}, scope_key="team=A|key=etl-7", currency="USD", grain="day",
+        started_at=two_days_ago, last_at=two_days_ago + timedelta(days=lag), periods=1,
+        actual_cost=900, expected_cost=240, impact_cost=660,
+        newest_cost=900, newest_expected_cost=240, score=9, detected_at=NOW, updated_at=NOW,
+    )  # fmt: skip
+    AnomalyCheck.objects.create(grain="day", checked_at=NOW, judged_until=NOW.replace(hour=0, minute=0))
+    UsageHour.objects.filter(hour=NOW.replace(minute=0) - HOUR * 8).delete()
+    arrive([_copy(calls, NOW.replace(minute=0) - HOUR * 8, times=30)])  # an episode of its own, which is over
+    arrive([_copy(calls, NOW.replace(minute=0), times=30)])
+
+    anomalies.run(now=NOW)
+
+    assert [(one.pk, one.grain) for one in Anomaly.objects.filter(state="open")] == [(row.pk, "day")]
