@@ -178,7 +178,7 @@ def at_once(*works: Callable[[], object]) -> list[BaseException]:
 
     def work(one: Callable[[], object]) -> None:
         try:
-            barrier.wait(10)
+            barrier.wait(60)
             one()
         except Exception as problem:
             raised.append(problem)
@@ -189,5 +189,6 @@ def at_once(*works: Callable[[], object]) -> list[BaseException]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads), "not all of them came to an end"
     return raised

@@ -14,7 +14,7 @@ from aiohttp import WSMsgType, web
 BOT_TOKEN = "xoxb-verysecretbot"
 APP_TOKEN = "xapp-verysecretapp"
 WORKSPACE = "T000"
-_SECONDS = 30
+_SECONDS = 120
 
 
 def broken_limits(blocks: list[dict[str, Any]]) -> list[str]:

@@ -274,7 +274,7 @@ def test_it_applies_once_when_two_workers_found_the_same_run(monkeypatch: pytest
     look = execute._limits_before
 
     def meet(run: ActionRun) -> dict[str, object]:
-        both_found_it.wait(10)
+        both_found_it.wait(60)
         return look(run)
 
     monkeypatch.setattr(execute, "_limits_before", meet)

@@ -89,7 +89,7 @@ def _served(directory: Path) -> Iterator[Served]:
     def stop() -> None:
         upstream.release.set()
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
 
     served = Served(f"http://127.0.0.1:{listener.getsockname()[1]}", upstream, directory, stop)
     try:
@@ -140,7 +140,7 @@ class Spawned:
         self.client.close()
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
 
     def _is_ready(self) -> bool:
         try:
