@@ -269,7 +269,7 @@ def _said(one: ChannelLine, now: datetime) -> str:
     if one.kind != "slack_app" or not one.is_active:
         return fmt.NOT_APPLICABLE
     if one.heard_at is None or now - one.heard_at > HEARD_WITHIN:
-        return "Nothing hears its buttons, so they are links: start costobs again, or run costobs chat."
+        return "Nothing hears its buttons, so they are links: see that costobs chat runs, which costobs up starts."
     return "Its buttons are heard."
 
 

@@ -20,7 +20,8 @@ from alerts.anomaly_preview import Past, Preview
 from costobs.access import scopes
 from costobs.access.scopes import Viewer
 from costobs.kernel import fmt, money
-from costobs.web import alert_forms, budget_access, csv_file
+from costobs.web import budget_access, csv_file
+from costobs.web.kind_form import Styled
 from costobs.web.page import no_permission
 from costobs.web.page import page as page_view
 from costobs.web.parts import Cell, Column, Link, Notice, Row, Table
@@ -29,7 +30,7 @@ SCOPE = ("team", "feature", "key", "model", "provider_name", "deployment")
 _SHOWN = 30
 
 
-class ThresholdForm(alert_forms._Styled):
+class ThresholdForm(Styled):
     """A scope and its limits; a limit left empty is that of the wider scope."""
 
     team = forms.CharField(
