@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alerts import drivers
@@ -61,6 +61,7 @@ _AMOUNTS = st.builds(
 _CELLS = st.dictionaries(st.builds(Cell, st.sampled_from("abc"), st.sampled_from("xyz")), _AMOUNTS)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_CELLS, _CELLS, st.decimals(min_value=0, max_value=10**6, places=4))
 def test_it_adds_up_exactly(before: dict[Cell, Amount], after: dict[Cell, Amount], expected: Decimal) -> None:
     found = drivers.explain(before, after, expected=expected)
@@ -69,3 +70,14 @@ def test_it_adds_up_exactly(before: dict[Cell, Amount], after: dict[Cell, Amount
     assert found.difference == whole
     assert money.total(amount for _kind, amount in found.named()) == whole
     assert drivers.explain(dict(reversed(before.items())), after, expected=expected) == found
+
+
+def test_it_names_the_dearest_new_keys_with_what_they_cost_over_all_models() -> None:
+    costs = {("m", "a"): 1, ("m", "b"): 5, ("n", "b"): 6, ("m", "c"): 3, ("m", "d"): 2, ("m", "old"): 50}
+    after = {Cell(*cell): Amount(Decimal(cost), Decimal(10)) for cell, cost in costs.items()}
+
+    found = drivers.explain({Cell("m", "old"): Amount(Decimal(50), Decimal(10))}, after, expected=Decimal(50))
+
+    assert found.new_keys == (("b", Decimal(11)), ("c", Decimal(3)), ("d", Decimal(2)))
+    assert found.new_key == Decimal(17)
+    assert found.new_models == ()
