@@ -179,7 +179,8 @@ def _choose(request: HttpRequest) -> HttpResponse:
 
 
 def _first_line(kind: type[Destination]) -> str:
-    return (kind.__doc__ or "").strip().partition("\n")[0].partition(" Example configuration")[0]
+    text = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+    return text.partition(" Example configuration")[0]
 
 
 def _form_page(

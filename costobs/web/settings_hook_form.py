@@ -231,7 +231,8 @@ def _choose(request: HttpRequest) -> HttpResponse:
 
 
 def _first_line(kind: type[ResourceHook]) -> str:
-    return (kind.__doc__ or "").strip().partition("\n")[0].partition(" Example configuration")[0]
+    text = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+    return text.partition(" Example configuration")[0]
 
 
 def _form_of(found: ResourceLine) -> HookForm:
