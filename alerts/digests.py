@@ -290,7 +290,7 @@ def _plans(lines: Sequence[BudgetLine], days: Days, teams: tuple[str, ...] | Non
     """Each budget in the pack's own period if it has the same, else in its current one; the worst first."""
     found = []
     for line in lines:
-        periods = queries.budget(id=line.id, now=now, teams=teams).periods
+        periods = queries.budget_periods(line=line, now=now, teams=teams)
         same = next((one for one in periods if one.days == days), None)
         found.append((line, same or next(one for one in periods if one.is_current)))
     found.sort(key=lambda pair: (-pair[1].variance_percent, pair[0].name))

@@ -114,7 +114,7 @@ def _ladder_words(row: Budget, rungs: Sequence[Rung]) -> str:
     """The steps in one line; those that look at other things than spend say at what."""
     named = [
         (
-            rung.percent,
+            rung.percent if rung.trigger == "actual" else None,
             rung.action if rung.trigger == "actual" else f"{rung.action} {_when(rung)}",
             _approval(rung, row),
         )

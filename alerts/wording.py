@@ -102,11 +102,16 @@ def rung(percent: Decimal) -> str:
     return f"{percent.normalize():f} %"
 
 
-def ladder(rungs: Sequence[tuple[Decimal, str, str]]) -> str:
-    """`60 notify · 75 throttle · 110 shutdown, needs approval` out of (percent, action, approval)."""
+def ladder(rungs: Sequence[tuple[Decimal | None, str, str]]) -> str:
+    """`60 notify · 75 throttle · 110 shutdown, needs approval` out of (percent, action, approval).
+
+    Those without a percent, which say themselves when they fire, stand last.
+    """
     return " · ".join(
-        f"{percent.normalize():f} {kind}" + (f", {approval(mode)}" if mode != "automatic" else "")
-        for percent, kind, mode in sorted(rungs, key=lambda item: item[0])
+        ("" if percent is None else f"{percent.normalize():f} ")
+        + kind
+        + (f", {approval(mode)}" if mode != "automatic" else "")
+        for percent, kind, mode in sorted(rungs, key=lambda item: (item[0] is None, item[0] or 0))
     )
 
 

@@ -1,12 +1,13 @@
 """The sample's budgets: amounts from what it spends, ladders climbed by playing its period through the real steps."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from alerts import budgets, escalate, evaluate, execute, gates, policy, queries
-from alerts.budgets import RungSpec
+from alerts import budgets, escalate, evaluate, execute, gates, measure, policy, queries
+from alerts.budgets import PLAIN, RungSpec
+from alerts.rows import BudgetTerms
 from attribution import queries as spend_queries
 from costobs.embedded.sample import organisation
 from costobs.kernel import period as periods
@@ -16,36 +17,68 @@ from costobs.kernel.scope import SpendScope
 PREFIX = f"{organisation.LABEL}: "
 _GATE = f"{PREFIX}edge"
 _PROCESS = "edge-0"
-_THROTTLE = {"requests_per_minute": 40, "retry_after_seconds": 30}
+_THROTTLE = {"requests_per_minute": 2, "retry_after_seconds": 30}
 _USUAL_DAYS = 28
 _REPLAYED_DAYS = 12
 _LEAST_DAYS = 4  # a period that has less of its usual spend than of these days is too young for a story
 _STEP = Decimal(50)
+_ALL = "All AI spend"
+_BRIEFS = "Market briefs, any 7 days"
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A budget by the state it shall be in: `used` of it now, or `forecast` of it at the end of the period (percent)."""
+    """A budget by the state it shall be in: `used` of it now, or `forecast` of it at the end of the period (percent).
+
+    `under` is the title of the budget above it. With `rolling_days` in its terms it counts those instead of the period.
+    """
 
     title: str
     team: str
     rungs: tuple[RungSpec, ...]
     used: int = 0
     forecast: int = 0
+    feature: str = ""
+    under: str = _ALL
+    terms: BudgetTerms = PLAIN
+
+    @property
+    def scope(self) -> dict[str, list[str]]:
+        named = {"team": self.team, "feature": self.feature}
+        return {dimension: [value] for dimension, value in named.items() if value}
 
 
 def _rung(
-    percent: int, action: str, config: Mapping[str, object] | None = None, approval: str = "automatic"
+    percent: int,
+    action: str,
+    config: Mapping[str, object] | None = None,
+    approval: str = "automatic",
+    trigger: str = "actual",
 ) -> RungSpec:
-    return RungSpec(Decimal(percent), action, config or {}, approval)
+    return RungSpec(Decimal(percent), action, config or {}, approval, trigger=trigger)
 
 
 _REPLAYED = (
-    _Wanted("All AI spend", "", (_rung(80, "notify"), _rung(100, "notify", {"on": "forecast"})), forecast=104),
+    _Wanted(
+        _ALL,
+        "",
+        (
+            _rung(80, "notify"),
+            _rung(100, "notify", trigger="forecast"),
+            _rung(200, "notify", {"hours": 24}, trigger="burn_rate"),
+        ),
+        forecast=104,
+        under="",
+    ),
     _Wanted(
         "Search",
         "search",
-        (_rung(60, "notify"), _rung(85, "throttle", _THROTTLE), _rung(110, "shutdown", approval="one")),
+        (
+            _rung(60, "notify"),
+            _rung(85, "throttle", _THROTTLE),
+            _rung(110, "shutdown", approval="one"),
+            _rung(400, "notify", trigger="trend"),
+        ),
         used=91,
     ),
     _Wanted(
@@ -54,8 +87,31 @@ _REPLAYED = (
         (_rung(70, "notify"), _rung(90, "throttle", _THROTTLE), _rung(100, "shutdown", {"retry_after_seconds": 600})),
         used=103,
     ),
-    _Wanted("Support", "support", (_rung(95, "notify"), _rung(100, "throttle", _THROTTLE)), forecast=82),
+    _Wanted(
+        "Support",
+        "support",
+        (
+            _rung(95, "notify"),
+            _rung(100, "throttle", _THROTTLE),
+            _rung(120, "throttle", _THROTTLE, approval="one", trigger="forecast"),
+        ),
+        forecast=82,
+        terms=BudgetTerms(rollover="unused", rollover_cap_percent=Decimal(10), criticality="high"),
+    ),
     _Wanted("Research", "research", (_rung(60, "notify"), _rung(100, "throttle", _THROTTLE)), used=64),
+    _Wanted(
+        _BRIEFS,
+        "growth",
+        (
+            _rung(90, "notify"),
+            _rung(250, "notify", {"hours": 6}, trigger="burn_rate"),
+            _rung(300, "notify", trigger="trend"),
+        ),
+        used=72,
+        feature="market-briefs",
+        under="Growth",
+        terms=BudgetTerms(rolling_days=7),
+    ),
 )
 # Asked for now, so that somebody can approve it: a request ends after a day.
 _WAITING = _Wanted(
@@ -69,31 +125,36 @@ _WAITING = _Wanted(
 def create(*, usage_source_id: int, now: datetime) -> int:
     """Makes the budgets and plays their period so far through evaluate, escalate and execute; how many were made.
 
-    Those that are there stay. Where people have budgets of their own nothing is replayed: their ladders must not see
-    the past again.
+    Those that are there stay. Where there are budgets already nothing is replayed: their ladders must not see the past
+    again.
     """
-    known = {line.name: line.is_sample for line in queries.budgets(now=now, teams=None, with_inactive=True)}
-    missing = [wanted for wanted in (*_REPLAYED, _WAITING) if f"{PREFIX}{wanted.title}" not in known]
+    known = {line.name: line.id for line in queries.budgets(now=now, teams=None, with_inactive=True)}
+    missing = [wanted for wanted in (*_REPLAYED, _WAITING) if _named(wanted.title) not in known]
     if not missing:
         return 0
     _gate(usage_source_id, now=now)
-    period = _period(now)
+    period, is_first = _period(now), not known
     for wanted in missing:
         if wanted is not _WAITING:
-            _create(wanted, period, now=now)
-    if all(known.values()):
+            known[_named(wanted.title)] = _create(wanted, period, known, now=now)
+    if is_first:
         for moment in _moments(periods.budget_period(period, periods.day_of(now)), now):
             _act(usage_source_id, moment)
     if _WAITING in missing:
-        _create(_WAITING, period, now=now)
+        _create(_WAITING, period, known, now=now)
     _act(usage_source_id, now)
     evaluate.run(now=now)  # again: what is in force now is part of a budget's state
     return len(missing)
 
 
+def _named(title: str) -> str:
+    return f"{PREFIX}{title}"
+
+
 def _act(usage_source_id: int, moment: datetime) -> None:
     """One round of the ladder, with a gate that holds the policy a second later and proves it."""
     evaluate.run(now=moment)
+    measure.run(now=moment)
     escalate.run(now=moment)
     execute.run(now=moment)
     held = ""
@@ -109,35 +170,43 @@ def _act(usage_source_id: int, moment: datetime) -> None:
 
 
 def _moments(days: Days, now: datetime) -> Iterator[datetime]:
-    """The noon of each of the last days of the period that are over."""
+    """Just before the noon of each of the last days of the period that are over: what an hour cost is known when it ends."""
     for day in list(days.until(periods.day_of(now)))[-_REPLAYED_DAYS:]:
-        yield Days(day, day + timedelta(days=1)).start_at + timedelta(hours=12)
+        yield Days(day, day + timedelta(days=1)).start_at + timedelta(hours=11, minutes=59)
 
 
-def _create(wanted: _Wanted, period: str, *, now: datetime) -> None:
-    today = periods.day_of(now)
-    days = periods.budget_period(period, today)
-    scope = {"team": [wanted.team]} if wanted.team else {}
-    spent = _spent(scope, days.until(today + timedelta(days=1)))
-    if wanted.used:
-        amount = spent * 100 / wanted.used
-    else:
-        complete = days.until(today)
-        pace = _spent(scope, complete) / len(complete) if len(complete) > 2 else _usual(scope, now)
-        amount = max(pace * len(days), spent) * 100 / wanted.forecast
+def _create(wanted: _Wanted, period: str, known: Mapping[str, int], *, now: datetime) -> int:
+    """The id of the new budget. It counts as made when the period before began, so that there is something to look back on."""
+    terms = replace(wanted.terms, parent_id=known.get(_named(wanted.under)))
     team = next((team for team in organisation.TEAMS if team.name == wanted.team), None)
-    budgets.create(
-        name=f"{PREFIX}{wanted.title}",
-        scope=scope,
-        amount=_rounded(amount),
+    days = periods.budget_period(period, periods.day_of(now))
+    return budgets.create(
+        name=_named(wanted.title),
+        scope=wanted.scope,
+        amount=_amount(wanted, days, now),
         currency="USD",
-        period=period,
+        period="rolling" if terms.rolling_days else period,
         rungs=wanted.rungs,
         owner_email=team.email if team else "finance@quillfern.example",
+        terms=terms,
         by=organisation.SET_BY,
-        now=now,
+        now=periods.budget_period(period, days.start - timedelta(days=1)).start_at,
         is_sample=True,
     )
+
+
+def _amount(wanted: _Wanted, period: Days, now: datetime) -> Decimal:
+    """What makes the budget as far used, or as far ahead, as it shall be."""
+    today = periods.day_of(now)
+    tomorrow = today + timedelta(days=1)
+    rolling = wanted.terms.rolling_days
+    days = Days(tomorrow - timedelta(days=rolling), tomorrow) if rolling else period
+    spent = _spent(wanted.scope, days.until(tomorrow))
+    if wanted.used:
+        return _rounded(spent * 100 / wanted.used)
+    complete = days.until(today)
+    pace = _spent(wanted.scope, complete) / len(complete) if len(complete) > 2 else _usual(wanted.scope, now)
+    return _rounded(max(pace * len(days), spent) * 100 / wanted.forecast)
 
 
 def _period(now: datetime) -> str:
@@ -150,13 +219,13 @@ def _period(now: datetime) -> str:
     return "month"
 
 
-def _usual(scope: dict[str, list[str]], now: datetime) -> Decimal:
+def _usual(scope: Mapping[str, list[str]], now: datetime) -> Decimal:
     """What an average day of the last weeks has cost."""
     today = periods.day_of(now)
     return _spent(scope, Days(today - timedelta(days=_USUAL_DAYS), today)) / _USUAL_DAYS
 
 
-def _spent(scope: dict[str, list[str]], days: Days) -> Decimal:
+def _spent(scope: Mapping[str, list[str]], days: Days) -> Decimal:
     asked = SpendScope(days, teams=None)
     for dimension, values in scope.items():
         asked = asked.where(dimension, *values)

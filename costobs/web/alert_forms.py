@@ -137,7 +137,7 @@ class DigestForm(_WithChannel):
 class MuteForm(Styled):
     """Silence for an item, a budget or a team."""
 
-    about = forms.ChoiceField(label="Mute", choices=[], help_text="What is critical is told all the same.")
+    about = forms.ChoiceField(label="What", choices=[], help_text="What is critical is told all the same.")
     hours = forms.TypedChoiceField(
         label="For",
         coerce=int,

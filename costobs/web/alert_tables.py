@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.urls import reverse
 
@@ -179,7 +180,7 @@ def digests(lines: Sequence[ScheduleLine], *, may_manage: bool) -> Table:
     return Table("Digests", columns, rows, empty=Notice("empty", "No digest is set up", text))
 
 
-def log(lines: Sequence[AlertLine]) -> Table:
+def log(lines: Sequence[AlertLine], csv_url: str) -> Table:
     """What was told, newest first."""
     rows = [
         Row(
@@ -201,7 +202,15 @@ def log(lines: Sequence[AlertLine]) -> Table:
         Column("Told on", wide=True),
     ]
     text = "Alerts come from budgets, actions, anomalies, month close and digests."
-    return Table("Alerts", columns, rows, empty=Notice("empty", "Nothing was told yet", text))
+    empty = Notice("empty", "Nothing was told yet", text)
+    return Table("Alerts", columns, rows, empty=empty, csv_url=csv_url if lines else "")
+
+
+def log_rows(lines: Sequence[AlertLine]) -> dict[str, Any]:
+    """The same as a file: its columns, and a row for each alert."""
+    columns = ["alert", "raised_at", "topic", "severity", "budget", "title", "told_on"]
+    rows = [(one.id, one.raised_at, one.topic, one.severity, one.budget_name, one.title, _where(one)) for one in lines]
+    return {"columns": columns, "rows": rows}
 
 
 def deliveries(line: AlertLine, *, may_manage: bool) -> Table:

@@ -1,6 +1,7 @@
 """Alerts: what was told where and when, why somebody got it, and taking, muting and sending it again."""
 
 from datetime import timedelta
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -12,7 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 from alerts import mutes, told, topics
 from costobs.access import scopes
 from costobs.kernel import fmt
-from costobs.web import alert_tables, budget_access
+from costobs.web import alert_tables, budget_access, csv_file
 from costobs.web.alert_forms import MuteForm
 from costobs.web.page import no_permission
 from costobs.web.page import page as page_view
@@ -31,18 +32,21 @@ _DONE = {
 @require_safe
 @page_view
 def page(request: HttpRequest) -> HttpResponse:
-    """The log; a lead sees the alerts about budgets of own teams."""
+    """The log, `?format=csv` as a file; a lead sees the alerts about budgets of own teams."""
     viewer = scopes.viewer(request.user)
     state, topic = request.GET.get("state", ""), request.GET.get("topic", "")
     state = state if state in _STATES else ""
     topic = topic if topic in topics.TOPICS else ""
     found = told.log(teams=viewer.teams, state=state, topic=topic, limit=_SHOWN)
+    if request.GET.get("format") == "csv":
+        return csv_file.response(name=f"alerts-{timezone.now().date()}.csv", **alert_tables.log_rows(found))
+    query = urlencode({"state": state, "topic": topic, "format": "csv"})
     context = {
         "page": "alerts",
         "heading": _heading(found, state),
         "sub": f"The newest {_SHOWN}, of {'every budget' if viewer.may_see_all else ', '.join(viewer.teams or ())}.",
         "actions": [Link("Settings of alerts", reverse("settings_alerts"), icon="bell")] if viewer.may_see_all else [],
-        "log": alert_tables.log(found),
+        "log": alert_tables.log(found, f"?{query}"),
         "states": [(name, name == state) for name in _STATES],
         "topics": [(name, words.partition(":")[0], name == topic) for name, words in topics.TOPICS.items()],
     }
@@ -167,4 +171,6 @@ def _heading(found: list[told.AlertLine], state: str) -> str:
     count = f"{len(found)} alert{'s' if len(found) != 1 else ''}"
     if failed:
         return f"{count}, {failed} did not arrive everywhere"
+    if not any(one.deliveries for one in found):
+        return f"{count}, and nobody was told"
     return f"{count}, none failed to arrive"

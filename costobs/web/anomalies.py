@@ -42,7 +42,7 @@ def page(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "page": "anomalies",
         "scope": bar(now),
-        "heading": _heading(running),
+        "heading": _heading(running, [line for line in found if not line.is_open]),
         "sub": _sub(checks),
         "kpis": _kpis(running),
         "waiting": _waiting(checks),
@@ -79,10 +79,11 @@ def _count(found: Sequence[AnomalyLine], view: str) -> int:
     return len(_filtered(found, view, "", ""))
 
 
-def _heading(running: Sequence[AnomalyLine]) -> str:
+def _heading(running: Sequence[AnomalyLine], closed: Sequence[AnomalyLine]) -> str:
     """`3 open anomalies, $1,206 above expected so far`."""
     if not running:
-        return "No open anomaly"
+        more = f"; {len(closed)} closed, {_sums(closed, 'impact_cost')} above expected" if closed else ""
+        return f"No open anomaly{more}"
     several = f"{len(running)} open anomal{'y' if len(running) == 1 else 'ies'}"
     return f"{several}, {_sums(running, 'impact_cost')} above expected so far"
 
@@ -141,7 +142,10 @@ def _table(lines: Sequence[AnomalyLine], checks: dict[str, CheckLine], csv_url: 
         Row(
             [
                 Cell(line.scope_words, reverse("anomaly", args=[line.id]), note=_coincides(line)),
-                Cell(fmt.money(line.impact_cost, line.currency, signed=True), note=f"{line.periods} {line.grain}s"),
+                Cell(
+                    fmt.money(line.impact_cost, line.currency, signed=True),
+                    note=f"{line.periods} {line.grain}{'s' if line.periods != 1 else ''}",
+                ),
                 Cell(anomaly_lines.since(line)),
                 Cell(
                     f"{fmt.money(line.newest_expected_cost, line.currency)} → {fmt.money(line.newest_cost, line.currency)}",

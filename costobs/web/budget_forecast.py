@@ -185,9 +185,9 @@ def _fired(run: RunLine) -> str:
 
 
 def _rung_line(rung: RungRow) -> charts.RungLine:
-    return charts.RungLine(
-        f"{_VERBS[rung.action]} {rung.percent.normalize():f} %", rung.threshold_cost, _TOKENS[rung.action]
-    )
+    on = ", forecast" if rung.trigger == "forecast" else ""
+    label = f"{_VERBS[rung.action]}{on} {rung.percent.normalize():f} %"
+    return charts.RungLine(label, rung.threshold_cost, _TOKENS[rung.action])
 
 
 def _pace_sentence(line: BudgetLine) -> str:

@@ -30,10 +30,14 @@ from costobs.web.page import page as page_view
 class BudgetForm(TermsForm):
     """Name, amount, period, owner, scope and terms. What a budget may be is decided by `alerts.budgets`, not here."""
 
-    name = forms.CharField(label="Name", max_length=100, required=False)
-    amount = forms.CharField(label="Amount for one period", required=False)
-    currency = forms.CharField(label="Currency", required=False, max_length=3)
-    period = forms.ChoiceField(label="Period", choices=[(name, name.capitalize()) for name in budget_steps.PERIODS])
+    name = forms.CharField(label="Name", max_length=100, required=False, help_text="Alerts begin with it")
+    amount = forms.CharField(label="Amount for one period", required=False, help_text="Effective cost, such as 24000")
+    currency = forms.CharField(label="Currency", required=False, max_length=3, help_text="ISO code, such as EUR")
+    period = forms.ChoiceField(
+        label="Period",
+        choices=[(name, name.capitalize()) for name in budget_steps.PERIODS],
+        help_text="Then it begins anew",
+    )
     owner_email = forms.EmailField(label="Owner's e-mail", required=False, help_text="Who is told, beside the channels")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

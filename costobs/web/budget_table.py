@@ -140,7 +140,7 @@ def next_step_words(line: BudgetLine) -> str:
     if line.paused_until is not None:
         return f"Paused until {fmt.moment(line.paused_until)}"
     if line.next_step is None:
-        return "No further step" if line.ladder_words else "No ladder"
+        return "No further step on spend" if line.ladder_words else "No ladder"
     step = line.next_step
     if line.is_waiting_approval or step.on is None:
         return step.text

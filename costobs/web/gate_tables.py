@@ -16,6 +16,7 @@ _SHORT = {
     "max_tokens": "output tokens",
 }
 _VERSION_LETTERS = 8
+_STATES = {"serving": "works", "silent": "late", "never seen": "never"}  # others are draining
 
 
 def gates(places: Sequence[Place], now: datetime, *, may_manage: bool) -> Table:
@@ -80,7 +81,7 @@ def _gate_cells(place: Place, now: datetime, *, may_manage: bool) -> list[Cell]:
     cells = [
         Cell(place.name, note="sample" if place.is_sample else _software(live)),
         Cell(place.deployment, note=place.provider),
-        Cell(_state(place)),
+        Cell(_state(place).capitalize(), state=_STATES.get(_state(place), "running")),
         Cell(fmt.integer(len(live)), title=", ".join(process.name for process in live if process.name)),
         _policy(place, now),
         Cell(_counted(len(rules), "rule"), note=", ".join(rules[:4]) + (" …" if len(rules) > 4 else "")),
@@ -122,7 +123,9 @@ def _key_cells(key: Key, *, may_manage: bool) -> list[Cell]:
         Cell("all" if key.models is None else ", ".join(key.models)),
         Cell(limits(key)),
         Cell(fmt.day(key.created_at.date())),
-        Cell("in force" if key.revoked_at is None else f"revoked {fmt.day(key.revoked_at.date())}"),
+        Cell(state="applied")
+        if key.revoked_at is None
+        else Cell("Revoked", state="withdrawn", note=fmt.day(key.revoked_at.date())),
     ]
 
 

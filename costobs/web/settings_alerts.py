@@ -1,5 +1,6 @@
 """Settings, alerts: where they go, who is told what, who is called next, when it is quiet, and the digests."""
 
+import re
 from typing import Any
 
 from django.conf import settings
@@ -25,6 +26,9 @@ _FORMS: dict[str, type[Styled]] = {
     "person": alert_forms.PersonForm,
     "digest": alert_forms.DigestForm,
 }
+# An amount, a count or a share, with its sign and currency; a dash where there is none.
+_FIGURE = re.compile(r"^(–$|[+−]?([A-Z]{3}\s|[^\w\s])?\d)")
+_LONG = 48  # letters of a text that may take several lines
 _DONE = {
     "route": "The route holds for alerts from now on.",
     "step": "The chain holds for items that wait from now on.",
@@ -243,5 +247,12 @@ def _add(what: str, data: dict[str, Any], by: str) -> None:
 def _section_table(title: str, columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> Table | None:
     if not rows:
         return None
-    heads = [Column(name or "\u00a0", numeric=number > 0) for number, name in enumerate(columns)]
+    heads = [
+        Column(
+            name[:1].upper() + name[1:] or "\u00a0",
+            numeric=bool(number) and all(_FIGURE.match(one) for one in cells),
+            wide=any(len(one) > _LONG for one in cells),
+        )
+        for number, (name, cells) in enumerate(zip(columns, zip(*rows, strict=True), strict=True))
+    ]
     return Table(title, heads, [Row([Cell(one) for one in row]) for row in rows])

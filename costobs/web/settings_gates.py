@@ -54,7 +54,8 @@ def gate_new(request: HttpRequest) -> HttpResponse:
             form.add_error("name", str(problem))
         else:
             return _shown_once(request, f"{form.cleaned_data['name']} is added", "token", text)
-    return _form(request, "Add a gate", form, [*form], "Add", status=400 if form.errors else 200)
+    sub = "A gate stands before a model server or a provider. Its token is shown once, when it is added."
+    return _form(request, "Add a gate", form, [*form], "Add", status=400 if form.errors else 200, sub=sub)
 
 
 @require_http_methods(["GET", "POST"])
@@ -92,7 +93,10 @@ def key_new(request: HttpRequest) -> HttpResponse:
             form.add_error("name", str(problem))
         else:
             return _shown_once(request, f"{form.cleaned_data['name']} has a key", "key", text)
-    return _form(request, "Make a key", form, form.what(), "Make it", bounds=form.bounds(), status=_status(form))
+    sub = "Its text is shown once, when it is made; only its hash is stored."
+    return _form(
+        request, "Make a key", form, form.what(), "Make it", bounds=form.bounds(), status=_status(form), sub=sub
+    )
 
 
 @never_cache
@@ -143,7 +147,7 @@ def _form(request: HttpRequest, heading: str, form: object, fields: object, act:
         "page": "settings",
         "scope": None,
         "heading": heading,
-        "sub": "",
+        "sub": str(more.pop("sub", "")),
         "form": form,
         "fields": fields,
         "act": act,

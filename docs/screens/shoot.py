@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,6 +30,7 @@ PAGES = {
     "budgets": "/budgets/",
     "budget-new": "/budgets/new/",
     "budget-holds": "/budgets/holds/",
+    "alerts": "/alerts/",
     "anomalies": "/anomalies/?view=all",
     "gpus": "/gpus/?preset=7d",
     "chargeback": "/chargeback/",
@@ -42,8 +44,11 @@ PAGES = {
     "settings-rates": "/settings/rates/",
     "settings-chargeback": "/settings/chargeback/",
     "settings-alerts": "/settings/alerts/",
+    "settings-digest": "/settings/alerts/digests/preview/",
     "settings-gates": "/settings/gates/",
+    "settings-key-new": "/settings/gates/keys/new/",
     "settings-hooks": "/settings/hooks/",
+    "settings-hook-new": "/settings/hooks/new/?kind=kubernetes",
     "settings-sources": "/settings/sources/",
     "settings-new": "/settings/sources/new/",
 }
@@ -64,11 +69,14 @@ def main() -> int:
     options.add_argument("--link", default="", help="sign-in link of a running installation; without it one is started")
     options.add_argument("--out", default=str(HERE), help="folder of the pictures")
     options.add_argument("--full", action="store_true", help="whole pages instead of the first screen")
+    options.add_argument(
+        "--page", action="append", default=[], help="only this page of those named here; again for more"
+    )
     options.add_argument("--theme", action="append", choices=["light", "dark"], help="only this theme")
     asked = options.parse_args()
     themes = asked.theme or ["light", "dark"]
     if asked.link:
-        shoot(asked.link, Path(asked.out), full=asked.full, themes=themes)
+        shoot(asked.link, Path(asked.out), full=asked.full, themes=themes, only=asked.page)
         return 0
     data = Path(tempfile.mkdtemp(prefix="costobs-screens-"))
     log = data / "up.log"
@@ -84,7 +92,11 @@ def main() -> int:
             [Path(sys.executable).with_name("costobs"), "up"], cwd=ROOT, env=environment, stdout=target, stderr=target
         )
     try:
-        shoot(wait_for_link(log, stack), Path(asked.out), full=asked.full, themes=themes, files=files)
+        link = wait_for_link(log, stack)
+        if asked.page:
+            shoot(link, Path(asked.out), full=asked.full, themes=themes, only=asked.page)
+        else:
+            shoot(link, Path(asked.out), full=asked.full, themes=themes, files=files)
     finally:
         stack.terminate()
         stack.wait(60)
@@ -105,8 +117,13 @@ def wait_for_link(log: Path, stack: subprocess.Popen[bytes], seconds: int = 300)
     raise SystemExit(f"the sample was not loaded within {seconds} s:\n{log.read_text(errors='replace')[-2000:]}")
 
 
-def shoot(link: str, out: Path, *, full: bool, themes: list[str], files: Path | None = None) -> None:
-    """One picture of each page and theme; with `files`, a directory that may be read, a source is connected as well."""
+def shoot(
+    link: str, out: Path, *, full: bool, themes: list[str], files: Path | None = None, only: Sequence[str] = ()
+) -> None:
+    """One picture of each page and theme; with `files`, a directory that may be read, a source is connected as well.
+
+    With `only` of these pages, and nothing else.
+    """
     out.mkdir(parents=True, exist_ok=True)
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
@@ -122,6 +139,8 @@ def shoot(link: str, out: Path, *, full: bool, themes: list[str], files: Path | 
         page.wait_for_load_state("networkidle")
         base = "/".join(link.split("/")[:3])
         pages = {**PAGES, **detail_pages(page, base)}
+        if only:
+            pages = {name: pages[name] for name in only}
         for theme in themes:
             page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
             page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]  # light or dark
@@ -145,7 +164,7 @@ def shoot(link: str, out: Path, *, full: bool, themes: list[str], files: Path | 
                     page.screenshot(path=str(out / f"{name}-{theme}.png"), full_page=full)
                 print(f"settings of a source, {theme}")
         context.clear_cookies()
-        for theme in themes:
+        for theme in themes if not only else ():
             page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]  # light or dark
             page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
             page.goto(f"{base}/sign-in/")
@@ -203,7 +222,8 @@ def connect(page: Page, base: str, files: Path) -> dict[str, str]:
 # Where the first link of a kind is found; numbers and months depend on the data.
 DETAILS = {
     "budget": ("/budgets/", r"/budgets/\d+/"),
-    "budget-backtest": ("/budgets/1/", r"/budgets/\d+/backtest/"),
+    "action": ("/budgets/", r"/actions/\d+/"),
+    "alert": ("/alerts/", r"/alerts/\d+/"),
     "anomaly": ("/anomalies/?view=all", r"/anomalies/\d+/"),
     "unit-run": ("/unit-costs/?unit=fine_tune_run", r"/unit-costs/runs/\d+/"),
     "chargeback-cost-centre": ("/chargeback/", r"/chargeback/[0-9-]+/[^/?-][^/?]*/\?basis=effective"),
@@ -222,6 +242,10 @@ def detail_pages(page: Page, base: str) -> dict[str, str]:
         matching = [link for link in links if re.fullmatch(pattern, link)]
         if matching:
             found[name] = matching[0]
+    page.goto(f"{base}/budgets/")
+    throttled = page.get_by_role("link", name="Sample: Search", exact=True).first.get_attribute("href")
+    if throttled:
+        found["budget-backtest"] = f"{throttled}backtest/"
     if "chargeback-cost-centre" in found:
         found["chargeback-rows"] = found["chargeback-cost-centre"].replace("/?", "/rows/?")
     return found

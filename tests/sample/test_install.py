@@ -10,6 +10,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from alerts import queries as alert_queries
+from alerts.models import Budget, Rung
 from attribution import close, own, rulesets, terms, verify
 from attribution import queries as spend_queries
 from costobs import pipeline
@@ -47,6 +48,7 @@ TABLES = (
     "attribution_ownership",
     "attribution_team",
     "alerts_budget",
+    "alerts_budgetperiod",
     "alerts_actionrun",
     "alerts_alert",
     "alerts_gate",
@@ -150,6 +152,29 @@ def test_it_stops_and_throttles_budgets_by_climbing_their_ladders() -> None:
     assert states["Sample: Support"] == "on_track"
     assert {states["Sample: Research"], states["Sample: Data platform"], states["Sample: All AI spend"]} == {"watch"}
     assert [(run.budget_name, run.action) for run in waiting] == [("Sample: Data platform", "throttle")]
+
+
+def test_it_hangs_its_budgets_below_each_other_and_uses_what_they_can_do() -> None:
+    _load()
+
+    lines = {line.name.removeprefix("Sample: "): line for line in alert_queries.budgets(now=NOW, teams=None)}
+    rows = {row.name.removeprefix("Sample: "): row for row in Budget.objects.select_related("parent")}
+    triggers = set(Rung.objects.filter(budget__is_sample=True).values_list("trigger", flat=True))
+    above = {name: row.parent.name.removeprefix("Sample: ") if row.parent else "" for name, row in rows.items()}
+    briefs, support = lines["Market briefs, any 7 days"], lines["Support"]
+    assert above == {
+        "All AI spend": "",
+        "Data platform": "All AI spend",
+        "Growth": "All AI spend",
+        "Market briefs, any 7 days": "Growth",
+        "Research": "All AI spend",
+        "Search": "All AI spend",
+        "Support": "All AI spend",
+    }
+    assert triggers == {"actual", "forecast", "burn_rate", "trend"}
+    assert (briefs.days.start, briefs.days.end) == (date(2026, 11, 15), date(2026, 11, 22))
+    assert 0 < support.carried_cost <= support.base_amount / 10
+    assert {row.created_at < NOW for row in rows.values()} == {True}
 
 
 def test_it_is_removed_without_a_trace_and_stays_away() -> None:

@@ -249,6 +249,27 @@ def test_it_sends_an_alert_again_only_on_its_own_channel(dana: Client, slack: Sl
     assert AlertDelivery.objects.filter(state="waiting").count() == 1
 
 
+def test_it_says_that_nobody_was_told_while_there_is_no_channel(dana: Client) -> None:
+    told()
+
+    assert "1 alert, and nobody was told" in reading.words(reading.shown(dana, reverse("alerts")))
+
+
+def test_it_gives_the_log_as_a_file_with_what_a_viewer_may_see(ben: Client, slack: SlackServer) -> None:
+    own, _ = told("search"), told("support", "2")
+    channel(slack)
+    deliver.run(now=timezone.now())
+
+    page = reading.shown(ben, f"{reverse('alerts')}?topic=budget")
+    answer = ben.get(f"{reverse('alerts')}?topic=budget&format=csv")
+
+    assert "?state=&amp;topic=budget&amp;format=csv" in page.content.decode()
+    head, *rows = answer.content.decode().splitlines()
+    assert head == "alert,raised_at,topic,severity,budget,title,told_on"
+    assert [row.split(",")[0] for row in rows] == [str(own.pk)]
+    assert "Budget of search" in rows[0]
+
+
 def test_it_shows_a_finding_for_what_did_not_arrive(dana: Client, slack: SlackServer) -> None:
     told()
     channel(slack)

@@ -51,7 +51,7 @@ def test_it_makes_a_gate_whose_token_is_shown_once(dana: Client) -> None:
     assert token is not None and token.source_id == gate.source_id
     assert "no-store" in answer["Cache-Control"]
     assert text not in words(dana)
-    assert "never seen" in words(dana)
+    assert "Never seen" in words(dana)
     assert AuditEntry.objects.filter(act="gate.created", actor="dana@example.com").exists()
 
 
@@ -76,7 +76,7 @@ def test_it_shows_what_gates_hold_and_did(dana: Client) -> None:
     found = words(dana)
 
     assert "1 gate serves; 0 keys in force" in found
-    assert re.search(r"vllm-1 version 0\.1\.0 d self_hosted serving 2 \w{8} .* none 5 1,200 40", found)
+    assert re.search(r"vllm-1 version 0\.1\.0 d self_hosted Serving 2 \w{8} .* none 5 1,200 40", found)
 
 
 def test_it_reads_a_report_that_is_nonsense_as_nothing(dana: Client) -> None:
@@ -163,7 +163,7 @@ def test_it_revokes_a_key(dana: Client) -> None:
     dana.post(reverse("settings_key_decide", args=[key_id, "revoke"]))
 
     assert gate_keys.listed() == []
-    assert "revoked" in words(dana)
+    assert "Revoked" in words(dana)
     for url in (reverse("settings_key", args=[key_id]), reverse("settings_key", args=["nobody"])):
         assert dana.get(url).status_code == 404
     assert dana.post(reverse("settings_key_decide", args=[key_id, "rotate"])).status_code == 404

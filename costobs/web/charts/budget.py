@@ -9,6 +9,7 @@ from costobs.web.charts import bars, colour, frame, trends
 from costobs.web.charts.model import Chart, Effect, ForecastDay, Height, LegendItem, Mark, RungLine, Value
 
 _PLOT_PIXELS = 250  # the plotted height of chart--main, near enough to keep two labels apart
+_LABEL_PIXELS, _LETTER_PIXELS = 128, 6
 
 
 def burn_up(
@@ -43,7 +44,7 @@ def burn_up(
     top = max(Decimal(value) for value in known if value is not None)
     layout: frame.Json = {
         "hovermode": "x unified",
-        "margin": {"l": 8, "r": 128, "t": 8, "b": 8},
+        "margin": {"l": 8, "r": _room(levels), "t": 8, "b": 8},
         "xaxis": {**frame.time_axis(whole), "range": [frame.stamp(start), frame.stamp(last)]},
         "yaxis": axis,
         "shapes": [trends.level(rung) for rung in levels],
@@ -53,6 +54,11 @@ def burn_up(
     if forecast:
         legend.append(LegendItem(forecast_label, "c1", "dash"))
     return Chart(frame.figure(traces, layout), height, tuple(legend), tuple(marks))
+
+
+def _room(levels: Sequence[RungLine]) -> int:
+    """The pixels that the words at the right edge need."""
+    return max(_LABEL_PIXELS, 24 + _LETTER_PIXELS * max(len(level.label) for level in levels))
 
 
 def _even_pace(start: date, last: date, budget: Decimal) -> frame.Json:

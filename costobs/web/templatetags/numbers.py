@@ -11,6 +11,12 @@ register = template.Library()
 
 
 @register.filter
+def tied(text: str) -> str:
+    """The text with no break between a figure and its percent sign."""
+    return text.replace(" %", "\u00a0%")
+
+
+@register.filter
 def money(amount: Decimal | int | None, currency: str = "USD") -> str:
     """Whole units, for text and tables: `$19,012`."""
     return fmt.money(amount, currency)
