@@ -42,7 +42,9 @@ def page(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "page": "anomalies",
         "scope": bar(now),
-        "heading": _heading(running, [line for line in found if not line.is_open]),
+        "heading": _heading(running, [line for line in found if not line.is_open])
+        if checks
+        else "Nothing was judged yet",
         "sub": _sub(checks),
         "kpis": _kpis(running),
         "waiting": _waiting(checks),
