@@ -109,9 +109,8 @@ def _kpis(found: Backtest) -> list[Kpi]:
             note="Days on which one began",
         ),
         Kpi(
-            "Would have been refused",
+            "Requests refused",
             fmt.integer(found.refused_requests),
-            unit="requests",
             compare=f"worth {fmt.money(found.refused_cost, found.currency, mode='kpi')} at list prices",
             note="Estimated: see how, below",
         ),
