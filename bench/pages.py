@@ -7,12 +7,9 @@ is asked for twice to warm up and then `--runs` times. Without `--data` the samp
 """
 
 import argparse
-import os
 import statistics
 import sys
-import tempfile
 import time
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,30 +24,10 @@ def main() -> None:
     asked.add_argument("--runs", type=int, default=20)
     asked.add_argument("--days", type=int, default=28, help="days in scope")
     options = asked.parse_args()
-    with ExitStack() as stack:
-        folder = options.data or stack.enter_context(tempfile.TemporaryDirectory(prefix="costobs-bench-"))
-        os.environ["COSTOBS_DATA"] = folder
-        (Path(folder) / "static").mkdir(parents=True, exist_ok=True)
-        os.environ.pop("DATABASE_URL", None)
-        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costobs.settings")
-        import django
+    from bench import sample
 
-        from costobs.embedded import postgres
-
-        django.setup()
-        stack.enter_context(postgres.running())
-        _prepare()
+    with sample.loaded(options.data):
         sys.exit(_measure(runs=options.runs, days=options.days))
-
-
-def _prepare() -> None:
-    from django.core.management import call_command
-
-    from ingest import queries
-
-    call_command("migrate", verbosity=0)
-    if not queries.has_sample():
-        call_command("sample")
 
 
 def _measure(*, runs: int, days: int) -> int:
