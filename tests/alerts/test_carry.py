@@ -9,7 +9,7 @@ import pytest
 from costobs_gate.policy import parse
 from django.conf import settings
 
-from alerts import budgets, carry, execute, policy, resources
+from alerts import budgets, carry, execute, policy, resources, windows
 from alerts.hooks.webhook import Webhook
 from alerts.models import ActionRun, Alert, Budget, Gate, Resource, ResourceChange
 from attribution.models import DailyCost
@@ -278,6 +278,21 @@ def test_it_keeps_what_protected_calls_go_through(books: Books, gate: FakeGate, 
     calls(books, "search", 99)
     calls(books, "support", 1)
     Budget.objects.filter(pk=shut(books).budget_id).update(protected=[{"team": ["support"]}])
+
+    clock.rounds(4, gate=gate, inflight=0)
+
+    assert (change().state, scaler.units) == ("refused", 3)
+    assert "calls of team support, which is protected" in change().error
+
+
+def test_it_keeps_what_calls_protected_in_every_budget_go_through(
+    books: Books, gate: FakeGate, scaler: Scaler, clock: Clock
+) -> None:
+    add(scaler)
+    calls(books, "search", 99)
+    calls(books, "support", 1)
+    windows.protect(scope={"team": ["support"]}, by="ada", now=NOW, reason="contract")
+    shut(books)
 
     clock.rounds(4, gate=gate, inflight=0)
 
