@@ -279,6 +279,14 @@ def test_it_knows_the_hours_of_the_zone(begins: int, ends: int, clock: int, insi
     assert found is None or (found.hour == ends and found > at(2, clock))
 
 
+def test_it_ends_after_now_in_the_hour_that_a_clock_change_repeats() -> None:
+    hours = QuietHours(zone="Europe/Berlin", begins=time(22), ends=time(2, 30))
+    first, second = (datetime(2026, 10, 25, hour, 15, tzinfo=UTC) for hour in (0, 1))  # 02:15, twice
+
+    assert routing.window_end(hours, first) == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    assert routing.window_end(hours, second) == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+
+
 def test_it_refuses_what_cannot_be_set_up(channels: dict[str, int]) -> None:
     one = channels["owner"]
     wrong: list[tuple[Any, dict[str, Any], str]] = [
