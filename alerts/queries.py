@@ -109,6 +109,11 @@ def budget_line(*, budget_id: int, now: datetime) -> BudgetLine:
     return lines.budget_line(row, _states([row], now).get(row.pk), now, brakes.pause(now=now))
 
 
+def periods_during(*, lines: Sequence[BudgetLine], days: Days, now: datetime) -> dict[int, PeriodVariance]:
+    """Each of these budgets, which the viewer sees, in its own period of exactly these days, else in its current one."""
+    return history.during(lines, days, now)
+
+
 def waiting_actions(*, teams: Teams) -> list[RunLine]:
     """Actions that wait for somebody, oldest first."""
     return _run_lines(teams, Q(state="waiting_approval"), "asked_at")
