@@ -151,7 +151,8 @@ def _failed(claimed: AlertDelivery, error: str, now: datetime) -> str:
 
 def _retry(claimed: AlertDelivery, problem: TemporaryFailure, now: datetime) -> str:
     pause = _PAUSES_SECONDS[min(claimed.attempts, len(_PAUSES_SECONDS)) - 1]
-    pause = max(pause, problem.retry_after_seconds or 0)
+    # Who asks for longer than an alert lives asks for none.
+    pause = min(max(pause, problem.retry_after_seconds or 0), int(EXPIRES_AFTER.total_seconds()))
     log.warning("channel %s: %s; again in %s s", claimed.channel.name, problem, pause)
     columns = {"next_attempt_at": now + timedelta(seconds=pause), "error": str(problem)}
     _finish(claimed, "waiting", columns)
