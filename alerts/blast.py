@@ -1,11 +1,12 @@
 """What an action of a budget would hit: its share of the requests and of the spend of the last 7 days, and its keys."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_UP, Decimal
 
-from alerts import queries
+from alerts import queries, spent
 from alerts.models import Budget
+from alerts.spent import Window
 from attribution import queries as spend_queries
 from costobs.kernel import fmt
 from costobs.kernel import period as periods
@@ -56,7 +57,7 @@ def reach(*, budget: Budget, now: datetime) -> Reach:
     days = Days(today - timedelta(days=DAYS - 1), today + timedelta(days=1))
     scope = queries.spend_scope(budget, days)
     whole = SpendScope(days, (), "effective", budget.currency, teams=None)
-    cost, all_cost = spend_queries.total(scope=scope).cost, spend_queries.total(scope=whole).cost
+    cost, all_cost = _costs(budget, days)
     requests, all_requests = (_requests(one, days) for one in (scope, whole))
     return Reach(
         requests_percent=_share(Decimal(requests), Decimal(all_requests)),
@@ -65,6 +66,13 @@ def reach(*, budget: Budget, now: datetime) -> Reach:
         per_day_cost=(cost / len(days)).quantize(_CENTI),
         currency=budget.currency,
     )
+
+
+def _costs(budget: Budget, days: Days) -> tuple[Decimal, Decimal]:
+    """What the scope and what everything cost, each with what came in other currencies."""
+    own = Window(budget.scope, budget.currency, days.start_at, days.end_at, days.end_at)
+    found = spent.spent({0: own, 1: replace(own, scope={})})
+    return found[0].cost, found[1].cost
 
 
 def _requests(scope: SpendScope, days: Days) -> int:

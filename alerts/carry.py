@@ -146,7 +146,8 @@ def _refusal(change: ResourceChange, now: datetime) -> str:
         return ""
     if resource.is_sample != run_.budget.is_sample:
         return "sample budgets meet sample resources only"
-    kept = worth.protected(resource=resource.scope, scopes=[*brakes.protected(), *run_.budget.protected], now=now)
+    scopes = [*brakes.protected(), *run_.budget.protected]
+    kept = worth.protected(resource=resource.scope, scopes=scopes, now=now)
     return kept or worth.refusal(
         resource=resource.scope,
         is_dedicated=resource.is_dedicated,

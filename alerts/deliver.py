@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 
-from alerts import letters, routing
+from alerts import letters, routing, topics
 from alerts.channels import KINDS
 from alerts.channels.base import PermanentFailure, TemporaryFailure
 from alerts.models import Alert, AlertDelivery, Channel
@@ -77,12 +77,24 @@ def _expire(now: datetime) -> int:
 
 
 def _claim(now: datetime, resting: set[int]) -> AlertDelivery | None:
-    """The next delivery that is due, ours until the claim ends; alerts of one channel leave in their order."""
+    """The next delivery that is due, ours until the claim ends; alerts of one channel leave in their order.
+
+    What tells that an item is over waits until what was tried before it has arrived, or was given up: a receiver that hears
+    of an end first would open the item after it and keep it open.
+    """
+    earlier = AlertDelivery.objects.filter(
+        channel=OuterRef("channel"),
+        alert__thread=OuterRef("alert__thread"),
+        alert_id__lt=OuterRef("alert_id"),
+        state__in=["waiting", "sending"],
+        attempts__gt=0,
+    )
     with transaction.atomic():
         due = (
             AlertDelivery.objects.select_for_update(skip_locked=True, of=("self",))
             .filter(Q(state="waiting") | Q(state="sending"), next_attempt_at__lte=now, channel__is_active=True)
             .exclude(channel_id__in=resting)
+            .exclude(Q(alert__kind__in=topics.LAST) & Exists(earlier))
             .order_by("alert_id", "pk")
             .first()
         )
@@ -139,7 +151,8 @@ def _failed(claimed: AlertDelivery, error: str, now: datetime) -> str:
 
 def _retry(claimed: AlertDelivery, problem: TemporaryFailure, now: datetime) -> str:
     pause = _PAUSES_SECONDS[min(claimed.attempts, len(_PAUSES_SECONDS)) - 1]
-    pause = max(pause, problem.retry_after_seconds or 0)
+    # Who asks for longer than an alert lives asks for none.
+    pause = min(max(pause, problem.retry_after_seconds or 0), int(EXPIRES_AFTER.total_seconds()))
     log.warning("channel %s: %s; again in %s s", claimed.channel.name, problem, pause)
     columns = {"next_attempt_at": now + timedelta(seconds=pause), "error": str(problem)}
     _finish(claimed, "waiting", columns)

@@ -288,11 +288,8 @@ def _moved(title: str, scope: SpendScope, then: SpendScope, dimension: str) -> S
 
 def _plans(lines: Sequence[BudgetLine], days: Days, teams: tuple[str, ...] | None, now: datetime) -> list[Plan]:
     """Each budget in the pack's own period if it has the same, else in its current one; the worst first."""
-    found = []
-    for line in lines:
-        periods = queries.budget_periods(line=line, now=now, teams=teams)
-        same = next((one for one in periods if one.days == days), None)
-        found.append((line, same or next(one for one in periods if one.is_current)))
+    periods = queries.periods_during(lines=lines, days=days, now=now)
+    found = [(line, periods[line.id]) for line in lines if line.id in periods]
     found.sort(key=lambda pair: (-pair[1].variance_percent, pair[0].name))
     return [
         Plan(line, period, _reason(line, period, teams) if number < _REASONS else "")

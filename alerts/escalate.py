@@ -306,6 +306,8 @@ def _tell(budget: Budget, state: BudgetState, days: Days, started: Sequence[Acti
         key=f"run:{subject.pk}:raised",
         period=days,
         now=now,
+        # Whatever else is asked for in the same alert, a shutdown is neither muted nor held.
+        severity="critical" if any(run_.action == "shutdown" for run_ in active) else "",
     )
 
 

@@ -16,6 +16,7 @@ from costobs.kernel.period import Days
 
 # How long an action may wait for the gates before people are told that it does not hold.
 CONFIRM_WITHIN = timedelta(seconds=60)
+_DOUBTFUL = "the data are late or failing, or do not add up; nothing is applied until they are right"
 _FORGET_PROCESSES_AFTER = timedelta(days=1)
 
 
@@ -50,7 +51,7 @@ def approve(*, run_id: int, version: int, by: str, now: datetime, confirm: str =
         _expect(run_, version, ("waiting_approval",), now)
         _expect_free(run_, now)
         if _is_stale(run_, now):
-            raise Conflict("the data are late or failing, or do not add up; nothing is applied until they are right")
+            raise Conflict(_DOUBTFUL)
         if run_.action == "shutdown" and confirm.strip() != run_.budget.name:
             raise NotConfirmed(f"type the name of the budget, {run_.budget.name!r}, to shut it down")
         agreed = _agreed(run_, by, now)
@@ -154,12 +155,16 @@ def _apply(run_: ActionRun, now: datetime) -> bool:
     is_gated = run_.plan.get("hook") in KINDS and run_.plan.get("rules")
     if not is_gated and not run_.plan.get("targets"):
         return _fail(run_, "the plan has nothing that a hook could carry out", now)
+    if _is_stale(run_, now):
+        # Nobody limits anything on figures that have become doubtful since it was started or approved.
+        ActionRun.objects.filter(pk=run_.pk, state="running").exclude(error=_DOUBTFUL).update(error=_DOUBTFUL)
+        return False
     if _is_protected(run_):
         return _fail(run_, "everything in its scope is protected, so nothing would be touched", now)
     with transaction.atomic():
         before = _limits_before(run_)
         changed = ActionRun.objects.filter(pk=run_.pk, state="running", applied_at=None).update(
-            applied_at=now, before=before, version=F("version") + 1
+            applied_at=now, before=before, error="", version=F("version") + 1
         )
         if changed:
             after = {"rules": run_.plan["rules"], "until": run_.expires_at and run_.expires_at.isoformat()}

@@ -61,6 +61,35 @@ def periods(row: Budget, line: BudgetLine, spend_cost: Decimal, now: datetime) -
     return tuple(found)
 
 
+def during(lines: Sequence[BudgetLine], days: Days, now: datetime) -> dict[int, PeriodVariance]:
+    """Each budget in its own period of exactly these days, where it has that, else in its current one: all asked at once."""
+    rows = Budget.objects.in_bulk([line.id for line in lines])
+    asked = [(rows[line.id], line) for line in lines if line.id in rows]
+    currents = {row.pk: spans.current(row, now) for row, _ in asked}
+    found = {row.pk: _same(row, currents[row.pk], days) for row, _ in asked}
+    answers = spent.spent({row.pk: _asked(row, found[row.pk], currents[row.pk], now) for row, _ in asked})
+    starts = {span.key_date for span in found.values()}
+    past = BudgetPeriod.objects.filter(budget__in=rows, period_start__in=starts)
+    kept = {(one.budget_id, one.period_start): one for one in past}
+    return {
+        row.pk: _period(
+            row, line, found[row.pk], kept.get((row.pk, found[row.pk].key_date)), answers[row.pk].cost,
+            is_current=found[row.pk] == currents[row.pk],
+        )
+        for row, line in asked
+    }  # fmt: skip
+
+
+def _same(row: Budget, current: Span, days: Days) -> Span:
+    return next((span for span in (current, *_past(row, current)) if span.days == days), current)
+
+
+def _asked(row: Budget, span: Span, current: Span, now: datetime) -> Window:
+    if span == current:
+        return window(row, now)
+    return Window(row.scope, row.currency, span.starts_at, span.ends_at, span.ends_at)
+
+
 def spend_scope(row: Budget, days: Days) -> SpendScope:
     """The budget's question to the books: the same one that a page with these filters asks."""
     filters = tuple(Filter(name, tuple(row.scope[name])) for name in sorted(row.scope))

@@ -57,7 +57,8 @@ def percent_of(part: Decimal, whole: Decimal) -> Decimal:
     """
     if whole <= 0:
         return _MOST_PERCENT if part > 0 else Decimal(100)
-    return min((part * 100 / whole).quantize(_CENTI, rounding=ROUND_DOWN), _MOST_PERCENT)
+    percent = min(max(part * 100 / whole, -_MOST_PERCENT), _MOST_PERCENT)
+    return percent.quantize(_CENTI, rounding=ROUND_DOWN)
 
 
 def threshold_cost(amount: Decimal, percent: Decimal) -> Decimal:

@@ -7,8 +7,9 @@ from decimal import Decimal
 
 from django.db.models import F, Q
 
-from alerts import ladder, queries, sights
+from alerts import ladder, queries, sights, spent
 from alerts.models import Budget, BudgetState, Rung, RungLevel
+from alerts.spent import Window
 from alerts.triggers import KINDS
 from alerts.triggers.base import Activity, Sight
 from attribution import dimensions
@@ -89,7 +90,7 @@ def _filled(seen: Sight, budget: Budget, rungs: Sequence[Rung], sources: Sequenc
 
 def _spend(budget: Budget, back: timedelta, now: datetime) -> list[tuple[datetime, Decimal]]:
     days = Days(periods.day_of(now - back), periods.day_of(now) + timedelta(days=1))
-    return [(hour.hour, hour.cost) for hour in spend_queries.spend_by_hour(scope=queries.spend_scope(budget, days))]
+    return list(spent.by_hour(Window(budget.scope, budget.currency, days.start_at, days.end_at, days.end_at)).items())
 
 
 def _calls(budget: Budget, back: timedelta, now: datetime) -> list[tuple[datetime, Decimal]]:

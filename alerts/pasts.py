@@ -48,14 +48,14 @@ class Past:
         return Window(self.row.scope, self.row.currency, starts_at, self.ends_at, self.ends_at)
 
     def _read_beside(self) -> None:
-        """What steps look at beside the period: hours in the budget's currency, and calls, as far back as they look."""
+        """What steps look at beside the period: hours and calls, as far back as they look."""
         back = [ahead for step, kind in self.steps if (ahead := kind.needs_hours(step.config)) is not None]
         calls = [ahead for step, kind in self.steps if (ahead := kind.needs_calls(step.config)) is not None]
         self.hours_back, self.calls_back = max(back, default=timedelta(0)), max(calls, default=timedelta(0))
         days = utc_days(self.starts_at - self.hours_back, self.ends_at)
         scope = queries.spend_scope(self.row, days)
-        found = spend_queries.spend_by_hour(scope=scope) if back else []
-        self.hours = {one.hour: one.cost for one in found}
+        asked = Window(self.row.scope, self.row.currency, days.start_at, days.end_at, days.end_at)
+        self.hours = spent.by_hour(asked) if back else {}
         since = self.starts_at - self.calls_back
         used = spend_queries.usage_by_hour(scope=scope, since=since, until=self.ends_at) if calls else []
         self.calls = {one.hour: one.estimated_cost for one in used}

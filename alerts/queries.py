@@ -101,23 +101,17 @@ def budget(*, id: int, now: datetime, teams: Teams) -> BudgetDetail:  # noqa: A0
     )
 
 
-def budget_periods(*, line: BudgetLine, now: datetime, teams: Teams) -> tuple[PeriodVariance, ...]:
-    """The current period of a budget and those before it, newest first: what `budget` says of them and nothing else.
-    Raises NotFound.
-    """
-    row = _budget_rows().filter(pk=line.id).first()
-    if row is None or not may_see(row, teams):
-        raise NotFound(f"there is no budget {line.id}")
-    burn = history.burn_up(row, history.window(row, now), now)
-    return history.periods(row, line, burn[-1].cumulative_cost if burn else Decimal(0), now)
-
-
 def budget_line(*, budget_id: int, now: datetime) -> BudgetLine:
     """One budget in its current period, for the steps that write about it. Raises NotFound."""
     row = _budget_rows().filter(pk=budget_id).first()
     if row is None:
         raise NotFound(f"there is no budget {budget_id}")
     return lines.budget_line(row, _states([row], now).get(row.pk), now, brakes.pause(now=now))
+
+
+def periods_during(*, lines: Sequence[BudgetLine], days: Days, now: datetime) -> dict[int, PeriodVariance]:
+    """Each of these budgets, which the viewer sees, in its own period of exactly these days, else in its current one."""
+    return history.during(lines, days, now)
 
 
 def waiting_actions(*, teams: Teams) -> list[RunLine]:

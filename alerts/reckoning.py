@@ -5,9 +5,9 @@ rate; without a rate nothing may be spent, because nobody could say how much tha
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
 from django.conf import settings
@@ -15,12 +15,10 @@ from django.db.models import Q
 
 from alerts import brakes, grants, spans, terms
 from alerts.models import Budget, BudgetState, Gate
-from attribution import queries as spend_queries
+from alerts.spent import Window, by_hour
 from attribution import rates
 from costobs.kernel import money
 from costobs.kernel import period as periods
-from costobs.kernel.period import Days
-from costobs.kernel.scope import Filter, SpendScope
 
 log = logging.getLogger("costobs.alerts")
 
@@ -92,16 +90,9 @@ def spent(row: Budget, found: Period, now: datetime) -> Spent:
 
 
 def _sum(row: Budget, found: Period, sources: Sequence[int] | None) -> Decimal:
-    last = periods.day_of(found.ends_at - timedelta(microseconds=1))
-    days = Days(periods.day_of(found.starts_at), last + timedelta(days=1))
-    filters = tuple(Filter(name, tuple(values)) for name, values in sorted(row.scope.items()))
-    scope = SpendScope(days, filters, "effective", row.currency, teams=None)
-    hours = spend_queries.spend_by_hour(scope=scope, of_sources=sources)
-    return money.total(one.cost for one in _within(hours, found))
-
-
-def _within(hours: Iterable[spend_queries.HourSpend], found: Period) -> Iterable[spend_queries.HourSpend]:
-    return (one for one in hours if found.starts_at <= one.hour < found.ends_at)
+    """What the books have in the period, of these sources or of all, what came in other currencies with it."""
+    asked = Window(row.scope, row.currency, found.starts_at, found.ends_at, found.ends_at)
+    return money.total(by_hour(asked, of_sources=sources).values())
 
 
 def _own(amount: Decimal, row: Budget, now: datetime) -> Decimal | None:

@@ -141,4 +141,8 @@ def window_end(hours: Any, now: datetime) -> datetime | None:
     if not is_inside:
         return None
     day = here.date() if clock < ends or begins < ends else here.date() + timedelta(days=1)
-    return datetime.combine(day, time(ends.hour, ends.minute), zone).astimezone(now.tzinfo)
+    end = datetime.combine(day, time(ends.hour, ends.minute), zone).astimezone(now.tzinfo)
+    # An hour that the clock repeats has its end twice; the one that is over is none.
+    return (
+        end if end > now else datetime.combine(day, time(ends.hour, ends.minute, fold=1), zone).astimezone(now.tzinfo)
+    )

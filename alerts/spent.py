@@ -161,11 +161,14 @@ def by_day(window: Window, zone: ZoneInfo) -> dict[date, Decimal]:
     return _converted(window, lambda scope: _dated(scope, window, zone))
 
 
-def by_hour(window: Window) -> dict[datetime, Decimal]:
-    """The same spend by hour, what came in other currencies at the rate of its UTC day; hours without any are absent."""
+def by_hour(window: Window, *, of_sources: Sequence[int] | None = None) -> dict[datetime, Decimal]:
+    """The same spend by hour, what came in other currencies at the rate of its UTC day; hours without any are absent.
+
+    `of_sources`: only what calls seen by these sources cost.
+    """
 
     def hours(scope: SpendScope) -> Iterable[tuple[date, datetime, Decimal]]:
-        for one in spend_queries.spend_by_hour(scope=scope):
+        for one in spend_queries.spend_by_hour(scope=scope, of_sources=of_sources):
             if window.starts_at <= one.hour < window.ends_at:
                 yield periods.day_of(one.hour), one.hour, one.cost
 

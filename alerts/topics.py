@@ -29,6 +29,8 @@ CUSTOM = {
 _BY_TONE = {"ok": "info", "stale": "info", "watch": "warning", "thr": "high", "over": "high", "stop": "critical"}
 _CLOSING = ("action_ended", "action_undone", "drift_ended", "anomaly_ended", "back_under")
 _ANSWERS = ("acknowledged",)
+# The kinds after which a receiver closes or answers what it opened before.
+LAST = (*_CLOSING, *_ANSWERS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,29 +151,39 @@ def unprotect(*, protected_id: int, by: str, now: datetime) -> bool:
     return True
 
 
-def windows(*, now: datetime) -> list[WindowLine]:
-    """Every window, those that are open first."""
+def windows(*, now: datetime, teams: Sequence[str] | None = None) -> list[WindowLine]:
+    """The windows, those that are open first; to a viewer bound to teams those that may be about them, and no other team's name."""
     found = [
         WindowLine(
             id=row.pk,
             kind=row.kind,
             name=row.name,
             when_words=_when_words(row),
-            scope_words=wording.scope(row.scope) if row.scope else "every budget",
+            scope_words=wording.scope(scope) if scope else "every budget",
             open_until=brakes.window_end(row, now),
             created_by=row.created_by,
         )
         for row in HoldWindow.objects.order_by("kind", "name", "pk")
+        if (scope := _seen(row.scope, teams)) is not None
     ]
     return sorted(found, key=lambda line: line.open_until is None)
 
 
-def protected() -> list[ProtectedLine]:
-    """The protected scopes of the installation."""
+def protected(*, teams: Sequence[str] | None = None) -> list[ProtectedLine]:
+    """The protected scopes of the installation, to a viewer bound to teams as with windows."""
     return [
-        ProtectedLine(row.pk, wording.scope(row.scope), row.reason, row.created_by, row.created_at)
+        ProtectedLine(row.pk, wording.scope(scope), row.reason, row.created_by, row.created_at)
         for row in ProtectedScope.objects.order_by("pk")
+        if (scope := _seen(row.scope, teams)) is not None
     ]
+
+
+def _seen(scope: Mapping[str, Sequence[str]], teams: Sequence[str] | None) -> dict[str, Sequence[str]] | None:
+    """The scope with the viewer's own teams alone; None where it is about others only."""
+    if teams is None or "team" not in scope:
+        return dict(scope)
+    own = [team for team in scope["team"] if team in teams]
+    return {**scope, "team": own} if own else None
 
 
 def _end_pauses(by: str, now: datetime) -> list[LadderPause]:

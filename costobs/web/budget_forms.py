@@ -138,7 +138,7 @@ def pause(request: HttpRequest, budget_id: int) -> HttpResponse:
     if not budget_access.may_manage(viewer):
         return no_permission(request, budget_access.NOT_MANAGER)
     hours = request.POST.get("hours", "")
-    if not hours.isdigit() or int(hours) > 24 * 92:
+    if not (hours.isascii() and hours.isdecimal() and len(hours) < 6) or int(hours) > 24 * 92:
         messages.error(request, f"Expected a number of hours, found {hours!r}. Nothing was changed.")
         return redirect("budget", budget_id)
     until = now + timedelta(hours=int(hours)) if int(hours) else None

@@ -132,7 +132,7 @@ def decide(request: HttpRequest, run_id: int, verb: str) -> HttpResponse:
     if not budget_access.may_act(viewer, run.teams):
         return no_permission(request, budget_access.not_yours(run.teams))
     version = request.POST.get("version", "")
-    if not version.isdigit():
+    if not (version.isascii() and version.isdecimal() and len(version) < 10):
         return _action_page(request, run_id, "The form had no version. Look at the action as it is now.", status=409)
     reason = request.POST.get("reason", "").strip()
     try:

@@ -153,6 +153,14 @@ def test_it_sends_each_alert_once_on_each_channel(books: Books, mailbox: Mailbox
     assert (len(mailbox.mails), len(slack.posts)) == (1, 1)
 
 
+def test_it_goes_on_when_somebody_asks_it_to_wait_for_ever(books: Books, slack: SlackServer) -> None:
+    raise_threshold(books)
+    slack.answers.append((429, {"Retry-After": "9" * 30}))
+
+    assert deliver.run(now=at(21, 7)).retried == 1
+    assert AlertDelivery.objects.get().next_attempt_at == at(22, 7)
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_it_tries_again_when_slack_is_in_trouble(books: Books, slack: SlackServer, status: int) -> None:
     raise_threshold(books)

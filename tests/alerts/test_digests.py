@@ -8,7 +8,9 @@ from typing import Any
 
 import orjson
 import pytest
+from django.db import connection
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
 from alerts import deliver, digests, subscribe
 from alerts.models import Alert, DigestIssue, DigestSchedule
@@ -136,6 +138,18 @@ def test_it_has_something_to_say_without_any_data(period: str) -> None:
         found = digests.preview(audience=audience, period=period, now=MONDAY)
         assert "$0" in found.first_line
         assert all(one.rows or one.lead for one in found.sections)
+
+
+def test_it_asks_the_database_as_often_for_many_budgets_as_for_some(books: Books) -> None:
+    asked = []
+    for first, last in ((0, 6), (6, 26)):
+        for number in range(first, last):
+            make_budget(rung("60", "notify"), name=f"budget {number}", scope={"team": ["search"]}, period="week")
+        with CaptureQueriesContext(connection) as found:
+            digests.preview(audience="finance", period="week", now=MONDAY)
+        asked.append(len(found))
+
+    assert asked[0] == asked[1]
 
 
 def test_it_sends_nothing_for_what_was_due_before_it_was_set_up_or_while_it_was_paused(books: Books) -> None:

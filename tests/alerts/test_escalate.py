@@ -256,3 +256,20 @@ def test_it_gives_the_same_history_when_a_round_is_killed_between_steps(books: B
 
     assert states() == {"60 notify": "superseded", "75 throttle": "running"}
     assert ActionRun.objects.get(action="throttle").applied_at == at(2, 12, 1)
+
+
+def test_it_calls_a_shutdown_critical_although_another_ladder_asks_at_the_same_time(books: Books) -> None:
+    make_budget(
+        rung("100", "shutdown"),
+        budgets.RungSpec(
+            Decimal(100), "throttle", {"requests_per_minute": 6, "windows": "mon-sun 00:00-24:00"}, "one",
+            trigger="schedule",
+        ),
+    )  # fmt: skip
+    books.spend(at(2).date(), "1100")
+
+    climb(at(2))
+
+    alert = Alert.objects.get()
+    assert states() == {"100 throttle": "waiting_approval", "100 shutdown": "running"}
+    assert (alert.kind, alert.severity) == ("action_waiting", "critical")

@@ -199,6 +199,25 @@ class TestApproval:
         with pytest.raises(execute.Conflict, match="late or failing"):
             execute.approve(run_id=waiting.pk, version=1, by="ada", now=at(2, 14), confirm="Search answers")
 
+    def test_it_applies_nothing_while_the_books_became_stale_after_the_approval(
+        self, waiting: ActionRun, books: Books
+    ) -> None:
+        execute.approve(run_id=waiting.pk, version=1, by="ada", now=at(2, 14), confirm="Search answers")
+        books.fail(at(2, 14))
+        evaluate.run(now=at(2, 14))
+
+        execute.run(now=at(2, 14))
+        waiting.refresh_from_db()
+        held = waiting.applied_at, waiting.error
+        books.recover()
+        evaluate.run(now=at(2, 15))
+        execute.run(now=at(2, 15))
+        waiting.refresh_from_db()
+
+        assert held[0] is None
+        assert "late or failing" in held[1]
+        assert waiting.applied_at == at(2, 15)
+
     def test_it_refuses_to_approve_while_paused(self, waiting: ActionRun) -> None:
         budgets.pause(budget_id=waiting.budget_id, until=at(3), by="ben", now=at(2, 13))
 

@@ -39,6 +39,11 @@ def test_it_calls_a_budget_by_the_first_state_that_holds(changes: dict[str, obje
     assert ladder.standing(ladder.Facts(**{**values, **changes})) == state
 
 
+def test_it_keeps_percentages_within_their_column_on_both_sides() -> None:
+    assert ladder.percent_of(Decimal(10) ** 12, Decimal("0.01")) == Decimal("9999999.99")
+    assert ladder.percent_of(-(Decimal(10) ** 12), Decimal("0.01")) == Decimal("-9999999.99")
+
+
 def test_it_has_no_forecast_before_three_complete_days() -> None:
     two = Days(NOVEMBER.start, date(2026, 11, 3))
 

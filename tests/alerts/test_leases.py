@@ -11,9 +11,10 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 
-from alerts import gates, lease_lines, leases, policy, reckoning
+from alerts import evaluate, gates, lease_lines, leases, policy, reckoning
 from alerts.lease_lines import AccountLine
 from alerts.models import Budget, BudgetState, Gate, GatePrice, Lease, LeaseAccount
+from attribution import rates
 from attribution.models import DailyCost
 from costobs.access import tokens
 from ingest.models import AttributeSet, Offering, Source
@@ -245,6 +246,23 @@ def test_it_counts_a_call_through_a_gate_once_although_the_books_know_it_too(boo
 
     assert (same.settled_cost, same.other_cost) == (Decimal(20), Decimal(0))
     assert (dearer.settled_cost, dearer.other_cost) == (Decimal(25), Decimal(0))
+
+
+def test_it_counts_a_call_through_a_gate_once_in_a_budget_of_another_currency(books: Books) -> None:
+    content = b"date,USD\n2026-11-02,2\n"
+    rates.load(content=content, name="rates.csv", base="EUR", publisher="Bank", by="ada", now=at(1))
+    own = Source.objects.create(kind="gate", name="gate", created_at=at(1))
+    process, budget_id = Process(make_gate(source_id=own.pk)), make_hard(currency="EUR")
+    (lease,) = process.ask(at(2), budget_id, "30")["leases"]
+    process.ask(at(2), budget_id, "30", **{f"a{lease['account']}": amounts(settled="20")})
+    AttributeSet.objects.filter(pk=books.sets["search"]).update(source=own)
+    books.spend(at(2).date(), "20")
+    evaluate.run(now=at(2, minute=1))
+
+    leases.run(now=at(2, minute=1))
+
+    found = account(budget_id, at(2, minute=1))
+    assert (found.limit_cost, found.settled_cost, found.other_cost) == (Decimal(200), Decimal(20), Decimal(0))
 
 
 def test_it_counts_the_idle_gpus_of_a_team_beside_its_calls(books: Books) -> None:

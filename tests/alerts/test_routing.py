@@ -255,6 +255,20 @@ def test_it_holds_what_can_wait_until_quiet_hours_end(channels: dict[str, int], 
     assert deliver.run(now=datetime(2026, 11, 3, 6, 0, tzinfo=UTC)).sent == 1
 
 
+def test_it_tells_no_end_before_what_was_tried_of_its_beginning(channels: dict[str, int], slack: SlackServer) -> None:
+    make_budget()
+    Channel.objects.exclude(pk=channels["owner"]).delete()
+    say("action_failed", key="begins", now=NOW)
+    slack.answers.append((500, {}))
+    deliver.run(now=NOW)
+    say("action_ended", key="ends", now=NOW + timedelta(seconds=1))
+
+    overtaken = deliver.run(now=NOW + timedelta(seconds=2)).sent
+    in_order = deliver.run(now=NOW + timedelta(seconds=30)).sent
+
+    assert (overtaken, in_order) == (0, 2)
+
+
 def test_it_wakes_people_for_traffic_and_for_what_is_critical(channels: dict[str, int], slack: SlackServer) -> None:
     make_budget()
     Channel.objects.exclude(pk=channels["owner"]).delete()
@@ -277,6 +291,14 @@ def test_it_knows_the_hours_of_the_zone(begins: int, ends: int, clock: int, insi
 
     assert (found is not None) == inside
     assert found is None or (found.hour == ends and found > at(2, clock))
+
+
+def test_it_ends_after_now_in_the_hour_that_a_clock_change_repeats() -> None:
+    hours = QuietHours(zone="Europe/Berlin", begins=time(22), ends=time(2, 30))
+    first, second = (datetime(2026, 10, 25, hour, 15, tzinfo=UTC) for hour in (0, 1))  # 02:15, twice
+
+    assert routing.window_end(hours, first) == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    assert routing.window_end(hours, second) == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
 
 
 def test_it_refuses_what_cannot_be_set_up(channels: dict[str, int]) -> None:

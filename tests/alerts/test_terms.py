@@ -8,8 +8,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from alerts import budgets, escalate, evaluate, queries, terms
-from alerts.models import ActionRun, Budget, BudgetPeriod, BudgetState
+from alerts import budgets, escalate, evaluate, measure, queries, terms
+from alerts.models import ActionRun, Budget, BudgetPeriod, BudgetState, RungLevel
 from alerts.rows import BudgetTerms
 from attribution import rates
 from attribution.models import DailyCost
@@ -275,6 +275,31 @@ class TestCurrencies:
         books.spend(at(2).date(), "90")
 
         assert state_of(budget_id, at(3)).state == "on_track"
+
+    def test_it_measures_the_burn_rate_of_what_was_converted_too(self, books: Books) -> None:
+        step = budgets.RungSpec(D(300), "throttle", {"requests_per_minute": 6, "hours": 24}, trigger="burn_rate")
+        make_budget(step, currency="EUR", amount="3000")
+        books.spend(at(1).date(), "620")
+        _rates("2026-11-01,2\n")
+
+        evaluate.run(now=at(2, 0, 30))
+        measure.run(now=at(2, 0, 30))
+
+        assert RungLevel.objects.get().level == D(310)
+
+    def test_it_asks_instead_of_acting_on_too_much_of_what_was_converted(self, books: Books) -> None:
+        step = rung("75", "throttle", requests_per_minute=6, max_share_percent=60)
+        make_budget(step, currency="EUR", amount="400")
+        books.spend(at(2).date(), "800")
+        books.spend(at(2).date(), "200", team="support")
+        _rates("2026-11-02,2\n")
+
+        evaluate.run(now=at(2))
+        escalate.run(now=at(2))
+
+        run = ActionRun.objects.get()
+        assert (run.state, run.plan["is_too_wide"]) == ("waiting_approval", True)
+        assert "80.0 % of the spend" in run.plan["reach"]
 
     def test_it_burns_up_what_was_converted_too(self, books: Books) -> None:
         budget_id = make_budget(currency="EUR")

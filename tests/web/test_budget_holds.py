@@ -79,6 +79,7 @@ def test_it_adds_and_removes_windows_and_protected_scopes(ada: Client, ledger: L
         ("protect", {"protected_scope": "planet=mars"}, "planet"),
         ("protect", {"protected_scope": ""}, "team"),
         ("unprotect", {"id": "x"}, "number"),
+        ("unprotect", {"id": "²"}, "number"),
     ],
 )
 def test_it_says_what_is_wrong(ada: Client, ledger: Ledger, act: str, given: dict[str, str], word: str) -> None:
@@ -98,6 +99,27 @@ def test_it_lets_a_lead_look_and_nothing_else(ben: Client, ledger: Ledger) -> No
     assert "Nothing holds any ladder back" in seen and "Add a window" not in seen
     assert answers == [403] * 6
     assert ben.post("/budgets/holds/explode/").status_code == 404
+
+
+def test_it_names_no_other_team_to_a_lead(ben: Client, ledger: Ledger) -> None:
+    for name, teams in (("freeze of growth", ["growth"]), ("freeze of both", ["growth", "search"])):
+        windows.add(kind="quiet", name=name, weekly="mon-sun 00:00-24:00", scope={"team": teams}, by="ada", now=NOW)
+        windows.protect(scope={"team": teams}, by="ada", now=NOW, reason=f"reason of {name}")
+
+    seen = reading.words(ben.get("/budgets/holds/"))
+
+    assert "freeze of both" in seen and "reason of freeze of both" in seen and "team search" in seen
+    assert "freeze of growth" not in seen and "team growth" not in seen and "growth, search" not in seen
+
+
+@pytest.mark.parametrize("version", ["²", "9" * 5000])
+def test_it_answers_a_version_that_is_no_number(ada: Client, ledger: Ledger, version: str) -> None:
+    run = ActionRun.objects.get(state="waiting_approval")
+
+    answer = ada.post(f"/actions/{run.pk}/decline/", {"version": version})
+
+    assert answer.status_code == 409
+    assert ActionRun.objects.get(pk=run.pk).state == "waiting_approval"
 
 
 def test_it_adds_a_step_without_saving_and_drops_one_when_saved(ada: Client, ledger: Ledger) -> None:
