@@ -129,14 +129,6 @@ def freshness(*, now: datetime) -> Freshness:
     return Freshness(min(known, default=None), late, lines)
 
 
-def is_stale(*, now: datetime) -> bool:
-    """True when no action may be taken on the books: nothing loaded at all, or a source that feeds them is late or failing."""
-    lines = [line for line in sources(now=now) if line.is_active and line.produces in _FEEDS_BOOKS]
-    if not any(line.complete_through for line in lines):
-        return True
-    return any(line.status == "failed" for line in lines)
-
-
 def loads(*, source_id: int | None = None, limit: int = 50) -> list[LoadLine]:
     """The newest loads first."""
     rows = Load.objects.select_related("source").defer("source__credentials").order_by("-id")
