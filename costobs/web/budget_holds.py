@@ -196,6 +196,7 @@ def _scope(text: str, name: str) -> dict[str, list[str]]:
 
 def _number(request: HttpRequest) -> int:
     text = request.POST.get("id", "")
-    if not text.isdigit() or len(text) > 15:
+    number = budget_access.whole(text, digits=15)
+    if number is None:
         raise windows.Invalid({"id": f"expected a number, found {text!r}"})
-    return int(text)
+    return number

@@ -7,6 +7,7 @@ from django.test import Client
 
 from alerts import queries, windows
 from alerts.models import ActionRun, Budget, HoldWindow, LadderPause, ProtectedScope, RunApproval
+from costobs.access.models import Membership
 from costobs.audit.models import AuditEntry
 from tests.web import reading
 from tests.web.conftest import NOW, Ledger
@@ -159,3 +160,36 @@ def test_it_names_the_open_window_in_its_heading(ada: Client, ledger: Ledger) ->
 
     assert "always is open" in reading.words(ada.get("/budgets/holds/"))
     assert queries.counts(teams=None).waiting == 1
+
+
+def test_it_counts_no_approval_of_a_lead_who_left_the_team(ada: Client, ben: Client, ledger: Ledger) -> None:
+    run = ActionRun.objects.get(state="waiting_approval")
+    ActionRun.objects.filter(pk=run.pk).update(plan={**run.plan, "approvals": 2})
+    form = {"version": run.version, "confirm": run.budget.name}
+    ben.post(f"/actions/{run.pk}/approve/", form)
+    Membership.objects.filter(role="lead").update(teams=["triage"])
+
+    answer = ada.post(f"/actions/{run.pk}/approve/", {**form, "version": run.version + 1}, follow=True)
+
+    run.refresh_from_db()
+    assert run.state == "waiting_approval"
+    assert "It waits for 1 more, somebody else than you" in reading.words(answer)
+    assert "1 of 2 people have approved" in reading.words(answer)
+
+
+@pytest.mark.parametrize("number", ["²", "١", "9" * 5000, "-1", ""])
+def test_it_takes_no_odd_number_for_a_version_an_id_or_hours(ada: Client, ledger: Ledger, number: str) -> None:
+    run = ActionRun.objects.get(state="waiting_approval")
+
+    answers = [
+        ada.post(f"/actions/{run.pk}/decline/", {"version": number}),
+        ada.post("/budgets/holds/unprotect/", {"id": number}),
+        ada.post(f"/budgets/{run.budget_id}/pause/", {"hours": number}),
+        ada.post("/budgets/new/", {**FORM, "rungs-TOTAL_FORMS": number, "add_rung": "1"}),
+        ada.get(f"/budgets/{run.budget_id}/backtest/", {"days": number}),
+    ]
+
+    run.refresh_from_db()
+    assert [answer.status_code for answer in answers[:3]] == [409, 400, 302]
+    assert all(answer.status_code < 500 for answer in answers)
+    assert (run.state, run.budget.paused_until) == ("waiting_approval", None)
