@@ -151,8 +151,8 @@ def unprotect(*, protected_id: int, by: str, now: datetime) -> bool:
     return True
 
 
-def windows(*, now: datetime) -> list[WindowLine]:
-    """Every window, those that are open first."""
+def windows(*, now: datetime, teams: Sequence[str] | None = None) -> list[WindowLine]:
+    """Every window, those that are open first; of a viewer bound to teams, those that may hold budgets of these back."""
     found = [
         WindowLine(
             id=row.pk,
@@ -164,16 +164,22 @@ def windows(*, now: datetime) -> list[WindowLine]:
             created_by=row.created_by,
         )
         for row in HoldWindow.objects.order_by("kind", "name", "pk")
+        if _may_see(row.scope, teams)
     ]
     return sorted(found, key=lambda line: line.open_until is None)
 
 
-def protected() -> list[ProtectedLine]:
-    """The protected scopes of the installation."""
+def protected(*, teams: Sequence[str] | None = None) -> list[ProtectedLine]:
+    """The protected scopes of the installation; of a viewer bound to teams, those that these may have requests in."""
     return [
         ProtectedLine(row.pk, wording.scope(row.scope), row.reason, row.created_by, row.created_at)
         for row in ProtectedScope.objects.order_by("pk")
+        if _may_see(row.scope, teams)
     ]
+
+
+def _may_see(scope: brakes.Scope, teams: Sequence[str] | None) -> bool:
+    return teams is None or brakes.may_overlap(scope, {"team": teams})
 
 
 def _end_pauses(by: str, now: datetime) -> list[LadderPause]:

@@ -108,7 +108,8 @@ _ACTS = {
 def _page(request: HttpRequest, errors: Sequence[tuple[str, str]] = (), *, status: int = 200) -> HttpResponse:
     now, viewer = timezone.now(), scopes.viewer(request.user)
     pause = budget_access.all_paused(now)
-    window_lines, protected_lines = windows.windows(now=now), windows.protected()
+    window_lines = windows.windows(now=now, teams=viewer.teams)
+    protected_lines = windows.protected(teams=viewer.teams)
     context = {
         "page": "budgets",
         "scope": None,

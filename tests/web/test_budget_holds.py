@@ -193,3 +193,17 @@ def test_it_takes_no_odd_number_for_a_version_an_id_or_hours(ada: Client, ledger
     assert [answer.status_code for answer in answers[:3]] == [409, 400, 302]
     assert all(answer.status_code < 500 for answer in answers)
     assert (run.state, run.budget.paused_until) == ("waiting_approval", None)
+
+
+def test_it_shows_a_lead_what_may_hold_own_budgets_back_and_nothing_of_other_teams(ben: Client, ledger: Ledger) -> None:
+    always = {"kind": "quiet", "weekly": "mon-sun 00:00-24:00", "by": "ada", "now": NOW}
+    windows.add(name="merger of payments", scope={"team": ["payments"]}, **always)  # type: ignore[arg-type]  # as above
+    windows.add(name="mine", scope={"team": ["search"]}, **always)  # type: ignore[arg-type]  # as above
+    windows.add(name="of a model", scope={"model": ["chat-small"]}, **always)  # type: ignore[arg-type]  # as above
+    windows.protect(scope={"team": ["payments"]}, reason="lawsuit", by="ada", now=NOW)
+    windows.protect(scope={"team": ["search"]}, reason="checkout", by="ada", now=NOW)
+
+    words = reading.words(ben.get("/budgets/holds/"))
+
+    assert "mine" in words and "of a model" in words and "checkout" in words
+    assert "payments" not in words and "lawsuit" not in words
