@@ -6,8 +6,8 @@ from datetime import timedelta
 import orjson
 import pytest
 
-from alerts import budgets, escalate, evaluate, execute, policy, queries, remind, routes, subscribe
-from alerts.models import ActionRun, Alert, BudgetState, OpenItem, RunApproval, Rung
+from alerts import budgets, escalate, evaluate, execute, letters, policy, queries, remind, routes, subscribe
+from alerts.models import ActionRun, Alert, AlertDelivery, BudgetState, OpenItem, RunApproval, Rung
 from costobs.audit.models import AuditEntry
 from tests.alerts.conftest import (
     START,
@@ -225,8 +225,12 @@ class TestApproval:
         execute.undo(run_id=throttle.pk, by="ada", now=at(2, 13, 10))
 
         assert OpenItem.objects.get().closed_at is None
+        ended = AlertDelivery(alert=Alert.objects.get(kind="action_undone"), channel_id=channel)
+        assert not letters.letter(ended, at(2, 13, 11)).is_closing
         assert remind.run(now=at(2, 13, 40)) == 1
         assert Alert.objects.get(kind="escalated").action_run_id == waiting.pk
+        execute.decline(run_id=waiting.pk, version=1, by="ada", now=at(2, 13, 50))
+        assert letters.letter(ended, at(2, 13, 51)).is_closing
 
     def test_it_does_not_ask_again_after_it_was_declined(self, waiting: ActionRun) -> None:
         execute.decline(run_id=waiting.pk, version=1, by="ada", now=at(2, 14))
