@@ -28,6 +28,7 @@ class Person:
     name: str
     teams: tuple[str, ...] | None
     may_act: Callable[[Sequence[str]], bool]
+    others_may: Callable[[str, Sequence[str]], bool]  # the same of somebody else, by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,16 @@ class Asked:
 
 def _approve(asked: Asked) -> str:
     run = _run(asked)
-    _carry(lambda: execute.approve(
-        run_id=run.id, version=asked.version, by=asked.person.name, now=asked.now, confirm=asked.confirm
-    ))  # fmt: skip
+    missing: list[int] = []
+    _carry(lambda: missing.append(execute.approve(
+        run_id=run.id, version=asked.version, by=asked.person.name, now=asked.now, confirm=asked.confirm,
+        may_still=lambda name: asked.person.others_may(name, run.teams),
+    )))  # fmt: skip
+    if missing[0]:
+        return (
+            f"Approved by {asked.person.name}: {run.words} for {run.target_words}. Nothing changes yet: it waits for"
+            f" {missing[0]} more, somebody else, on its page."
+        )
     return f"Approved by {asked.person.name}: {run.words} for {run.target_words}. It takes effect within seconds."
 
 

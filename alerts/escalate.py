@@ -131,6 +131,10 @@ def _climb(budget_id: int, state: BudgetState, hold: Brakes, now: datetime) -> l
     budget = Budget.objects.select_for_update(skip_locked=True).filter(pk=budget_id, is_active=True).first()
     if budget is None or (budget.paused_until is not None and budget.paused_until > now):
         return []
+    current = BudgetState.objects.filter(pk=state.pk).first()
+    if current is None:  # the budget was changed since, and what was found for it does not stand any more
+        return []
+    state = current
     state.budget = budget
     state.amount = terms.term(budget, now).amount  # it may have changed just now
     state.used_percent = ladder.percent_of(state.spend_cost, state.amount)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from alerts import brakes, curves, ladder, spans, spent, terms
 from alerts.models import ActionRun, BooksCheck, Budget, BudgetState, Rung
@@ -52,6 +52,10 @@ class _Ahead:
     error_percent: Decimal | None = None
 
 
+_ASKED = (
+    "scope", "amount", "currency", "period", "rolling_days", "zone", "starts_on", "ends_on", "is_prorated", "rollover",
+    "rollover_cap_percent", "borrow_percent", "carries_from",
+)  # fmt: skip
 _EVALUATED = (
     "period_end",
     "starts_at",
@@ -115,20 +119,26 @@ def run(*, now: datetime) -> list[Evaluation]:
         )
         for row in rows
     ]
-    kept = _keep(states)
+    kept = _keep(rows, states)
     return [_evaluation(row, held[row.pk], state) for row, state in zip(rows, states, strict=True) if row.pk in kept]
 
 
-def _keep(states: list[BudgetState]) -> set[int]:
-    """Writes the evaluations and returns whose they are; those of budgets that somebody deleted meanwhile are left out."""
-    ids = {state.budget_id for state in states}
-    try:
-        with transaction.atomic():
-            _write(states)
-    except IntegrityError:
-        ids &= set(Budget.objects.filter(pk__in=ids).values_list("pk", flat=True))
+def _keep(rows: Sequence[Budget], states: list[BudgetState]) -> set[int]:
+    """Writes the evaluations and returns whose they are; those of budgets that somebody changed or deleted meanwhile are left
+    out: what one scope cost is no answer to what another may cost.
+    """
+    asked = {row.pk: _question(row) for row in rows}
+    with transaction.atomic():
+        # Whoever changes a budget waits until its evaluation is written, and then takes it away.
+        found = Budget.objects.select_for_update(no_key=True).filter(pk__in=asked, is_active=True).order_by("pk")
+        ids = {row.pk for row in found if _question(row) == asked[row.pk]}
         _write([state for state in states if state.budget_id in ids])
     return ids
+
+
+def _question(row: Budget) -> tuple[object, ...]:
+    """All that an evaluation of a budget rests on; of what only concerns its ladder nothing."""
+    return tuple(getattr(row, name) for name in _ASKED)
 
 
 def _write(states: list[BudgetState]) -> None:

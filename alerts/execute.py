@@ -1,5 +1,6 @@
 """Carry out action runs: apply, verify that it took effect, and undo; approve and decline what waits."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -42,9 +43,19 @@ def run(*, now: datetime) -> list[int]:
     return changed
 
 
-def approve(*, run_id: int, version: int, by: str, now: datetime, confirm: str = "") -> None:
-    """Lets a waiting action run, once as many different people have agreed as it needs. A shutdown needs the budget's name in
-    `confirm`. Raises Conflict, NotConfirmed.
+def approve(
+    *,
+    run_id: int,
+    version: int,
+    by: str,
+    now: datetime,
+    confirm: str = "",
+    may_still: Callable[[str], bool] | None = None,
+) -> int:
+    """Lets a waiting action run, once as many different people have agreed as it needs; how many more must. A shutdown needs
+    the budget's name in `confirm`. Raises Conflict, NotConfirmed.
+
+    `may_still` says whether somebody who agreed before may decide on it even now; who may not counts no more.
     """
     with transaction.atomic():
         run_ = _locked(run_id)
@@ -54,18 +65,18 @@ def approve(*, run_id: int, version: int, by: str, now: datetime, confirm: str =
             raise Conflict(_DOUBTFUL)
         if run_.action == "shutdown" and confirm.strip() != run_.budget.name:
             raise NotConfirmed(f"type the name of the budget, {run_.budget.name!r}, to shut it down")
-        agreed = _agreed(run_, by, now)
-        needed = run_.plan.get("approvals", 1)
+        agreed, needed = _agreed(run_, by, now, may_still), _needed(run_)
         if agreed < needed:
-            _change(run_, state="waiting_approval")
+            _change(run_, state="waiting_approval", plan={**run_.plan, "approvals": needed})
             after: dict[str, object] = {"state": "waiting_approval", "approvals": f"{agreed} of {needed}"}
             _record(run_, "action.approved", by, now, {"state": "waiting_approval"}, after, run_.reason)
-            return
+            return needed - agreed
         ends_at = datetime.fromisoformat(run_.plan["ends_at"])
         hours = run_.plan["expires_after_hours"]
         expires_at = ends_at if hours is None else min(ends_at, now + timedelta(hours=hours))
         _change(run_, state="running", decided_at=now, decided_by=by, expires_at=expires_at)
         _record(run_, "action.approved", by, now, {"state": "waiting_approval"}, {"state": "running"}, run_.reason)
+    return 0
 
 
 def decline(*, run_id: int, version: int, by: str, now: datetime, reason: str = "") -> None:
@@ -111,10 +122,12 @@ def _expect(run_: ActionRun, version: int | None, states: tuple[str, ...], now: 
 
 
 def _expect_free(run_: ActionRun, now: datetime) -> None:
-    """Refuses while the ladder is paused or a maintenance window is open."""
+    """Refuses while the ladder is paused or a maintenance window is open, and what the ladder does not want any more."""
     hold = brakes.now_on(now=now)
     if hold.pause is not None:
         raise Conflict(f"every ladder is paused by {hold.pause.started_by}: {hold.pause.reason}; resume them first")
+    if not run_.rung.is_active:
+        raise Conflict(f"its step was taken out of the ladder of {run_.budget.name} since; decline it")
     if run_.budget.paused_until is not None and run_.budget.paused_until > now:
         raise Conflict(f"the ladder of {run_.budget.name} is paused; resume it first")
     until = hold.open_until("maintenance", run_.budget.scope)
@@ -123,13 +136,27 @@ def _expect_free(run_: ActionRun, now: datetime) -> None:
         raise Conflict(f"the maintenance window {names} is open until {until:%Y-%m-%d %H:%M} UTC")
 
 
-def _agreed(run_: ActionRun, by: str, now: datetime) -> int:
+def _agreed(run_: ActionRun, by: str, now: datetime, may_still: Callable[[str], bool] | None) -> int:
     """Notes that this person agrees; how many different people have. Raises Conflict when it is the same once more."""
-    known = {approval.by.casefold() for approval in RunApproval.objects.filter(run=run_)}
+    known = set()
+    for approval in RunApproval.objects.filter(run=run_):
+        is_same = approval.by.casefold() == by.casefold()
+        if is_same or may_still is None or may_still(approval.by):
+            known.add(approval.by.casefold())
+            continue
+        approval.delete()
+        before: dict[str, object] = {"by": approval.by, "at": approval.at.isoformat()}
+        _record(run_, "action.approval_lapsed", by, now, before, {}, f"{approval.by} may not decide on it any more")
     if by.casefold() in known:
         raise Conflict(f"{by} has approved it already; it needs somebody else, too")
     RunApproval.objects.create(run=run_, by=by, at=now)
     return len(known) + 1
+
+
+def _needed(run_: ActionRun) -> int:
+    """How many must agree: as many as when it was asked, or more where the step or the criticality was tightened since."""
+    mode = ladder.approval(run_.rung.approval, action=run_.action, criticality=run_.budget.criticality)
+    return max(int(run_.plan.get("approvals", 1)), ladder.APPROVALS[mode])
 
 
 def _is_stale(run_: ActionRun, now: datetime) -> bool:

@@ -33,7 +33,7 @@ def letter(delivery: AlertDelivery, now: datetime) -> Letter:
         kind=alert.kind,
         topic=standing.topic,
         severity=standing.severity,
-        is_closing=standing.is_closing,
+        is_closing=standing.is_closing and not _is_asked_still(alert),
         is_answer=standing.is_answer,
         is_news=is_news(alert, position),
         owner_email=alert.budget.owner_email if alert.budget else "",
@@ -67,6 +67,12 @@ def note(delivery: AlertDelivery, found: Position | None, *, is_news: bool) -> N
 
 def _has_begun(alert: Alert, channel: Channel) -> bool:
     return AlertDelivery.objects.filter(channel=channel, alert__thread=alert.thread, state="sent").exists()
+
+
+def _is_asked_still(alert: Alert) -> bool:
+    """Whether another action of the item waits for somebody: an incident goes on when one of its actions has ended."""
+    about_item = Alert.objects.filter(thread=alert.thread, kind="action_waiting")
+    return about_item.filter(action_run__state="waiting_approval").exclude(action_run=alert.action_run).exists()
 
 
 def _is_heard(channel: Channel, now: datetime) -> bool:

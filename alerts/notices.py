@@ -108,9 +108,17 @@ def _raised(
                 "raised_at": now,
             },
         )
-        if created and kind not in _ABOUT_ITEMS and standing.topic not in {"digest", "test"}:
+        # The end of one action is not the end of what waits for somebody beside it.
+        is_other_end = standing.is_closing and run is not None and _is_asked(run)
+        if created and kind not in _ABOUT_ITEMS and standing.topic not in {"digest", "test"} and not is_other_end:
             _keep_item(thread, standing, now)
     return made if created else None
+
+
+def _is_asked(run: ActionRun) -> bool:
+    """Whether another action of the budget waits for somebody in the same period."""
+    others = ActionRun.objects.filter(budget=run.budget_id, period_start=run.period_start, state="waiting_approval")
+    return others.exclude(pk=run.pk).exists()
 
 
 def _keep_item(thread: str, standing: topics.Standing, now: datetime) -> None:

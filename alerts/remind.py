@@ -38,7 +38,7 @@ def _escalate(item: OpenItem, steps: list[EscalationStep], now: datetime) -> int
         for one in steps
         if one.severity == item.severity and item.changed_at + timedelta(minutes=one.after_minutes) <= now
     ]
-    newest = _newest(item) if due else None
+    newest = (_asking(item) or _newest(item)) if due else None
     if newest is None or not _waits(newest):
         return 0
     is_sample = newest.budget.is_sample if newest.budget else False
@@ -61,6 +61,12 @@ def _escalate(item: OpenItem, steps: list[EscalationStep], now: datetime) -> int
         )
         raised += made is not None
     return raised
+
+
+def _asking(item: OpenItem) -> Alert | None:
+    """What still waits for approval, whatever was told of other actions of the item since."""
+    told = Alert.objects.filter(thread=item.thread, kind="action_waiting", action_run__state="waiting_approval")
+    return told.select_related("budget", "action_run").order_by("pk").last()
 
 
 def _newest(item: OpenItem) -> Alert | None:

@@ -1,7 +1,5 @@
 """Who stands behind a member of a chat: an account that an administrator linked, or the one with the confirmed address."""
 
-from collections.abc import Callable, Sequence
-
 from alerts import acts, chat, routes
 from costobs.access import scopes
 
@@ -37,14 +35,7 @@ def person(member: chat.Member) -> acts.Person:
     viewer = scopes.named(name) if name else scopes.NOBODY
     if viewer.role == "none":
         raise acts.Refused("nobody here is known by your confirmed address; ask an administrator to link you")
-    return acts.Person(viewer.name, viewer.teams, _may_act(viewer))
-
-
-def _may_act(viewer: scopes.Viewer) -> Callable[[Sequence[str]], bool]:
-    def may(teams: Sequence[str]) -> bool:
-        return all(viewer.may_act_for(team) for team in teams) if teams else viewer.may_act_for(None)
-
-    return may
+    return acts.Person(viewer.name, viewer.teams, viewer.may_act_for_all, scopes.may_decide)
 
 
 def _subject(text: str) -> tuple[int, int]:

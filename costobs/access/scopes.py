@@ -1,5 +1,6 @@
 """From a person or a token to the rows they may see: the only place that sets a scope's teams."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,13 @@ class Viewer:
             return True
         return self.role == "lead" and team is not None and team in (self.teams or ())
 
+    def may_act_for_all(self, teams: Sequence[str]) -> bool:
+        """The same for what is about these teams; what names none is for admins and finance."""
+        return all(self.may_act_for(team) for team in teams) if teams else self.may_act_for(None)
 
+
+# What is done on the server's own command line, by whoever runs costobs there.
+CONSOLE = "command line"
 NOBODY = Viewer("nobody", "none", ())
 
 
@@ -62,3 +69,8 @@ def named(name: str) -> Viewer:
     users = get_user_model().objects.filter(Q(email__iexact=name) | Q(username__iexact=name), is_active=True)
     found = users.order_by("pk").first() if name.strip() else None
     return viewer(found)
+
+
+def may_decide(name: str, teams: Sequence[str]) -> bool:
+    """Whether whoever acted under this name may act for these teams now; without an account only the command line may."""
+    return name == CONSOLE or named(name).may_act_for_all(teams)

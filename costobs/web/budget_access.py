@@ -33,7 +33,12 @@ def pause_context(viewer: Viewer, now: datetime) -> dict[str, Any]:
 
 def may_act(viewer: Viewer, teams: Sequence[str]) -> bool:
     """Decide on an action of a budget with these teams: admins and finance on all, a lead on those of own teams."""
-    return all(viewer.may_act_for(team) for team in teams) if teams else viewer.may_act_for(None)
+    return viewer.may_act_for_all(teams)
+
+
+def whole(text: str, *, digits: int = 9) -> int | None:
+    """A number as forms send it back; None for anything else, other alphabets' digits included."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None
 
 
 def not_yours(teams: Sequence[str]) -> str:

@@ -47,7 +47,11 @@ def page(request: HttpRequest, budget_id: int) -> HttpResponse:
     except alert_queries.NotFound:
         return budget_access.not_found(request, "budget")
     text = request.GET.get("days", "90")
-    days = int(text) if text.isdigit() and len(text) < 4 and 1 <= int(text) <= backtest.MOST_DAYS else 90
+    days = (
+        int(text)
+        if text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= backtest.MOST_DAYS
+        else 90
+    )
     try:
         found = backtest.run(tested=tested, days=days, now=now)
     except backtest.NotTestable as problem:

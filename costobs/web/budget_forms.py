@@ -137,11 +137,12 @@ def pause(request: HttpRequest, budget_id: int) -> HttpResponse:
     viewer, now = scopes.viewer(request.user), timezone.now()
     if not budget_access.may_manage(viewer):
         return no_permission(request, budget_access.NOT_MANAGER)
-    hours = request.POST.get("hours", "")
-    if not (hours.isascii() and hours.isdecimal() and len(hours) < 6) or int(hours) > 24 * 92:
-        messages.error(request, f"Expected a number of hours, found {hours!r}. Nothing was changed.")
+    text = request.POST.get("hours", "")
+    hours = budget_access.whole(text)
+    if hours is None or hours > 24 * 92:
+        messages.error(request, f"Expected a number of hours, found {text[:40]!r}. Nothing was changed.")
         return redirect("budget", budget_id)
-    until = now + timedelta(hours=int(hours)) if int(hours) else None
+    until = now + timedelta(hours=hours) if hours else None
     try:
         reason = request.POST.get("reason", "").strip()
         budget_steps.pause(budget_id=budget_id, until=until, by=viewer.name, now=now, reason=reason)

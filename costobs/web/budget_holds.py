@@ -108,7 +108,8 @@ _ACTS = {
 def _page(request: HttpRequest, errors: Sequence[tuple[str, str]] = (), *, status: int = 200) -> HttpResponse:
     now, viewer = timezone.now(), scopes.viewer(request.user)
     pause = budget_access.all_paused(now)
-    window_lines, protected_lines = windows.windows(now=now, teams=viewer.teams), windows.protected(teams=viewer.teams)
+    window_lines = windows.windows(now=now, teams=viewer.teams)
+    protected_lines = windows.protected(teams=viewer.teams)
     context = {
         "page": "budgets",
         "scope": None,
@@ -196,6 +197,7 @@ def _scope(text: str, name: str) -> dict[str, list[str]]:
 
 def _number(request: HttpRequest) -> int:
     text = request.POST.get("id", "")
-    if not (text.isascii() and text.isdecimal() and len(text) <= 15):
+    number = budget_access.whole(text, digits=15)
+    if number is None:
         raise windows.Invalid({"id": f"expected a number, found {text!r}"})
-    return int(text)
+    return number

@@ -131,30 +131,36 @@ def decide(request: HttpRequest, run_id: int, verb: str) -> HttpResponse:
         return budget_access.not_found(request, "action")
     if not budget_access.may_act(viewer, run.teams):
         return no_permission(request, budget_access.not_yours(run.teams))
-    version = request.POST.get("version", "")
-    if not (version.isascii() and version.isdecimal() and len(version) < 10):
+    version, missing = budget_access.whole(request.POST.get("version", "")), 0
+    if version is None:
         return _action_page(request, run_id, "The form had no version. Look at the action as it is now.", status=409)
     reason = request.POST.get("reason", "").strip()
     try:
         if verb == "approve":
             confirm = request.POST.get("confirm", "")
-            execute.approve(run_id=run_id, version=int(version), by=viewer.name, now=now, confirm=confirm)
+            missing = execute.approve(
+                run_id=run_id,
+                version=version,
+                by=viewer.name,
+                now=now,
+                confirm=confirm,
+                may_still=lambda name: scopes.may_decide(name, run.teams),
+            )
         elif verb == "decline":
-            execute.decline(run_id=run_id, version=int(version), by=viewer.name, now=now, reason=reason)
+            execute.decline(run_id=run_id, version=version, by=viewer.name, now=now, reason=reason)
         else:
-            execute.undo(run_id=run_id, version=int(version), by=viewer.name, now=now, reason=reason)
+            execute.undo(run_id=run_id, version=version, by=viewer.name, now=now, reason=reason)
     except execute.Conflict as problem:
         return _action_page(request, run_id, str(problem), status=409)
     except execute.NotConfirmed as problem:
         return _action_page(request, run_id, confirm_error=str(problem), status=400)
-    messages.success(request, _done(verb, run))
+    messages.success(request, _done(verb, run, missing))
     return redirect("action", run_id)
 
 
-def _done(verb: str, run: RunLine) -> str:
-    left = run.approvals_needed - len(run.approvals) - 1
-    if verb == "approve" and left > 0:
-        return f"You approved: {run.words} for {run.target_words}. It waits for {left} more, somebody else than you."
+def _done(verb: str, run: RunLine, missing: int) -> str:
+    if missing:
+        return f"You approved: {run.words} for {run.target_words}. It waits for {missing} more, somebody else than you."
     return _DONE[verb].format(words=run.words, target=run.target_words)
 
 

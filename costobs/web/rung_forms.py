@@ -122,7 +122,7 @@ class RungForm(forms.Form):
         if not action:
             raise ValueError("choose what happens at this percentage")
         hours = data.get("expires_after_hours", "").strip()
-        if hours and not (hours.isascii() and hours.isdecimal() and len(hours) < 10):
+        if hours and not (hours.isascii() and hours.isdigit() and len(hours) < 7):
             raise ValueError(f"for, hours: expected a whole number, found {hours!r}")
         kind = triggers.KINDS[trigger]
         typed = data.get("percent", "").strip().removesuffix("%").strip()
@@ -154,7 +154,7 @@ def with_one_more(request: HttpRequest) -> Any:  # a formset, whose class is mad
     """The steps as typed and an empty one."""
     data = request.POST.copy()
     total = data.get("rungs-TOTAL_FORMS", "0")
-    count = int(total) if total.isascii() and total.isdecimal() and len(total) < 10 else 0
+    count = int(total) if total.isascii() and total.isdigit() and len(total) < 7 else 0
     data["rungs-TOTAL_FORMS"] = str(min(count + 1, rung_checks.MOST_RUNGS))
     return RungForms(data, prefix="rungs")
 

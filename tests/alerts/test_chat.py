@@ -95,9 +95,9 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
             assert not work.is_alive()
 
 
-def asks(room: Room, action: str = "throttle") -> ActionRun:
+def asks(room: Room, action: str = "throttle", approval: str = "one") -> ActionRun:
     """A rung asks for approval, and Slack is told."""
-    make_budget(rung("75", action, "one"))
+    make_budget(rung("75", action, approval))
     room.books.spend(at(2).date(), "800")
     climb(at(2))
     Channel.objects.update(heard_at=at(2))
@@ -164,6 +164,21 @@ def test_it_refuses_everybody_who_may_not(room: Room, user: str, words: str) -> 
     run.refresh_from_db()
     assert run.state == "waiting_approval"
     assert room.api.of("chat.update") == []
+
+
+def test_it_says_that_somebody_else_must_agree_who_has_a_role_still(room: Room) -> None:
+    run = asks(room, approval="two")
+    press(room.api, "e1", "UBEN", "act_approve", room.button("act_approve"), room.message())
+    room.api.wait_for("chat.update", 1)
+    assert "Nothing changes yet: it waits for 1 more" in room.post()["text"]
+    Membership.objects.filter(user__email="ben@example.com").update(teams=["support"])
+
+    press(room.api, "e2", "UADA", "act_approve", f"{run.pk}:v2", room.message())
+
+    room.api.wait_for("chat.update", 2)
+    run.refresh_from_db()
+    assert run.state == "waiting_approval"
+    assert [one.by for one in run.approvals.all()] == ["ada@example.com"]
 
 
 def test_it_takes_a_second_press_for_nothing(room: Room) -> None:

@@ -2,13 +2,14 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from alerts import evaluate, queries
-from alerts.models import Budget, BudgetState
+from alerts import budgets, escalate, evaluate, queries, spent
+from alerts.models import ActionRun, Budget, BudgetState
 from attribution import queries as spend_queries
 from costobs.kernel.period import budget_period, month
 from costobs.kernel.scope import Filter, SpendScope
@@ -140,7 +141,7 @@ def test_it_asks_the_database_a_few_times_for_any_number_of_budgets(books: Books
     with CaptureQueriesContext(connection) as asked:
         evaluate.run(now=at(10))
 
-    assert len(asked) <= 17
+    assert len(asked) <= 18
 
 
 def test_it_hides_budgets_of_other_teams(books: Books) -> None:
@@ -154,3 +155,43 @@ def test_it_hides_budgets_of_other_teams(books: Books) -> None:
     assert queries.budget(id=mine, now=at(2), teams=("search",)).line.name == "mine"
     with pytest.raises(queries.NotFound):
         queries.budget(id=mine, now=at(2), teams=("support",))
+
+
+@pytest.mark.parametrize("change", [{"scope": {"team": ["support"]}}, {"amount": "2000"}, {"period": "week"}, None])
+def test_it_keeps_nothing_of_a_budget_that_was_changed_or_deleted_meanwhile(
+    books: Books, monkeypatch: pytest.MonkeyPatch, change: dict[str, object] | None
+) -> None:
+    kept, changed = make_budget(name="kept"), make_budget(name="changed")
+    books.spend(at(2).date(), "800")
+    ask = spent.spent
+
+    def meanwhile(*given: Any) -> Any:
+        if change is None:
+            budgets.delete(budget_id=changed, by="ada", now=at(2))
+        else:
+            budgets.update(budget_id=changed, **change, by="ada", now=at(2))  # type: ignore[arg-type]  # given above
+        return ask(*given)
+
+    monkeypatch.setattr(evaluate.spent, "spent", meanwhile)
+
+    found = evaluate.run(now=at(2))
+
+    assert [one.budget_id for one in found] == [kept]
+    assert [one.budget_id for one in BudgetState.objects.all()] == [kept]
+
+
+def test_it_starts_nothing_on_figures_that_were_taken_away(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    budget_id = make_budget(rung("75", "throttle"))
+    books.spend(at(2).date(), "800")
+    evaluate.run(now=at(2))
+    find = escalate._due
+
+    def meanwhile(*given: Any) -> Any:
+        due = find(*given)
+        budgets.update(budget_id=budget_id, scope={"team": ["support"]}, by="ada", now=at(2))
+        return due
+
+    monkeypatch.setattr(escalate, "_due", meanwhile)
+
+    assert escalate.run(now=at(2)) == []
+    assert not ActionRun.objects.exists()

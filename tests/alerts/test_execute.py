@@ -6,10 +6,11 @@ from datetime import timedelta
 import orjson
 import pytest
 
-from alerts import budgets, escalate, evaluate, execute, policy, queries
-from alerts.models import ActionRun, Alert, BudgetState
+from alerts import budgets, escalate, evaluate, execute, letters, policy, queries, remind, routes, subscribe
+from alerts.models import ActionRun, Alert, AlertDelivery, BudgetState, OpenItem, RunApproval, Rung
 from costobs.audit.models import AuditEntry
 from tests.alerts.conftest import (
+    START,
     Books,
     FakeGate,
     at,
@@ -179,6 +180,57 @@ class TestApproval:
         with pytest.raises(execute.Conflict, match="declined already by ada"):
             execute.approve(run_id=waiting.pk, version=1, by="ben", now=at(2, 14), confirm="Search answers")
         assert AuditEntry.objects.get(act="action.declined").reason == "launch week"
+
+    def test_it_counts_no_approval_of_somebody_who_may_not_decide_any_more(self, waiting: ActionRun) -> None:
+        ActionRun.objects.update(plan={**waiting.plan, "approvals": 2})
+        first = execute.approve(run_id=waiting.pk, version=1, by="ben", now=at(2, 14), confirm="Search answers")
+
+        second = execute.approve(
+            run_id=waiting.pk,
+            version=2,
+            by="ada",
+            now=at(2, 15),
+            confirm="Search answers",
+            may_still=lambda name: name != "ben",
+        )
+
+        waiting.refresh_from_db()
+        assert (first, second, waiting.state) == (1, 1, "waiting_approval")
+        assert [one.by for one in RunApproval.objects.all()] == ["ada"]
+        assert AuditEntry.objects.get(act="action.approval_lapsed").before["by"] == "ben"
+
+    def test_it_asks_for_as_many_people_as_the_step_asks_for_now(self, waiting: ActionRun) -> None:
+        Rung.objects.filter(pk=waiting.rung_id).update(approval="two")
+
+        missing = execute.approve(run_id=waiting.pk, version=1, by="ben", now=at(2, 14), confirm="Search answers")
+
+        waiting.refresh_from_db()
+        assert (missing, waiting.state, waiting.plan["approvals"]) == (1, "waiting_approval", 2)
+
+    def test_it_refuses_to_approve_a_step_that_was_taken_out(self, waiting: ActionRun) -> None:
+        budgets.update(budget_id=waiting.budget_id, rungs=[rung("75", "throttle")], by="ada", now=at(2, 13))
+
+        with pytest.raises(execute.Conflict, match="taken out of the ladder"):
+            execute.approve(run_id=waiting.pk, version=1, by="ada", now=at(2, 14), confirm="Search answers")
+
+    def test_it_goes_on_calling_people_for_it_when_another_action_ended(
+        self, waiting: ActionRun, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COSTOBS_PRIVATE_HOSTS", "127.0.0.1")
+        hook = {"webhook_url": "http://127.0.0.1:9/x"}
+        channel = subscribe.create(name="oncall", kind="slack", credentials=hook, by="ada", now=START)
+        routes.add_step(severity="critical", after_minutes=30, channel_id=channel, by="ada", now=START)
+        throttle = ActionRun.objects.get(action="throttle")
+
+        execute.undo(run_id=throttle.pk, by="ada", now=at(2, 13, 10))
+
+        assert OpenItem.objects.get().closed_at is None
+        ended = AlertDelivery(alert=Alert.objects.get(kind="action_undone"), channel_id=channel)
+        assert not letters.letter(ended, at(2, 13, 11)).is_closing
+        assert remind.run(now=at(2, 13, 40)) == 1
+        assert Alert.objects.get(kind="escalated").action_run_id == waiting.pk
+        execute.decline(run_id=waiting.pk, version=1, by="ada", now=at(2, 13, 50))
+        assert letters.letter(ended, at(2, 13, 51)).is_closing
 
     def test_it_does_not_ask_again_after_it_was_declined(self, waiting: ActionRun) -> None:
         execute.decline(run_id=waiting.pk, version=1, by="ada", now=at(2, 14))

@@ -7,6 +7,7 @@ from django.test import Client
 
 from alerts import queries, windows
 from alerts.models import ActionRun, Budget, HoldWindow, LadderPause, ProtectedScope, RunApproval
+from costobs.access.models import Membership
 from costobs.audit.models import AuditEntry
 from tests.web import reading
 from tests.web.conftest import NOW, Ledger
@@ -181,3 +182,50 @@ def test_it_names_the_open_window_in_its_heading(ada: Client, ledger: Ledger) ->
 
     assert "always is open" in reading.words(ada.get("/budgets/holds/"))
     assert queries.counts(teams=None).waiting == 1
+
+
+def test_it_counts_no_approval_of_a_lead_who_left_the_team(ada: Client, ben: Client, ledger: Ledger) -> None:
+    run = ActionRun.objects.get(state="waiting_approval")
+    ActionRun.objects.filter(pk=run.pk).update(plan={**run.plan, "approvals": 2})
+    form = {"version": run.version, "confirm": run.budget.name}
+    ben.post(f"/actions/{run.pk}/approve/", form)
+    Membership.objects.filter(role="lead").update(teams=["triage"])
+
+    answer = ada.post(f"/actions/{run.pk}/approve/", {**form, "version": run.version + 1}, follow=True)
+
+    run.refresh_from_db()
+    assert run.state == "waiting_approval"
+    assert "It waits for 1 more, somebody else than you" in reading.words(answer)
+    assert "1 of 2 people have approved" in reading.words(answer)
+
+
+@pytest.mark.parametrize("number", ["²", "١", "9" * 5000, "-1", ""])
+def test_it_takes_no_odd_number_for_a_version_an_id_or_hours(ada: Client, ledger: Ledger, number: str) -> None:
+    run = ActionRun.objects.get(state="waiting_approval")
+
+    answers = [
+        ada.post(f"/actions/{run.pk}/decline/", {"version": number}),
+        ada.post("/budgets/holds/unprotect/", {"id": number}),
+        ada.post(f"/budgets/{run.budget_id}/pause/", {"hours": number}),
+        ada.post("/budgets/new/", {**FORM, "rungs-TOTAL_FORMS": number, "add_rung": "1"}),
+        ada.get(f"/budgets/{run.budget_id}/backtest/", {"days": number}),
+    ]
+
+    run.refresh_from_db()
+    assert [answer.status_code for answer in answers[:3]] == [409, 400, 302]
+    assert all(answer.status_code < 500 for answer in answers)
+    assert (run.state, run.budget.paused_until) == ("waiting_approval", None)
+
+
+def test_it_shows_a_lead_what_may_hold_own_budgets_back_and_nothing_of_other_teams(ben: Client, ledger: Ledger) -> None:
+    always = {"kind": "quiet", "weekly": "mon-sun 00:00-24:00", "by": "ada", "now": NOW}
+    windows.add(name="merger of payments", scope={"team": ["payments"]}, **always)  # type: ignore[arg-type]  # as above
+    windows.add(name="mine", scope={"team": ["search"]}, **always)  # type: ignore[arg-type]  # as above
+    windows.add(name="of a model", scope={"model": ["chat-small"]}, **always)  # type: ignore[arg-type]  # as above
+    windows.protect(scope={"team": ["payments"]}, reason="lawsuit", by="ada", now=NOW)
+    windows.protect(scope={"team": ["search"]}, reason="checkout", by="ada", now=NOW)
+
+    words = reading.words(ben.get("/budgets/holds/"))
+
+    assert "mine" in words and "of a model" in words and "checkout" in words
+    assert "payments" not in words and "lawsuit" not in words

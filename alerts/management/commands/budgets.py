@@ -204,8 +204,9 @@ class Command(BaseCommand):
 
     def _approve(self, options: dict[str, Any], now: datetime) -> None:
         found = queries.action(id=options["run"], teams=None)
-        execute.approve(run_id=found.id, version=found.version, by=BY, now=now, confirm=options["confirm"])
-        self.stdout.write(f"approved: {found.words} for {found.target_words}")
+        missing = execute.approve(run_id=found.id, version=found.version, by=BY, now=now, confirm=options["confirm"])
+        waits = f"; it waits for {missing} more, somebody else" if missing else ""
+        self.stdout.write(f"approved: {found.words} for {found.target_words}{waits}")
 
     def _decline(self, options: dict[str, Any], now: datetime) -> None:
         found = queries.action(id=options["run"], teams=None)
