@@ -55,11 +55,11 @@ def decide(request: HttpRequest, anomaly_id: int, verb: str) -> HttpResponse:
         return budget_access.not_found(request, "act")
     if not budget_access.may_act(viewer, line.teams):
         return no_permission(request, budget_access.not_yours(line.teams))
-    version = request.POST.get("version", "")
-    if not version.isdigit() or len(version) > 9:
+    version = budget_access.whole(request.POST.get("version", ""))
+    if version is None:
         return _page(request, anomaly_id, "the form had no version", status=409)
     try:
-        _act(request, verb, anomaly_id, int(version), viewer.name, now)
+        _act(request, verb, anomaly_id, version, viewer.name, now)
     except feedback.Conflict as problem:
         return _page(request, anomaly_id, str(problem), status=409)
     except feedback.Invalid as problem:
