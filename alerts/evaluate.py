@@ -264,12 +264,12 @@ def _trusted(rows: Sequence[Budget], held: Mapping[int, Term], now: datetime) ->
 
 
 def _freshness(fresh: Freshness, named: Sequence[str]) -> tuple[bool, datetime | None, tuple[str, ...]]:
-    """Whether these sources are stale, through when they are complete, and which of them fail."""
+    """Whether these sources are stale, through when they are complete, and which of them make it so."""
     lines = [line for line in fresh.sources if not named or line.name in named]
-    failed = tuple(line.name for line in lines if line.status == "failed")
-    is_stale = bool(failed) or not any(line.complete_through for line in lines)
+    missing = tuple(line.name for line in lines if line.is_missing)
+    is_stale = bool(missing) or not any(line.complete_through for line in lines)
     known = [line.complete_through for line in lines if line.complete_through and line.status == "on_time"]
-    return is_stale, min(known, default=None), failed
+    return is_stale, min(known, default=None), missing
 
 
 def _is_any_in(days: Iterable[date], term: Term) -> bool:

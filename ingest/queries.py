@@ -14,6 +14,7 @@ from ingest.sources import KINDS
 
 _SAMPLE_LAG_SECONDS = 2 * 24 * 3600
 # What the books are made of. The rest stands beside cost, and its silence makes no figure stale.
+_PATIENCE_SECONDS = 86_400
 _FEEDS_BOOKS = frozenset({"charges", "usage", "usage_buckets", "gpu_samples"})
 
 
@@ -39,6 +40,13 @@ class SourceLine:
     is_active: bool
     is_sample: bool
     is_pushed: bool
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the books cannot be acted on for want of it: it fails, or it is late by as long again as its data usually take
+        and by a day at least. Less is a badge: telemetry that is late by minutes must not stop every ladder."""
+        patience = max(self.expected_lag_seconds, _PATIENCE_SECONDS)
+        return self.status == "failed" or (self.status == "late" and self.late_seconds > patience)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from alerts import budgets, escalate, evaluate, execute, gates, measure, policy
 from alerts.models import ActionRun
 from attribution.models import DailyCost, Ownership, RulesetVersion
 from ingest.models import AttributeSet, Source
+from ingest.sources import KINDS
 
 START = datetime(2026, 11, 1, 0, 0, tzinfo=UTC)
 ONE_GATE = "chat-1"
@@ -40,6 +41,11 @@ class Books:
     def complete(self, through: datetime) -> None:
         """The source has delivered everything before this moment."""
         Source.objects.filter(pk=self.source.pk).update(complete_through=through)
+
+    def pulled(self) -> timedelta:
+        """The source is one that is read by us, so it can be late; gives the lag that is usual for it."""
+        Source.objects.filter(pk=self.source.pk).update(kind="usage_log")
+        return timedelta(seconds=KINDS["usage_log"].expected_lag_seconds)
 
     def fail(self, now: datetime) -> None:
         """The source breaks: books are stale."""
@@ -74,7 +80,7 @@ class Books:
 
 def make_books() -> Books:
     source = Source.objects.create(
-        kind="usage_log", name="app", created_at=START, last_load_at=START, complete_through=START
+        kind="otlp", name="app", created_at=START, last_load_at=START, complete_through=START
     )
     ruleset = RulesetVersion.objects.create(created_at=START, created_by="test", is_current=True)
     sets = {}

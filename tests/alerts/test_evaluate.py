@@ -73,6 +73,20 @@ def test_it_says_unknown_when_the_books_are_stale_and_keeps_the_figures(books: B
     assert (found.state, found.is_stale, found.spend_cost) == ("unknown", True, Decimal(100))
 
 
+def test_it_says_unknown_when_a_source_is_late_by_more_than_a_day_and_not_before(books: Books) -> None:
+    make_budget()
+    books.spend(at(2).date(), "100")
+    books.complete(at(2))
+    patience = books.pulled() + timedelta(days=1)
+
+    (before,) = evaluate.run(now=at(2) + patience)
+    (after,) = evaluate.run(now=at(2) + patience + timedelta(seconds=1))
+
+    assert (before.is_stale, before.state) == (False, "on_track")
+    assert (after.is_stale, after.state, after.spend_cost) == (True, "unknown", Decimal(100))
+    assert BudgetState.objects.get().late == "app"
+
+
 def test_it_says_unknown_when_nothing_was_ever_loaded() -> None:
     make_budget()
 
