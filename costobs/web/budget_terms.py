@@ -61,7 +61,7 @@ def doubt(line: BudgetLine) -> Notice | None:
             "The books of a day of this period do not add up to what was delivered; costobs verify says where."
         )
     if line.late:
-        reasons.append(f"These sources fail: {line.late}.")
+        reasons.append(f"These sources fail or are late: {line.late}.")
     if not reasons:
         return None
     actions = [Link("Exchange rates", reverse("settings_rates"), icon="coins")] if line.unconverted else []

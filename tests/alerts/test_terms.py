@@ -549,4 +549,4 @@ def test_it_asks_the_database_a_few_times_for_any_number_of_budgets_with_a_memor
     with CaptureQueriesContext(connection) as asked:
         evaluate.run(now=on("2027-01-10T00:00:01"))
 
-    assert len(asked) <= 20
+    assert len(asked) <= 21
