@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,9 @@ async def asking(server: Server, *, idle_seconds: float = WAIT_SECONDS) -> Async
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
-    """In the event loop of the proxy."""
-    uvloop.run(asyncio.wait_for(scenario, 2 * WAIT_SECONDS))
+    """In the event loop of the proxy, in a thread: the one of the tests may have a browser's loop running."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(uvloop.run, asyncio.wait_for(scenario, 2 * WAIT_SECONDS)).result()
 
 
 def test_it_keeps_a_connection_for_the_next_request() -> None:
