@@ -39,7 +39,7 @@ class Stream:
         # pieces, so that writing them does not take both cores from who brings the order.
         body = {**_question(vllm_server.MODEL, 900), "n": 64, "stream": True}
         if self._is_heavy:
-            body |= {"n": 2, "logprobs": True, "top_logprobs": 20}
+            body |= {"n": 8, "logprobs": True, "top_logprobs": 20}
         with httpx.stream(
             "POST", f"{self._url}/v1/chat/completions", json=body, headers=HEADERS, timeout=240
         ) as answer:
