@@ -4,7 +4,7 @@ python -m bench.gate_overhead [--pairs 3000] [--no-proxy]
 python -m bench.gate_overhead --vllm URL --direct URL --key KEY --model NAME [--pairs 300]
 
 First inside a server, in one process. Then as a proxy (`bench.gate_proxy`), beside the model itself and beside a bare
-pass-through of the same client library. With `--vllm` before a real model server: `--vllm` is its address with the gate,
+pass-through. With `--vllm` before a real model server: `--vllm` is its address with the gate,
 `--direct` the same server without it.
 """
 
