@@ -16,6 +16,7 @@ import httpx
 
 from tests.gate.costobs_server import wait_until
 from tests.gate.served_log import MAX_TOKENS
+from tests.servers import loops
 
 ROOT = Path(__file__).resolve().parents[2]
 _WORKER = """
@@ -128,7 +129,7 @@ class Storm:
     answered: list[int] = field(default_factory=list)  # the last status each client saw; 0: none
 
     def blow(self) -> None:
-        asyncio.run(self._blow())
+        loops.run(self._blow())
 
     async def _blow(self) -> None:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=200)

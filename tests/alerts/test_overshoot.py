@@ -1,6 +1,5 @@
 """The bound of a hard budget, by the model server's own log, while gates, the worker and costobs are killed."""
 
-import asyncio
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -252,7 +251,7 @@ def passes(costobs: Costobs) -> int:
     # Refused until the period ends may still be what a gate heard before the amount was raised.
     wait_until(lambda: LeaseAccount.objects.filter(limit_cost__gt=0).exists())
     for _ in range(20):
-        asyncio.run(last._blow())
+        last.blow()
         if last.answered[-1] == 200:
             break
     connection.close()

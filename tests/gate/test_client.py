@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 import uvloop
 from costobs_gate.proxy.client import HELD_BYTES, Answer, Broken, Client, Late, Unreached, origin
 
+from tests.servers import loops
 from tests.servers.certificates import self_signed
 
 WAIT_SECONDS = 30
@@ -68,9 +68,8 @@ async def asking(server: Server, *, idle_seconds: float = WAIT_SECONDS) -> Async
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
-    """In the event loop of the proxy, in a thread: the one of the tests may have a browser's loop running."""
-    with ThreadPoolExecutor(1) as threads:
-        threads.submit(uvloop.run, asyncio.wait_for(scenario, 2 * WAIT_SECONDS)).result()
+    """In the event loop of the proxy."""
+    loops.run(asyncio.wait_for(scenario, 2 * WAIT_SECONDS), runner=uvloop.run)
 
 
 def test_it_keeps_a_connection_for_the_next_request() -> None:
