@@ -220,7 +220,12 @@ def test_it_says_why_figures_are_in_doubt(ada: Client, ledger: Ledger) -> None:
 
     words = reading.words(response)
     assert response.context["line"].state == "unknown"
-    for text in ("EUR has no exchange rate", "do not add up", "These sources fail or are late: bill", "it only notifies"):
+    for text in (
+        "EUR has no exchange rate",
+        "do not add up",
+        "These sources fail or are late: bill",
+        "it only notifies",
+    ):
         assert text in words
 
 
