@@ -97,16 +97,24 @@ def page(request: HttpRequest) -> HttpResponse:
     return _page(request, ThresholdForm(initial=_initial(filled) if filled else {}))
 
 
+def _given(request: HttpRequest, form: ThresholdForm) -> tuple[Viewer, Own | None, HttpResponse]:
+    """The limits that were sent, or None and the answer that says what is wrong with them or with who asks."""
+    viewer, own = scopes.viewer(request.user), form.own()
+    if own is None:
+        return viewer, None, _page(request, form, status=400)
+    if not _may(viewer, own):
+        return viewer, None, no_permission(request, _not_yours(own))
+    return viewer, own, HttpResponse()
+
+
 @require_POST
 @page_view
 def put(request: HttpRequest) -> HttpResponse:
     """Sets the limits of a scope."""
-    viewer, form = scopes.viewer(request.user), ThresholdForm(request.POST)
-    own = form.own()
+    form = ThresholdForm(request.POST)
+    viewer, own, refusal = _given(request, form)
     if own is None:
-        return _page(request, form, status=400)
-    if not _may(viewer, own):
-        return no_permission(request, _not_yours(own))
+        return refusal
     thresholds.put(own=own, by=viewer.name, now=timezone.now())
     messages.success(request, f"Set for {thresholds.words(own.scope)}. It holds from the next look on.")
     return redirect("anomaly_thresholds")
@@ -116,12 +124,10 @@ def put(request: HttpRequest) -> HttpResponse:
 @page_view
 def preview(request: HttpRequest) -> HttpResponse:
     """What the given limits would have told of the last 90 days; sets nothing."""
-    viewer, form = scopes.viewer(request.user), ThresholdForm(request.POST)
-    own = form.own()
+    form = ThresholdForm(request.POST)
+    viewer, own, refusal = _given(request, form)
     if own is None:
-        return _page(request, form, status=400)
-    if not _may(viewer, own):
-        return no_permission(request, _not_yours(own))
+        return refusal
     book = thresholds.book(teams=None)
     found = anomaly_preview.preview(book=book, now=timezone.now(), teams=viewer.teams, own=own)
     return _page(request, form, found=found, own=own)
